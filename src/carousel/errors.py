@@ -1,0 +1,29 @@
+"""What a user can mend: each of these ends as one clear line, never as a traceback."""
+
+
+class CarouselError(Exception):
+    """Something went wrong that its message explains: what, where, and what would work."""
+
+
+class UsageError(CarouselError):
+    """The command or a setting makes no sense as given (exit code 2)."""
+
+
+class ConfigError(UsageError, ValueError):
+    """A setting lies outside what is possible; the message names field and value."""
+
+
+class TextError(CarouselError, ValueError):
+    """A text cannot be read, encoded or split."""
+
+
+class CheckpointError(CarouselError):
+    """A checkpoint is missing, damaged, or not of this program; the message names the file."""
+
+
+class RunError(CarouselError):
+    """A run folder cannot be used as asked: taken by another trainer, finished, or changed."""
+
+
+class DivergenceError(CarouselError):
+    """Training met a loss or gradient that is not a finite number."""
