@@ -1,0 +1,151 @@
+"""From parameters to a stack of recurrent layers, the same for every family.
+
+`Recurrence` is the one autograd.Function; `run` sends one layer through the chosen
+implementation; `stack` joins layers, with dropout between them.
+Time-major: T time steps, B sequences, D input features, G = gates · H, L layers.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from carousel.kernels.implementation import Backend, Implementation, choose
+from carousel.ops.recurrence import Dense, Family, State, Trace, Weights
+
+
+class Recurrence(torch.autograd.Function):
+    """A recurrence whose gradient is the hand-derived one, not torch's.
+
+    A second derivative is refused (once_differentiable) rather than silently wrong.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        implementation: Implementation,
+        family: Family,
+        names: tuple[str, ...],
+        x: Tensor,
+        w_ih: Tensor,
+        b_ih: Tensor | None,
+        *state_and_weights: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Return (y, *state); names are those of the weights, which follow the state."""
+        split = len(state_and_weights) - len(names)
+        state, weights = state_and_weights[:split], state_and_weights[split:]
+        y, last, trace = implementation.forward(
+            family, Dense(x, w_ih, b_ih), state, dict(zip(names, weights, strict=True))
+        )
+        # save_for_backward, never an attribute: an output kept on ctx is a cycle that leaks.
+        caches = [tensor for cache in trace.caches for tensor in cache]
+        ctx.save_for_backward(x, w_ih, b_ih, *weights, *caches)
+        ctx.implementation, ctx.family, ctx.names = implementation, family, names
+        ctx.steps = len(trace.caches)
+        return y, *last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients in the order of forward's arguments."""
+        x, w_ih, b_ih, *rest = ctx.saved_tensors
+        weights: Weights = dict(zip(ctx.names, rest, strict=False))
+        flat = rest[len(ctx.names) :]
+        width = len(flat) // ctx.steps
+        caches = [tuple(flat[k : k + width]) for k in range(0, len(flat), width)]
+        trace = Trace(Dense(x, w_ih, b_ih), caches)
+        dsource, dstate_0, dweights = ctx.implementation.backward(
+            ctx.family, dy, dstate, trace, weights
+        )
+        return None, None, None, *dsource, *dstate_0, *(dweights[name] for name in ctx.names)
+
+
+def run(
+    family: Family, source: Dense, state: State, weights: Weights, backend: Backend
+) -> tuple[Tensor, State]:
+    """Send one layer in one direction through the implementation that the backend asks for."""
+    implementation = choose(backend)
+    if implementation.backward is None:
+        y, last, _ = implementation.forward(family, source, state, weights)
+        return y, last
+    y, *last_state = Recurrence.apply(  # type: ignore[no-untyped-call]
+        implementation, family, tuple(weights), *source, *state, *weights.values()
+    )
+    return y, tuple(last_state)
+
+
+def stack(
+    family: Family,
+    x: Tensor,
+    state: State,
+    layers: list[tuple[Tensor, Tensor | None, Weights]],
+    *,
+    dropout: float,
+    backend: Backend,
+) -> tuple[Tensor, State]:
+    """Run x (T, B, D) through L layers, with dropout between them; states are (L, B, ·) each.
+
+    Under autocast the recurrence computes in the precision of its weights: a state that is summed
+    over thousands of steps does not survive eight bits of mantissa.
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.to(layers[0][0].dtype)
+        finals = []
+        for k, (w_ih, b_ih, weights) in enumerate(layers):
+            if k > 0:
+                x = F.dropout(x, dropout, training=dropout > 0)
+            x, last = run(
+                family, Dense(x, w_ih, b_ih), tuple(s[k] for s in state), weights, backend
+            )
+            finals.append(last)
+    return x, tuple(torch.stack(layer_states) for layer_states in zip(*finals, strict=True))
+
+
+def add_parameters(
+    module: nn.Module,
+    family: Family,
+    *,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    bias: bool,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> None:
+    """Register weight_ih_l0, weight_hh_l0, bias_ih_l0, …: torch.nn's names and order."""
+    packed = family.gates * hidden_size
+    for k in range(num_layers):
+        shapes: dict[str, tuple[int, ...]] = {
+            f"weight_ih_l{k}": (packed, input_size if k == 0 else hidden_size),
+            f"weight_hh_l{k}": (packed, hidden_size),
+        }
+        if bias:
+            shapes |= {f"bias_ih_l{k}": (packed,), f"bias_hh_l{k}": (packed,)}
+        for name, shape in shapes.items():
+            module.register_parameter(
+                name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+            )
+
+
+def reset_parameters(module: nn.Module, hidden_size: int) -> None:
+    """Draw every parameter from U(-1/√H, 1/√H), as torch.nn does, in its order."""
+    bound = 1 / math.sqrt(hidden_size)
+    for parameter in module.parameters():
+        nn.init.uniform_(parameter, -bound, bound)
+
+
+def layer_parameters(
+    module: nn.Module, num_layers: int
+) -> list[tuple[Tensor, Tensor | None, Weights]]:
+    """Collect (w_ih, b_ih, weights of the recurrence) of each layer."""
+    own = dict(module.named_parameters(recurse=False))
+    layers: list[tuple[Tensor, Tensor | None, Weights]] = []
+    for k in range(num_layers):
+        weights: Weights = {"w_hh": own[f"weight_hh_l{k}"]}
+        if f"bias_hh_l{k}" in own:
+            weights["b_hh"] = own[f"bias_hh_l{k}"]
+        layers.append((own[f"weight_ih_l{k}"], own.get(f"bias_ih_l{k}"), weights))
+    return layers
