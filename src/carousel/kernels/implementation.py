@@ -27,7 +27,7 @@ AUTOGRAD = Implementation("autograd", recurrence.forward, None)
 BPTT = Implementation("bptt", recurrence.forward, recurrence.backward)
 
 
-def choose(backend: Backend = "auto") -> Implementation:
+def choose(backend: str = "auto") -> Implementation:
     """Return the implementation that a backend's name asks for.
 
     Raises:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from carousel.kernels.implementation import Backend, choose
 from carousel.layers.recurrence import (
     add_parameters,
+    is_autocast_on,
     layer_parameters,
     reset_parameters,
     stack,
@@ -119,7 +120,7 @@ class LSTM(nn.Module):
             (h_n, c_n), shaped like hx.
 
         Raises:
-            ValueError: If a shape does not fit; the message names both numbers.
+            ValueError: If a shape or type does not fit; the message names both.
         """
         if input.dim() not in (2, 3):
             raise ValueError(f"LSTM expects input of 2 or 3 axes, got {input.dim()}")
@@ -132,12 +133,15 @@ class LSTM(nn.Module):
         x = x.transpose(0, 1) if self.batch_first and is_batched else x  # (T, B, D)
         if x.shape[0] == 0:
             raise ValueError("input has no time steps; it needs at least 1")
+        layers = layer_parameters(self, self.num_layers)
         h_0, c_0 = self._initial_state(x, hx, is_batched)
+        if not is_autocast_on(x.device):  # autocast converts by itself
+            _check_types({"input": x, "h_0": h_0, "c_0": c_0}, layers[0][0].dtype)
         y, (h_n, c_n) = stack(
             FAMILY,
             x,
             (h_0, c_0),
-            layer_parameters(self, self.num_layers),
+            layers,
             dropout=self.dropout if self.training else 0.0,
             backend=self.backend,
         )
@@ -151,9 +155,10 @@ class LSTM(nn.Module):
         """Return zeros, or the given state after a check: torch would broadcast it in silence."""
         shape = (self.num_layers, x.shape[1], self.hidden_size)
         if hx is None:
-            weight = self.get_parameter("weight_ih_l0")
-            zeros = torch.zeros(shape, device=x.device, dtype=weight.dtype)
+            zeros = torch.zeros(shape, device=x.device, dtype=x.dtype)
             return zeros, zeros
+        if isinstance(hx, Tensor) or len(hx) != 2:
+            raise ValueError("hx must be the pair (h_0, c_0)")
         expected = shape if is_batched else (shape[0], shape[2])
         for name, tensor in zip(("h_0", "c_0"), hx, strict=True):
             if tuple(tensor.shape) != expected:
@@ -162,3 +167,10 @@ class LSTM(nn.Module):
                 )
         h_0, c_0 = hx
         return (h_0, c_0) if is_batched else (h_0.unsqueeze(1), c_0.unsqueeze(1))
+
+
+def _check_types(tensors: dict[str, Tensor], dtype: torch.dtype) -> None:
+    """Refuse, as torch does, what would be rounded, or token ids taken for features."""
+    for name, tensor in tensors.items():
+        if tensor.dtype != dtype:
+            raise ValueError(f"{name} is {tensor.dtype}, the layer {dtype}; convert one by .to()")

@@ -6,6 +6,7 @@ Time-major: T time steps, B sequences, D input features, G = gates · H, L layer
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -57,9 +58,10 @@ class Recurrence(torch.autograd.Function):
         width = len(flat) // ctx.steps
         caches = [tuple(flat[k : k + width]) for k in range(0, len(flat), width)]
         trace = Trace(Dense(x, w_ih, b_ih), caches)
-        dsource, dstate_0, dweights = ctx.implementation.backward(
-            ctx.family, dy, dstate, trace, weights
-        )
+        with own_precision(x.device):
+            dsource, dstate_0, dweights = ctx.implementation.backward(
+                ctx.family, dy, dstate, trace, weights
+            )
         return None, None, None, *dsource, *dstate_0, *(dweights[name] for name in ctx.names)
 
 
@@ -86,13 +88,10 @@ def stack(
     dropout: float,
     backend: Backend,
 ) -> tuple[Tensor, State]:
-    """Run x (T, B, D) through L layers, with dropout between them; states are (L, B, ·) each.
-
-    Under autocast the recurrence computes in the precision of its weights: a state that is summed
-    over thousands of steps does not survive eight bits of mantissa.
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        x = x.to(layers[0][0].dtype)
+    """Run x (T, B, D) through L layers, with dropout between them; states are (L, B, ·) each."""
+    with own_precision(x.device):
+        dtype = layers[0][0].dtype
+        x, state = x.to(dtype), tuple(s.to(dtype) for s in state)
         finals = []
         for k, (w_ih, b_ih, weights) in enumerate(layers):
             if k > 0:
@@ -102,6 +101,22 @@ def stack(
             )
             finals.append(last)
     return x, tuple(torch.stack(layer_states) for layer_states in zip(*finals, strict=True))
+
+
+def own_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Switch autocast off: the recurrence computes in the precision of its weights.
+
+    A state that is summed over thousands of steps does not survive eight bits of mantissa.
+    """
+    if is_autocast_on(device):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def is_autocast_on(device: torch.device) -> bool:
+    """Tell whether autocast is at work on a device; some, such as meta, do not know it."""
+    kind = device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def add_parameters(
@@ -140,12 +155,16 @@ def reset_parameters(module: nn.Module, hidden_size: int) -> None:
 def layer_parameters(
     module: nn.Module, num_layers: int
 ) -> list[tuple[Tensor, Tensor | None, Weights]]:
-    """Collect (w_ih, b_ih, weights of the recurrence) of each layer."""
-    own = dict(module.named_parameters(recurse=False))
+    """Collect (w_ih, b_ih, weights of the recurrence) of each layer.
+
+    By attribute, not from named_parameters(): there a weight under weight_norm, or one handed in
+    by torch.func.functional_call, is missing.
+    """
     layers: list[tuple[Tensor, Tensor | None, Weights]] = []
     for k in range(num_layers):
-        weights: Weights = {"w_hh": own[f"weight_hh_l{k}"]}
-        if f"bias_hh_l{k}" in own:
-            weights["b_hh"] = own[f"bias_hh_l{k}"]
-        layers.append((own[f"weight_ih_l{k}"], own.get(f"bias_ih_l{k}"), weights))
+        weights: Weights = {"w_hh": getattr(module, f"weight_hh_l{k}")}
+        if hasattr(module, f"bias_hh_l{k}"):
+            weights["b_hh"] = getattr(module, f"bias_hh_l{k}")
+        b_ih = getattr(module, f"bias_ih_l{k}", None)
+        layers.append((getattr(module, f"weight_ih_l{k}"), b_ih, weights))
     return layers

@@ -57,7 +57,7 @@ def forward(
     """Run T steps: return the outputs (T, B, H), the state after the last, and the trace."""
     outputs, caches = [], []
     for a_t in project(source).unbind(0):  # unbind: indexing a[t] makes autograd ten times slower
-        state, cache = family.step(a_t, state, weights)
+        state, cache = family.step(a_t, state, weights)  # (bptt.2)
         outputs.append(state[0])
         caches.append(cache)
     return torch.stack(outputs), state, Trace(source, caches)

@@ -1,0 +1,101 @@
+"""What every command says the same way: the terminal, numbers, the machine."""
+
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from carousel.errors import UsageError
+
+# Everything but generated text and data goes to stderr.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the words people use: 8 s, 3 min, 2 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def nats(loss: float) -> str:
+    """Return a loss with its unit, and bits beside it."""
+    return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits) per character"
+
+
+def rows(table: dict[str, str]) -> None:
+    """Print names and what they mean, the names aligned."""
+    for name, text in table.items():
+        console.print(f"[bold]{name:<8}[/bold] {escape(text)}")
+
+
+def printable(line: str) -> str:
+    """Replace control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
+def clock() -> float:
+    """Return seconds that only ever grow."""
+    return time.perf_counter()
+
+
+def this_command() -> str:
+    """Return how this program was called, so that what we suggest can be typed."""
+    if shutil.which("carousel"):
+        return "carousel"
+    called = Path(sys.argv[0])
+    if called.name != "carousel":
+        return "python -m carousel"
+    relative = os.path.relpath(called)
+    return relative if len(relative) < len(str(called)) else str(called)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: products of single rows are too small to share, and slower if shared."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def peak_memory() -> int | None:
+    """Return the most memory this process ever held, in bytes; None where nobody counts it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def choose_device(device: str) -> str:
+    """Turn auto into CUDA where there is one, else the CPU.
+
+    Raises:
+        UsageError: If the device asked for is not there.
+    """
+    import torch
+
+    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if device == "auto":
+        return "cuda" if has_cuda else "cpu"
+    if device == "cuda" and not has_cuda:
+        raise UsageError("--device cuda: this torch sees no CUDA device; --device cpu works")
+    if device == "mps" and not has_mps:
+        raise UsageError("--device mps: this machine has no Apple GPU; --device cpu works")
+    if device == "mps":
+        console.print("note: recurrent cells are slower on mps than on the CPU", style="yellow")
+    return device

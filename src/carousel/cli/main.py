@@ -1,0 +1,76 @@
+"""`carousel COMMAND …`: find the command, run it, turn what goes wrong into one line.
+
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 and 143 interrupted after saving.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+from carousel._version import __version__
+from carousel.errors import CarouselError, UsageError
+
+COMMANDS = {
+    "train": "train a model on a text, or on the built-in tales",
+    "sample": "let a trained model continue a prompt",
+    "eval": "measure how well a model predicts a text",
+    "serve": "open the story-teller in the browser",
+    "tales": "write the built-in tales, a corpus of known entropy",
+}
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"carousel {__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(f"carousel: no command {name!r}; there are {known}", file=sys.stderr)
+        return 2
+    try:
+        code: int = import_module(f"carousel.cli.{name}").main(rest)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has gone (`| head`): nothing is wrong, nothing to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+    except (CarouselError, OSError) as error:
+        print(f"carousel {name}: {_explain(error)}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+
+
+def _explain(error: CarouselError | OSError) -> str:
+    """Return one line; an OSError names its file."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}"
+    return " ".join(str(error).split())
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: carousel COMMAND …",
+            "",
+            "Character-level language models from first principles.",
+            "",
+            *lines,
+            "",
+            "carousel COMMAND --help explains a command; carousel --version names the version.",
+        ]
+    )

@@ -1,0 +1,113 @@
+"""`carousel sample`: a trained model continues a prompt."""
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from carousel.cli.parse import parse
+from carousel.cli.runs import find_run
+from carousel.errors import TextError, UsageError
+from carousel.sampling.config import SamplingConfig, check_integer
+from carousel.text.reading import normalise_newlines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Let a trained model continue a prompt; both go to stdout, as the text is written.
+
+    With several samples a line such as "=== sample 2 of 3 ===" stands before each. The same
+    command prints the same text; another --seed, another one.
+
+    Attributes:
+        run: Run folder, or one checkpoint of it. None: the newest run in ./runs.
+        prompt: The text to continue; without one, a line is begun.
+        prompt_file: Read the prompt from this file, its last line feed included (- for stdin).
+        length: Characters to write, the prompt not counted.
+        num_samples: Texts to write.
+        stop: End a text before this string, should it come up; may be given several times.
+        sampling: How the next character is drawn.
+    """
+
+    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
+    prompt: str = ""
+    prompt_file: Path | None = None
+    length: int = 500
+    num_samples: int = 1
+    stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, before a model is loaded."""
+        if self.prompt and self.prompt_file is not None:
+            raise UsageError("give --prompt or --prompt-file, not both")
+        check_integer("length", self.length, at_least=1)
+        check_integer("num_samples", self.num_samples, at_least=1)
+        if "" in self.stop:
+            raise UsageError("--stop needs at least one character")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the samples and return the exit code."""
+    request = parse(Sample, arguments, prog="carousel sample")
+    prompt = _read_prompt(request)
+    run = find_run(request.run)
+
+    import torch  # late: --help answers at once
+
+    from carousel.models.checkpoint import load_model
+    from carousel.sampling.generate import continue_text
+
+    torch.set_num_threads(1)  # the fastest for one character at a time
+    model = load_model(run)
+    for sample in range(request.num_samples):
+        text = continue_text(
+            model.model,
+            model.vocabulary,
+            prompt,
+            request.sampling,
+            length=request.length,
+            stop=request.stop,
+            sample=sample,
+        )
+        if request.num_samples > 1:
+            _write(f"=== sample {sample + 1} of {request.num_samples} ===\n")
+        _write(prompt)
+        end = prompt
+        for piece in text:
+            _write(piece)
+            end = piece
+        if not end.endswith("\n"):
+            _write("\n")
+    return 0
+
+
+def _read_prompt(request: Sample) -> str:
+    """Return the prompt, read as a corpus is: UTF-8 whatever the locale, each line ending LF.
+
+    Raises:
+        TextError: If it is not UTF-8.
+    """
+    match request.prompt_file:
+        case None:
+            source, data = "--prompt", os.fsencode(request.prompt)
+        case Path(name="-"):
+            source, data = "stdin", sys.stdin.buffer.read()
+        case path:
+            source, data = str(path), path.read_bytes()
+    try:
+        text = data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"{source} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
+        ) from None
+    return "".join(normalise_newlines([text]))
+
+
+def _write(text: str) -> None:
+    """Write UTF-8 to stdout at once, whatever the locale."""
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()

@@ -1,0 +1,38 @@
+"""`carousel tales`: write the built-in tales, a corpus of any size whose entropy is known."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from carousel.cli.console import console
+from carousel.cli.parse import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tales:
+    """Write whole tales until there are enough characters, and say how predictable they are.
+
+    Attributes:
+        characters: At least this many.
+        seed: The same seed tells the same tales.
+        out: File to write. None: stdout.
+    """
+
+    characters: int = 10_000
+    seed: int = 0
+    out: Path | None = None
+
+
+def main(arguments: list[str]) -> int:
+    """Write the tales and return the exit code."""
+    command = parse(Tales, arguments, prog="carousel tales")
+    from carousel.text.tales import entropy_rate, write
+
+    if command.out is None:
+        stream = sys.stdout
+        write(stream, command.seed, command.characters)
+    else:
+        with command.out.open("w", encoding="ascii", newline="\n") as stream:
+            write(stream, command.seed, command.characters)
+    console.print(f"entropy of the source: {entropy_rate():.4f} nats per character", style="dim")
+    return 0

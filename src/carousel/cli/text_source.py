@@ -1,0 +1,42 @@
+"""The text a command works on: files of the user's, or the built-in tales."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.progress import Progress
+
+from carousel.cli.console import console
+from carousel.text.corpus import Corpus, prepare, prepare_text
+
+TALES_SEED, TALES_CHARACTERS = 0, 2_000_000
+
+
+class Source(NamedTuple):
+    """A prepared text.
+
+    Attributes:
+        corpus: Its ids and alphabet.
+        floor: The least loss that any model can reach on characters [start, stop), in nats per
+            character; None where nobody knows it.
+    """
+
+    corpus: Corpus
+    floor: Callable[[int, int], float] | None
+
+
+def open_source(paths: tuple[Path, ...]) -> Source:
+    """Prepare the files (the first time with a progress bar), or write the tales."""
+    if not paths:
+        from carousel.text.tales import floor, tell
+
+        tales = tell(TALES_SEED, TALES_CHARACTERS)
+        corpus = prepare_text(tales.text, "tales")
+        return Source(corpus, lambda start, stop: floor(tales, start, stop))
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        return Source(prepare(list(paths), progress=show), None)

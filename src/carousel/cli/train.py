@@ -1,0 +1,129 @@
+"""`carousel train`: the command, its presets and settings, and the folder it writes to."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from carousel.cli.console import choose_device
+from carousel.cli.parse import parse, usage_error
+from carousel.cli.runs import new_run, newest_of
+from carousel.errors import ConfigError, RunError
+from carousel.models.config import ModelConfig
+from carousel.training.config import (
+    PRESETS,
+    DataConfig,
+    RunConfig,
+    Tables,
+    TrainingConfig,
+    read_toml,
+    run_config,
+)
+
+PROG = "carousel train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a character-level language model on a text, or without one on the built-in tales.
+
+    Presets and --config files are read first; flags win over both.
+
+    Attributes:
+        corpus: Text files, UTF-8. None: the built-in tales, whose best possible loss is known.
+        out: Folder of the run. None: runs/NAME, after the text.
+        preset: Settings to start from: "story" is the reference recipe, "demo" takes a minute.
+        config: A TOML file of settings: tables [model], [training], [data].
+        resume: Continue the run in --out (or the newest of this text) exactly where it stopped.
+        init_from: Start from the weights of another run.
+        device: "auto" takes CUDA where there is one, else the CPU.
+        threads: Threads to compute with. None: torch's choice.
+    """
+
+    corpus: tyro.conf.Positional[tuple[Path, ...]] = ()
+    out: Path | None = None
+    preset: Literal["story", "demo"] | None = None
+    config: Path | None = None
+    resume: bool = False
+    init_from: Path | None = None
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: int | None = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense together."""
+        if self.resume and self.init_from is not None:
+            raise ConfigError("--resume goes on with its own weights, --init-from with others'")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be at least 1, got {self.threads}")
+
+    @property
+    def settings(self) -> RunConfig:
+        """What decides the numbers, apart from text and machine."""
+        return RunConfig(model=self.model, training=self.training, data=self.data)
+
+
+def read_command(arguments: list[str]) -> Train:
+    """Parse twice: for preset and config file first, then for all, with those as defaults."""
+    asked = parse(Train, arguments, prog=PROG)
+    layers: list[tuple[str, Tables]] = []
+    if asked.init_from is not None:
+        layers.append((str(asked.init_from), {"model": _model_settings(asked.init_from)}))
+    if asked.preset is not None:
+        layers.append((f"preset {asked.preset}", PRESETS[asked.preset]))
+    try:
+        if asked.config is not None:
+            layers.append((str(asked.config), read_toml(asked.config)))
+        defaults = run_config(*layers)
+    except ConfigError as error:
+        usage_error(str(error), PROG)
+    start = Train(model=defaults.model, training=defaults.training, data=defaults.data)
+    return parse(Train, arguments, prog=PROG, default=start) if layers else asked
+
+
+def _model_settings(run: Path) -> dict[str, Any]:
+    """Return the [model] settings of a trained model."""
+    from carousel.models.checkpoint import read_checkpoint, resolve
+
+    model: dict[str, Any] = json.loads(read_checkpoint(resolve(run))["config.json"])["model"]
+    return model
+
+
+def main(arguments: list[str]) -> int:
+    """Train, and return the exit code."""
+    command = read_command(arguments)
+    import torch
+
+    from carousel.cli.text_source import open_source
+    from carousel.cli.train_run import train
+    from carousel.files import Lock, make_folder
+
+    if command.threads is not None:
+        torch.set_num_threads(command.threads)
+    device = choose_device(command.device)
+    source = open_source(command.corpus)
+    path = _run_folder(command, Path(source.corpus.name).stem)
+    make_folder(path)
+    with Lock(path / "lock", name=str(path)):
+        return train(command, source, path, device)
+
+
+def _run_folder(command: Train, name: str) -> Path:
+    """Return the folder to write to.
+
+    Raises:
+        RunError: If --out names a folder that is neither new, nor empty, nor a run.
+    """
+    if command.out is None:
+        path = newest_of(name) if command.resume else None
+        return path or new_run(name)
+    if command.out.exists():
+        if not command.out.is_dir():
+            raise RunError(f"--out {command.out} is a file; name a folder for the run")
+        if any(command.out.iterdir()) and not (command.out / "lock").exists():
+            raise RunError(f"--out {command.out} is not empty and holds no run; name another")
+    return command.out

@@ -1,0 +1,97 @@
+"""What `carousel train` shows: the plan, the progress, samples, and how it ended. All on stderr."""
+
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from carousel.cli.console import console, nats, printable
+from carousel.training.trainer import StepReport
+
+
+@dataclass
+class Display:
+    """The live account of a run: a bar on a terminal, plain lines elsewhere.
+
+    Attributes:
+        steps: Where the schedule ends.
+        characters_per_step: B · T.
+        floor: Least possible validation loss, where it is known.
+        seconds: Spent in optimiser steps so far.
+        done: Steps taken by this process.
+    """
+
+    steps: int
+    characters_per_step: int
+    floor: float | None
+    seconds: float = 0.0
+    done: int = 0
+    average: float | None = None
+    _bar: Progress = field(init=False)
+    _task: TaskID = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Lay out the bar."""
+        self._bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}  {task.fields[speed]} characters/s"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("training", total=self.steps, loss="…", speed="…")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    @property
+    def speed(self) -> float:
+        """Characters per second over the optimiser steps of this process."""
+        return self.done * self.characters_per_step / self.seconds if self.seconds else 0.0
+
+    def step(self, report: StepReport, seconds: float) -> None:
+        """Count a step that took so long."""
+        self.seconds += seconds
+        self.done += 1
+        before = report.loss if self.average is None else self.average
+        self.average = 0.9 * before + 0.1 * report.loss
+        self._bar.update(
+            self._task,
+            completed=report.step,
+            loss=f"{self.average:.3f}",
+            speed=f"{self.speed:,.0f}",
+        )
+
+    def validation(self, step: int, loss: float, is_best: bool) -> None:
+        """Say how the model does on text that it does not train on."""
+        line = f"step {step:>6,}  validation {nats(loss)}"
+        if self.floor is not None:
+            line += f", {loss - self.floor:.3f} above the best possible"
+        style = "bold" if is_best else "dim"
+        console.print(line + ("" if is_best else "  (not the best)"), style=style)
+
+    def sample(self, prompt: str, text: str) -> None:
+        """Show what the model writes now."""
+        lines = (prompt + text).strip("\n").splitlines() or [""]
+        quoted = Text("\n".join(f"    │ {printable(line)}" for line in lines), style="cyan")
+        console.print(quoted)

@@ -1,0 +1,278 @@
+"""What `carousel train` does once its text, folder and device are known."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import torch
+from rich.markup import escape
+
+from carousel.analysis.curves import loss_curve
+from carousel.cli.console import (
+    clock,
+    console,
+    duration,
+    nats,
+    one_thread,
+    peak_memory,
+    rows,
+    this_command,
+)
+from carousel.cli.text_source import Source
+from carousel.cli.train import Train
+from carousel.cli.train_display import Display
+from carousel.errors import RunError, TextError
+from carousel.models.checkpoint import load_model, load_weights, unpack
+from carousel.models.loss import perplexity
+from carousel.sampling.config import SamplingConfig
+from carousel.sampling.generate import continue_text
+from carousel.tables import from_table
+from carousel.text.split import Split, split
+from carousel.training.fit import End, Progress, Session, Validation, fit
+from carousel.training.run_folder import RunFolder, read_metrics, step_name
+from carousel.training.start import (
+    config_table,
+    new_trainer,
+    resolve,
+    resumed_settings,
+    seconds_per_step,
+    shorten,
+    transplant,
+)
+from carousel.training.trainer import StepReport, Trainer, restore
+
+OPENING = "Once upon a time"
+_SAMPLING = SamplingConfig(temperature=0.8)
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Run(NamedTuple):
+    """A run ready to go."""
+
+    trainer: Trainer
+    session: Session
+    progress: Progress
+    floor: float | None
+
+
+def train(command: Train, source: Source, path: Path, device: str) -> int:
+    """Prepare, train, sum up; return the exit code."""
+    folder = RunFolder(path)
+    with _signals() as caught:
+        run = _prepare(command, source, folder, device, caught)
+        try:
+            end, display = _watch(run)
+        finally:
+            folder.close()
+    if end.ending == "interrupted":
+        console.print(
+            f"interrupted: step {end.step:,} is saved in {path}; "
+            "the same command with --resume goes on from there",
+            style="yellow",
+        )
+        return EXIT_CODES[signal.Signals(caught[0])]
+    _sum_up(run, end, display)
+    return 0
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Note SIGINT and SIGTERM instead of obeying them; a second one is obeyed."""
+    caught: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {number: signal.getsignal(number) for number in EXIT_CODES}
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _prepare(
+    command: Train, source: Source, folder: RunFolder, device: str, caught: list[int]
+) -> Run:
+    """Build the trainer, fresh or resumed, and say what is going to happen."""
+    corpus, given = source.corpus, command.settings
+    parts = split(corpus, given.data.split, given.data.fractions)
+    train_ids, validation_ids = (corpus.ids[slice(*parts[p])] for p in ("train", "validation"))
+    if len(validation_ids) < 2:
+        raise TextError(f"{corpus.name} has {len(corpus)} characters: too few to validate on")
+    newest = folder.newest()
+    if newest and not command.resume:
+        raise RunError(
+            f"{folder.path} already holds a run: --resume continues it, another --out starts anew"
+        )
+    folder.prepare()
+    vocab_size, progress = len(corpus.vocabulary), Progress()
+    if newest:
+        step, files, faults = newest
+        for fault in faults:
+            console.print(f"warning: {fault}; falling back to step {step:,}", style="yellow")
+        trained = unpack(files, folder.path / "checkpoints" / step_name(step), device=device)
+        settings = resumed_settings(given, trained.config, corpus.sha256, len(train_ids))
+        trainer = new_trainer(settings, vocab_size, train_ids, device)
+        load_weights(trainer.model, dict(trained.model.named_parameters()))
+        restore(trainer, files)
+        progress = from_table(Progress, trained.config["progress"])
+        folder.cut_metrics(step)
+        console.print(f"resuming {folder.path} from step {step:,}", style="bold")
+    else:
+        if command.resume:
+            console.print("warning: nothing to resume; starting at step 0", style="yellow")
+        folder.clear()
+        settings = resolve(given, len(train_ids))
+        trainer = new_trainer(settings, vocab_size, train_ids, device)
+        if command.init_from is not None:
+            trained = load_model(command.init_from)
+            shared = transplant(trained, trainer.model, corpus.vocabulary)
+            console.print(
+                f"starting from {trained.folder}: {shared} of {vocab_size} characters are known"
+            )
+    seconds = seconds_per_step(trainer)
+    if not newest:
+        settings = shorten(given, settings, len(train_ids), seconds)
+        trainer.config, trainer.steps = settings.training, settings.training.steps or 0
+    _announce(command, source, parts, trainer, folder.path, seconds)
+    stop_at = clock() + (given.training.time_limit or float("inf"))
+    session = Session(
+        folder=folder,
+        vocabulary=corpus.vocabulary,
+        config=config_table(given, settings, _describe(source, parts)),
+        validation=validation_ids,
+        eval_every=settings.training.eval_every or 1,
+        save_every=settings.training.save_every or 1,
+        stop=lambda: bool(caught),
+        time_is_up=lambda: clock() > stop_at,
+    )
+    floor = source.floor(*parts["validation"]) if source.floor else None
+    return Run(trainer, session, progress, floor)
+
+
+def _describe(source: Source, parts: Split) -> dict[str, object]:
+    """Return what config.json says of the text."""
+    corpus = source.corpus
+    return {
+        "name": corpus.name,
+        "sha256": corpus.sha256,
+        "characters": len(corpus),
+        "parts": {name: list(part) for name, part in parts.items()},
+    }
+
+
+def _announce(
+    command: Train, source: Source, parts: Split, trainer: Trainer, path: Path, seconds: float
+) -> None:
+    """Print the plan and the estimate before anything takes long."""
+    corpus, model, settings = source.corpus, command.model, trainer.config
+    sizes = {name: stop - start for name, (start, stop) in parts.items()}
+    left = trainer.steps - trainer.step
+    threads = torch.get_num_threads()
+    device = next(trainer.model.parameters()).device.type
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    rows(
+        {
+            "text": f"{corpus.name}: {len(corpus):,} characters, {len(corpus.vocabulary)} different"
+            + (" (a story grammar of known entropy)" if source.floor else ""),
+            "split": ", ".join(f"{size:,} {name}" for name, size in sizes.items()),
+            "model": f"{model.model}, embedding {model.embedding_size}, hidden "
+            f"{model.hidden_size}, layers {model.num_layers}: {parameters:,} parameters",
+            "steps": f"{trainer.steps:,} of {settings.batch_size} × {settings.sequence_length} "
+            f"characters ({settings.batching}), {settings.optimizer} "
+            f"{settings.learning_rate:g} {settings.schedule}; "
+            f"an epoch is {trainer.batches.characters_per_epoch:,} characters",
+            "device": f"{device}, {threads} thread{'s' * (threads > 1)}, {settings.precision}",
+            "time": f"about {duration(1.1 * left * seconds)} ({seconds:.3f} s a step)",
+            "run": str(path),
+        }
+    )
+
+
+def _watch(run: Run) -> tuple[End, Display]:
+    """Train to the end while showing how it goes."""
+    trainer, settings = run.trainer, run.trainer.config
+    per_step = settings.batch_size * settings.sequence_length
+    sample_every = settings.sample_every or 0
+    with Display(trainer.steps, per_step, run.floor) as display:
+        events = fit(trainer, run.session, run.progress)
+        while True:
+            before = clock()
+            event = next(events)
+            match event:
+                case StepReport():
+                    display.step(event, clock() - before)
+                    if sample_every and event.step % sample_every == 0:
+                        display.sample(*_write_sample(run))
+                case Validation():
+                    display.validation(event.step, event.loss, event.is_best)
+                case End():
+                    return event, display
+
+
+def _write_sample(run: Run) -> tuple[str, str]:
+    """Let the model write a little, and keep it in the run folder."""
+    model, vocabulary = run.trainer.model, run.session.vocabulary
+    prompt = OPENING if set(OPENING) <= set(vocabulary.itos) else ""
+    model.eval()
+    with one_thread():
+        text = "".join(continue_text(model, vocabulary, prompt, _SAMPLING, length=240))
+    folder = run.session.folder.path / "samples"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{step_name(run.trainer.step)}.txt"
+    path.write_text(prompt + text, encoding="utf-8")
+    return prompt, text
+
+
+def _sum_up(run: Run, end: End, display: Display) -> None:
+    """Say how it went, draw the loss curve, let the best model speak, and say what to try next."""
+    path, progress, command = run.session.folder.path, run.progress, this_command()
+    loss_curve(read_metrics(path), path / "loss", floor=run.floor)
+    memory = peak_memory()
+    done = f"{end.ending}: step {end.step:,}"
+    if display.done:
+        done += f", {display.speed:,.0f} characters/s"
+    if memory is not None:
+        done += f", peak memory {memory / 2**20:,.0f} MiB"
+    console.print(f"\n[bold]{done}[/bold]")
+    if progress.best_loss is not None:
+        rows(
+            {
+                "best": f"validation {nats(progress.best_loss)}, perplexity "
+                f"{perplexity(progress.best_loss):.2f}, at step {progress.best_step:,}"
+            }
+        )
+        if run.floor is not None:
+            rows(
+                {
+                    "floor": f"{run.floor:.4f} nats: the entropy of the source, the best possible "
+                    f"loss; the model is {progress.best_loss - run.floor:.4f} above it"
+                }
+            )
+    rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})
+    best = load_model(path)
+    prompt = OPENING if set(OPENING) <= set(best.vocabulary.itos) else ""
+    console.print()
+    sys.stdout.write(prompt)
+    with one_thread():
+        for piece in continue_text(best.model, best.vocabulary, prompt, _SAMPLING, length=500):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    print()
+    console.print("\n[bold]try next[/bold]")
+    opening = f' --prompt "{prompt}"' if prompt else ""
+    for line in (
+        f"{command} sample {path}{opening}",
+        f"{command} serve {path}",
+        f"{command} train my-own-text.txt",
+    ):
+        console.print(f"  {escape(line)}")

@@ -1,0 +1,180 @@
+"""How a model is trained: settings, presets, TOML files. Imports no torch."""
+
+import tomllib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from carousel.errors import ConfigError
+from carousel.models.config import ModelConfig
+from carousel.tables import from_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """One training run.
+
+    Attributes:
+        sequence_length: Characters per window, T: as far as a gradient reaches back.
+        batch_size: Windows per step, B.
+        batching: "lanes" reads the text in B parallel lanes and carries the state from window to
+            window, "windows" draws windows at random and starts each from zero; "auto" takes
+            lanes where the text is long enough for them.
+        steps: Optimiser steps, the end of the schedule; None fits them to the size of the text.
+        optimizer: Update rule.
+        learning_rate: Peak step size.
+        schedule: What the learning rate does after the warm-up until the last step.
+        warmup_steps: Steps over which the learning rate rises from zero.
+        weight_decay: Decoupled decay of the matrices, used by adamw only.
+        max_grad_norm: Gradients are scaled down to this global L2 norm; 0 leaves them.
+        seed: Of initialisation, batches and dropout.
+        eval_every: Steps between validations; None means 20 in a run.
+        save_every: Steps between checkpoints; None means at each validation.
+        sample_every: Steps between samples; None means at each validation, 0 never.
+        patience: Validations without improvement after which training stops; 0 never stops.
+        time_limit: Seconds that training may take: steps are fitted to it, from the speed
+            measured at the start; None is no limit.
+        precision: "float32", or "bf16" for the products around the recurrence (autocast).
+    """
+
+    sequence_length: int = 128
+    batch_size: int = 64
+    batching: Literal["auto", "lanes", "windows"] = "auto"
+    steps: int | None = None
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = 4e-3
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    warmup_steps: int = 50
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    seed: int = 0
+    eval_every: int | None = None
+    save_every: int | None = None
+    sample_every: int | None = None
+    patience: int = 5
+    time_limit: float | None = None
+    precision: Literal["float32", "bf16"] = "float32"
+
+    def __post_init__(self) -> None:
+        """Reject what no run can be, naming the field and its value."""
+        for name in ("sequence_length", "batch_size", "steps", "eval_every", "save_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        for name in ("warmup_steps", "patience", "seed", "sample_every"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise ConfigError(f"{name} must be at least 0, got {value}")
+        for name in ("max_grad_norm", "weight_decay"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ConfigError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise ConfigError(f"time_limit must be above 0 seconds, got {self.time_limit}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How a text is divided.
+
+    Attributes:
+        split: "contiguous" is 90/5/5 per cent for training, validation and test, cut at blank
+            lines where there are any; "exact" is 90/10, cut to the character.
+        fractions: Of training, validation and, if there is a third, test, instead of those.
+    """
+
+    split: Literal["contiguous", "exact"] = "contiguous"
+    fractions: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run computes, beside the text itself."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+Tables = dict[str, dict[str, Any]]
+
+# "story" is the reference recipe. It stays as it is, so that results can be compared with it.
+PRESETS: dict[str, Tables] = {
+    "story": {
+        "model": {
+            "embedding_size": 64,
+            "hidden_size": 256,
+            "num_layers": 1,
+            "dropout": 0.0,
+            "initialization": "torch",
+        },
+        "training": {
+            "sequence_length": 128,
+            "batch_size": 64,
+            "batching": "windows",
+            "steps": 20_000,
+            "optimizer": "adam",
+            "learning_rate": 2e-3,
+            "schedule": "constant",
+            "warmup_steps": 0,
+            "max_grad_norm": 1.0,
+            "patience": 0,
+        },
+    },
+    "demo": {
+        "model": {"embedding_size": 32, "hidden_size": 192},
+        "training": {
+            "sequence_length": 64,
+            "batch_size": 32,
+            "steps": 2_000,
+            "learning_rate": 8e-3,
+            "warmup_steps": 20,
+            "time_limit": 75.0,
+            "patience": 0,
+        },
+    },
+}
+
+
+def read_toml(path: Path) -> Tables:
+    """Return the tables of a TOML file.
+
+    Raises:
+        ConfigError: If it is not TOML, or holds anything but tables.
+    """
+    try:
+        with path.open("rb") as file:
+            tables = tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ConfigError(f"{path}: {name} stands in no table; there are [model], [training]")
+    return tables
+
+
+def run_config(*layers: tuple[str, Tables]) -> RunConfig:
+    """Lay tables over the defaults, the later ones winning; each comes with the name of its source.
+
+    Raises:
+        ConfigError: If a table or a setting is unknown, or a value impossible.
+    """
+    parts = {"model": ModelConfig, "training": TrainingConfig, "data": DataConfig}
+    merged: Tables = {name: {} for name in parts}
+    for source, tables in layers:
+        if unknown := sorted(set(tables) - set(parts)):
+            raise ConfigError(f"{source} has no use for [{unknown[0]}]; there are {list(parts)}")
+        for name, table in tables.items():
+            from_table(parts[name], table, where=f"[{name}] of {source}")
+            merged[name] |= table
+    return RunConfig(
+        model=from_table(ModelConfig, merged["model"]),
+        training=from_table(TrainingConfig, merged["training"]),
+        data=from_table(DataConfig, merged["data"]),
+    )
+
+
+def to_tables(config: RunConfig) -> Tables:
+    """Return the tables that run_config turns back into the same config."""
+    return asdict(config)

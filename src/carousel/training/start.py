@@ -1,0 +1,165 @@
+"""From settings and a text to a trainer: fresh, resumed, or from another model's weights."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from carousel.errors import ConfigError, RunError
+from carousel.models.base import LanguageModel
+from carousel.models.checkpoint import TrainedModel
+from carousel.models.loss import cross_entropy
+from carousel.models.recurrent import build
+from carousel.text.batches import Lanes, RandomWindows
+from carousel.text.vocabulary import Vocabulary
+from carousel.training.config import RunConfig, to_tables
+from carousel.training.optimizers import build_optimizer
+from carousel.training.schedule import steps_for
+from carousel.training.trainer import Trainer
+
+# Settings that may differ when a run goes on: they do not enter into any step before them.
+_MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience", "time_limit"}
+# "auto" takes lanes where each of them is at least this many windows long.
+_WINDOWS_PER_LANE = 4
+
+
+def resolve(given: RunConfig, characters: int) -> RunConfig:
+    """Decide what the settings leave open, from the number of characters to train on."""
+    config = given.training
+    window = config.batch_size * config.sequence_length
+    batching = config.batching
+    if batching == "auto":
+        batching = "lanes" if characters >= _WINDOWS_PER_LANE * window else "windows"
+    steps = config.steps or steps_for(characters, config)
+    eval_every = config.eval_every or max(25, steps // 20)
+    resolved = replace(
+        config,
+        batching=batching,
+        steps=steps,
+        eval_every=eval_every,
+        save_every=config.save_every or eval_every,
+        sample_every=eval_every if config.sample_every is None else config.sample_every,
+    )
+    return replace(given, training=resolved)
+
+
+def new_trainer(config: RunConfig, vocab_size: int, ids: np.ndarray, device: str) -> Trainer:
+    """Build a trainer at step 0 from resolved settings; the seed decides its weights.
+
+    Raises:
+        TextError: If the text is too short for one window.
+    """
+    settings = config.training
+    kind = Lanes if settings.batching == "lanes" else RandomWindows
+    batches = kind(ids, settings.batch_size, settings.sequence_length, settings.seed)
+    torch.manual_seed(settings.seed)
+    model = build(config.model, vocab_size).to(device)
+    assert settings.steps is not None, "resolve() comes first"
+    return Trainer(model, build_optimizer(model, settings), batches, settings, settings.steps)
+
+
+def resumed_settings(
+    given: RunConfig, saved: Mapping[str, Any], corpus: str, characters: int
+) -> RunConfig:
+    """Return the resolved settings with which a saved run goes on.
+
+    Args:
+        given: Settings of the command that resumes.
+        saved: config.json of the checkpoint.
+        corpus: SHA-256 of the command's text.
+        characters: Of it, those to train on.
+
+    Raises:
+        RunError: If text or settings are not those of the run.
+    """
+    if saved["corpus"]["sha256"] != corpus:
+        raise RunError(
+            f"the run was started on another text ({saved['corpus']['name']}); "
+            "--init-from starts a new run from its weights"
+        )
+    now, then = to_tables(given), saved["settings"]
+    for table in now:
+        for name, value in now[table].items():
+            before = then[table].get(name)
+            before = tuple(before) if isinstance(before, list) else before
+            if value != before and name not in _MAY_CHANGE:
+                raise RunError(
+                    f"the run was started with {name} = {before}, this command says {value}; "
+                    "resume with the same settings, or start anew with --init-from"
+                )
+    steps = given.training.steps or saved["training"]["steps"]
+    return resolve(replace(given, training=replace(given.training, steps=steps)), characters)
+
+
+def config_table(given: RunConfig, resolved: RunConfig, corpus: dict[str, Any]) -> dict[str, Any]:
+    """Return what config.json says of a run: resolved settings, those given, and the text."""
+    return {**asdict(resolved), "settings": to_tables(given), "corpus": corpus}
+
+
+@torch.no_grad()
+def transplant(source: TrainedModel, target: LanguageModel, vocabulary: Vocabulary) -> int:
+    """Copy a trained model's weights into a fresh one, matching characters; return how many do.
+
+    Rows that belong to a character (of the embedding, the output and its bias) go to the same
+    character of the new alphabet; characters that the source never saw keep their fresh rows.
+
+    Raises:
+        ConfigError: If the two models differ in shape.
+    """
+    shared = [c for c in vocabulary.itos if c in source.vocabulary.stoi]
+    here = torch.tensor([vocabulary.stoi[c] for c in shared])
+    there = torch.tensor([source.vocabulary.stoi[c] for c in shared])
+    given = dict(source.model.named_parameters())
+    for name, parameter in target.named_parameters():
+        per_character = name.startswith(("embedding.", "output."))
+        expected = given[name].shape[1:] if per_character else given[name].shape
+        found = parameter.shape[1:] if per_character else parameter.shape
+        if name not in given or expected != found:
+            raise ConfigError(
+                f"--init-from: {name} is {tuple(given[name].shape)} in {source.folder}, "
+                f"{tuple(parameter.shape)} with these settings"
+            )
+        if per_character:
+            parameter[here] = given[name][there]
+        else:
+            parameter.copy_(given[name])
+    return len(shared)
+
+
+def shorten(given: RunConfig, resolved: RunConfig, characters: int, seconds: float) -> RunConfig:
+    """Fit the schedule into the time limit, from the seconds that a step takes.
+
+    A tenth of the time is left for validations and samples.
+    """
+    limit, steps = given.training.time_limit, resolved.training.steps
+    if limit is None or steps is None or steps * seconds <= 0.9 * limit:
+        return resolved
+    fitting = max(1, int(0.9 * limit / seconds))
+    return resolve(replace(given, training=replace(given.training, steps=fitting)), characters)
+
+
+def seconds_per_step(trainer: Trainer, repeats: int = 3) -> float:
+    """Measure forward and backward of one batch, leaving the trainer as it was."""
+    generator = torch.get_rng_state()
+    device = next(trainer.model.parameters()).device
+    batch = trainer.batches.batch(0)
+    tokens, targets = (torch.from_numpy(a).to(device) for a in (batch.tokens, batch.targets))
+
+    def step() -> float:
+        start = time.perf_counter()
+        logits: Tensor = trainer.model(tokens)[0]
+        cross_entropy(logits, targets).mean().backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        trainer.optimizer.zero_grad(set_to_none=True)
+        return time.perf_counter() - start
+
+    step()
+    seconds = statistics.median(step() for _ in range(repeats))
+    torch.set_rng_state(generator)
+    return seconds
