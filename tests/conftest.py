@@ -1,7 +1,12 @@
 """Shapes in signatures are checked while testing, and cost nothing otherwise."""
 
+import os
 import sys
 from pathlib import Path
+
+# Tests run side by side, one a core: threads that wait for one another there cost ten times more
+# than they give. Programs that tests start inherit it. Must stand before the first import of torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from jaxtyping import install_import_hook
 

@@ -300,6 +300,7 @@ def hold(path: Path, mechanism: str, seconds: float) -> subprocess.Popen[str]:
 
 def test_a_lock_admits_one(mechanism: str, tmp_path: Path) -> None:
     path = tmp_path / "lock"
+    path.write_text("999999999")  # left by a process long gone
     with (
         files.Lock(path),
         pytest.raises(RunError, match=rf"lock is in use .*\(pid {os.getpid()}\)"),

@@ -21,6 +21,8 @@ def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
         ConfigError: If the table holds an unknown key or a value of another type; the message
             names it and says what there is.
     """
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where or cls.__name__} must be a table, got {table!r}")
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     place = f" in {where}" if where else ""

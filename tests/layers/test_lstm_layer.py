@@ -21,13 +21,13 @@ Tensors = dict[str, Tensor]
 States = tuple[Tensor, Tensor]
 
 
-def twins(*sizes: int, backend: str = "auto", **settings: Any) -> tuple[nn.LSTM, carousel.LSTM]:
+def twins(*sizes: int, backend: str = "auto", **options: Any) -> tuple[nn.LSTM, carousel.LSTM]:
     """A torch.nn.LSTM with every parameter random and wide, and ours with the same ones."""
     torch.manual_seed(0)
-    theirs = nn.LSTM(*sizes, **settings)
+    theirs = nn.LSTM(*sizes, **options)
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.5)
-    ours = carousel.LSTM(*sizes, backend=backend, **settings)
+    ours = carousel.LSTM(*sizes, backend=backend, **options)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     return theirs, ours
 
@@ -52,9 +52,6 @@ def with_gradients(layer: nn.Module, outputs: Tensors, inputs: Tensors) -> Tenso
     inputs = inputs | {name: p for name, p in layer.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(loss, list(inputs.values()))
     return outputs | {f"d{name}": d for name, d in zip(inputs, gradients, strict=True)}
-
-
-# Numbers: equal to torch's, by every backend.
 
 
 @st.composite
@@ -88,11 +85,11 @@ def test_matches_torch(case: tuple[nn.LSTM, carousel.LSTM, Tensor, States | None
     assert_near(results(ours, x, hx), results(theirs, x, hx))
 
 
-@pytest.mark.parametrize("settings", [{}, {"dropout": 0.3}, {"bias": False}])
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3}, {"bias": False}])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_matches_torch_in_single_precision(backend: str, settings: dict[str, Any]) -> None:
+def test_matches_torch_in_single_precision(backend: str, options: dict[str, Any]) -> None:
     """There torch runs oneDNN's recurrence. At odd sizes: a lone number may cancel to nothing."""
-    theirs, ours = twins(D, H, L, backend=backend, **settings)
+    theirs, ours = twins(D, H, L, backend=backend, **options)
     x, h_0, c_0 = (double(*sizes).float() for sizes in ((T, B, D), (L, B, H), (L, B, H)))
     hx = (h_0, c_0)
     assert_near(results(ours, x, hx), results(theirs, x, hx))
@@ -139,9 +136,6 @@ def test_an_empty_batch_has_an_empty_answer() -> None:
     assert_near(results(ours, x), results(theirs, x))
 
 
-# Dropout acts between layers, and only while training.
-
-
 def test_dropout_leaves_the_last_layer_alone() -> None:
     _, ours = twins(D, H, L, dropout=1.0, dtype=torch.float64)
     y, (h_n, _) = ours(double(T, B, D))
@@ -160,17 +154,14 @@ def test_dropout_is_drawn_while_training_only() -> None:
     assert torch.equal(ours.eval()(x)[0], without(x)[0])
 
 
-# A drop-in: names, initial values, signature, copies.
-
-
 @pytest.mark.parametrize(
-    "settings", [{}, {"num_layers": 3}, {"num_layers": 2, "bias": False}, {"dtype": torch.float64}]
+    "options", [{}, {"num_layers": 3}, {"num_layers": 2, "bias": False}, {"dtype": torch.float64}]
 )
-def test_the_same_seed_gives_torchs_initial_parameters(settings: dict[str, Any]) -> None:
+def test_the_same_seed_gives_torchs_initial_parameters(options: dict[str, Any]) -> None:
     torch.manual_seed(7)
-    theirs = nn.LSTM(D, H, **settings).state_dict()
+    theirs = nn.LSTM(D, H, **options).state_dict()
     torch.manual_seed(7)
-    ours = carousel.LSTM(D, H, **settings).state_dict()
+    ours = carousel.LSTM(D, H, **options).state_dict()
     assert list(ours) == list(theirs)
     assert_near(ours, theirs, 0.0)
 
@@ -195,7 +186,7 @@ def test_positional_arguments_and_defaults_are_torchs() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "options",
     [
         {},
         {"num_layers": 2, "dropout": 0.5},
@@ -203,8 +194,8 @@ def test_positional_arguments_and_defaults_are_torchs() -> None:
         {"batch_first": True, "num_layers": 3},
     ],
 )
-def test_repr_is_torchs(settings: dict[str, Any]) -> None:
-    assert repr(carousel.LSTM(D, H, **settings)) == repr(nn.LSTM(D, H, **settings))
+def test_repr_is_torchs(options: dict[str, Any]) -> None:
+    assert repr(carousel.LSTM(D, H, **options)) == repr(nn.LSTM(D, H, **options))
     assert repr(carousel.LSTM(D, H, backend="bptt")) == f"LSTM({D}, {H}, backend='bptt')"
 
 
@@ -245,8 +236,6 @@ def test_flatten_parameters_may_be_called() -> None:
     ours.flatten_parameters()
     assert_near(ours.state_dict(), before, 0.0)
 
-
-# Refusals: one clear line each.
 
 X = torch.zeros(T, B, D)
 
@@ -292,7 +281,7 @@ def test_refuses_at_a_call(arguments: tuple[Any, ...], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("options", "message"),
     [
         ({"input_size": 0}, "input_size must be at least 1, got 0"),
         ({"hidden_size": -1}, "hidden_size must be at least 1, got -1"),
@@ -306,9 +295,9 @@ def test_refuses_at_a_call(arguments: tuple[Any, ...], message: str) -> None:
         ),
     ],
 )
-def test_refuses_at_construction(settings: dict[str, Any], message: str) -> None:
+def test_refuses_at_construction(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        carousel.LSTM(**({"input_size": D, "hidden_size": H} | settings))
+        carousel.LSTM(**({"input_size": D, "hidden_size": H} | options))
 
 
 def test_dropout_of_one_layer_is_warned_of() -> None:

@@ -48,8 +48,10 @@ def loss_curve(records: Iterable[Mapping[str, Any]], stem: Path, *, floor: float
                 linewidth=1.4,
                 label=f"best possible: {floor:.3f}",
             )
-        lowest = min([loss for _, loss in [*train, *validation]] + ([floor] if floor else []))
-        axes.set_ylim(bottom=max(0.0, 0.9 * lowest))
+        drawn = [loss for _, loss in [*train, *validation]] + ([] if floor is None else [floor])
+        if drawn:
+            axes.set_ylim(bottom=max(0.0, 0.9 * min(drawn)))
+            axes.legend(frameon=False)
         axes.set(xlabel="step", ylabel="nats per character")
         axes.tick_params(colors=_INK)
         axes.xaxis.label.set_color(_INK)
@@ -57,7 +59,6 @@ def loss_curve(records: Iterable[Mapping[str, Any]], stem: Path, *, floor: float
         axes.grid(color=_INK, alpha=0.2)
         for spine in axes.spines.values():
             spine.set_visible(False)
-        axes.legend(frameon=False)
         for ending in ("png", "svg"):
             metadata = {"Date": None} if ending == "svg" else None
             figure.savefig(

@@ -14,8 +14,13 @@ from rich.markup import escape
 
 from carousel.errors import UsageError
 
-# Everything but generated text and data goes to stderr.
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+# Everything but generated text and data goes to stderr. NO_COLOR leaves out all style, bold too.
+console = Console(
+    stderr=True,
+    highlight=False,
+    soft_wrap=True,
+    color_system=None if os.environ.get("NO_COLOR") else "auto",
+)
 
 
 def duration(seconds: float) -> str:
@@ -60,7 +65,7 @@ def this_command() -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: products of single rows are too small to share, and slower if shared."""
+    """Compute on one thread: products of single rows are too small to share."""
     import torch
 
     before = torch.get_num_threads()

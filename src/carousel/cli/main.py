@@ -4,8 +4,10 @@ Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 and 143 interrupted aft
 """
 
 import os
+import re
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 from carousel._version import __version__
@@ -27,9 +29,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    if isinstance(sys.stdout, TextIOWrapper):  # text goes out exactly, whatever the locale
+        sys.stdout.reconfigure(encoding="utf-8")
+    if not arguments:
+        print(_help(), file=sys.stderr)
+        return 2
+    if arguments[0] in ("-h", "--help", "help"):
         print(_help())
-        return 0 if arguments else 2
+        return 0
     if arguments[0] in ("-V", "--version"):
         print(f"carousel {__version__}")
         return 0
@@ -50,6 +57,15 @@ def run(arguments: list[str]) -> int:
     except (CarouselError, OSError) as error:
         print(f"carousel {name}: {_explain(error)}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
+            raise
+        print(f"carousel {name}: out of memory: smaller sizes would work", file=sys.stderr)
+        return 1
+
+
+# What torch says in a RuntimeError: CUDA and MPS, Linux, Windows, and a size beyond all bounds.
+_OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory|calculation overflowed")
 
 
 def _explain(error: CarouselError | OSError) -> str:

@@ -4,9 +4,13 @@ import contextlib
 import io
 import re
 import sys
-from typing import NoReturn, TypeVar
+from collections.abc import Callable
+from pathlib import Path
+from types import NoneType
+from typing import Any, NoReturn, TypeVar, get_args
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 C = TypeVar("C")
 _STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
@@ -20,9 +24,11 @@ def parse(cls: type[C], arguments: list[str], *, prog: str, default: C | None = 
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            if default is None:
-                return tyro.cli(cls, args=arguments, prog=prog, config=_STYLE)
-            return tyro.cli(cls, args=arguments, prog=prog, default=default, config=_STYLE)
+            given: Any = {} if default is None else {"default": default}
+            built: C = tyro.cli(
+                cls, args=arguments, prog=prog, config=_STYLE, registry=_REGISTRY, **given
+            )
+            return built
     except SystemExit as exit_:
         if exit_.code in (0, None):
             raise
@@ -35,12 +41,57 @@ def usage_error(message: str, prog: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def _number(kind: Callable[[str], C], words: str) -> Callable[[str], C]:
+    """Return kind, whose error says what it needs."""
+
+    def read(text: str) -> C:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"must be {words}, got {text!r}") from None
+
+    return read
+
+
+# How one argument becomes a value. Beside each type stands its own "or None" (tyro's would list
+# both, in the help as in an error).
+_READERS: dict[type, tuple[str, Callable[[str], Any]]] = {
+    int: ("INT", _number(int, "a whole number")),
+    float: ("FLOAT", _number(float, "a number")),
+    str: ("TEXT", str),
+    Path: ("PATH", Path),
+}
+_REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _plain_or_none(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Read a value of a type in _READERS, or the word None where None is allowed."""
+    options = get_args(info.type) or (info.type,)
+    kinds = [option for option in options if option is not NoneType]
+    if len(kinds) != 1 or kinds[0] not in _READERS:
+        return None
+    kind, can_be_none = kinds[0], NoneType in options
+    metavar, read = _READERS[kind]
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda words: (
+            None if can_be_none and words[0] == "None" else read(words[0])
+        ),
+        is_instance=lambda value: isinstance(value, kind) or (can_be_none and value is None),
+        str_from_instance=lambda value: [str(value)],
+    )
+
+
 def _one_line(box: str) -> str:
     """Take tyro's boxed explanation apart: its statement, and the name it thinks was meant."""
     rows = [row.strip("│ \n") for row in box.splitlines() if row.startswith("│")]
     rule = next((k for k, row in enumerate(rows) if row.startswith("──")), len(rows))
     statement = re.sub(r"\s+", " ", " ".join(rows[:rule])).strip(" .")
+    # "Error parsing --flag: …", but also "Error parsing model: …" of a group, which names the flag.
+    statement = re.sub(r"^Error parsing (?:(--\S+)|\S+): ", r"\1 ", statement).strip()
     meant = [row.split()[0] for row in rows[rule:] if row.startswith("--")]
     if "Unrecognized" in statement and meant:
         return f"{statement}; perhaps you meant {', '.join(dict.fromkeys(meant))}"
-    return statement or box.strip()
+    return statement or re.sub(r"\s+", " ", box).strip()

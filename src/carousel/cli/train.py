@@ -1,6 +1,8 @@
 """`carousel train`: the command, its presets and settings, and the folder it writes to."""
 
-import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,10 +38,11 @@ class Train:
         out: Folder of the run. None: runs/NAME, after the text.
         preset: Settings to start from: "story" is the reference recipe, "demo" takes a minute.
         config: A TOML file of settings: tables [model], [training], [data].
-        resume: Continue the run in --out (or the newest of this text) exactly where it stopped.
+        resume: Repeat the command that started the run in --out (or the newest of this text), and
+            continue it exactly where it stopped.
         init_from: Start from the weights of another run.
         device: "auto" takes CUDA where there is one, else the CPU.
-        threads: Threads to compute with. None: torch's choice.
+        threads: Threads to compute with. None: one or all, whichever is measured to be quicker.
     """
 
     corpus: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -56,8 +59,6 @@ class Train:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense together."""
-        if self.resume and self.init_from is not None:
-            raise ConfigError("--resume goes on with its own weights, --init-from with others'")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be at least 1, got {self.threads}")
 
@@ -87,29 +88,42 @@ def read_command(arguments: list[str]) -> Train:
 
 def _model_settings(run: Path) -> dict[str, Any]:
     """Return the [model] settings of a trained model."""
-    from carousel.models.checkpoint import read_checkpoint, resolve
+    from carousel.models.checkpoint import load_model
 
-    model: dict[str, Any] = json.loads(read_checkpoint(resolve(run))["config.json"])["model"]
+    model: dict[str, Any] = load_model(run).config["model"]
     return model
 
 
 def main(arguments: list[str]) -> int:
     """Train, and return the exit code."""
     command = read_command(arguments)
-    import torch
-
     from carousel.cli.text_source import open_source
     from carousel.cli.train_run import train
-    from carousel.files import Lock, make_folder
+    from carousel.files import Lock
 
-    if command.threads is not None:
-        torch.set_num_threads(command.threads)
     device = choose_device(command.device)
     source = open_source(command.corpus)
     path = _run_folder(command, Path(source.corpus.name).stem)
-    make_folder(path)
-    with Lock(path / "lock", name=str(path)):
+    with _folder_made(path), Lock(path / "lock", name=str(path)):
         return train(command, source, path, device)
+
+
+@contextmanager
+def _folder_made(path: Path) -> Iterator[None]:
+    """Make a run folder; if nothing was saved there, take away what was made."""
+    from carousel.files import make_folder
+    from carousel.training.run_folder import RunFolder
+
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    make_folder(path)
+    try:
+        yield
+    finally:
+        if made and not RunFolder(path).saved_steps():
+            shutil.rmtree(path, ignore_errors=True)
+            for folder in made[1:]:
+                with suppress(OSError):  # another run may have moved in
+                    folder.rmdir()
 
 
 def _run_folder(command: Train, name: str) -> Path:
@@ -124,6 +138,7 @@ def _run_folder(command: Train, name: str) -> Path:
     if command.out.exists():
         if not command.out.is_dir():
             raise RunError(f"--out {command.out} is a file; name a folder for the run")
-        if any(command.out.iterdir()) and not (command.out / "lock").exists():
+        names = {item.name for item in command.out.iterdir()}
+        if names and not names & {"lock", "checkpoints"}:
             raise RunError(f"--out {command.out} is not empty and holds no run; name another")
     return command.out

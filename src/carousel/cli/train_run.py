@@ -1,5 +1,6 @@
 """What `carousel train` does once its text, folder and device are known."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -69,11 +70,13 @@ def train(command: Train, source: Source, path: Path, device: str) -> int:
         finally:
             folder.close()
     if end.ending == "interrupted":
-        console.print(
-            f"interrupted: step {end.step:,} is saved in {path}; "
-            "the same command with --resume goes on from there",
-            style="yellow",
+        kept = (
+            f"step {end.step:,} is saved in {path}; "
+            "the same command with --resume goes on from there"
+            if end.step > 0
+            else "before the first step; nothing to save"
         )
+        console.print(f"interrupted: {kept}", style="yellow", markup=False)
         return EXIT_CODES[signal.Signals(caught[0])]
     _sum_up(run, end, display)
     return 0
@@ -104,7 +107,7 @@ def _prepare(
 ) -> Run:
     """Build the trainer, fresh or resumed, and say what is going to happen."""
     corpus, given = source.corpus, command.settings
-    parts = split(corpus, given.data.split, given.data.fractions)
+    parts = split(corpus, given.data.split, given.data.parts)
     train_ids, validation_ids = (corpus.ids[slice(*parts[p])] for p in ("train", "validation"))
     if len(validation_ids) < 2:
         raise TextError(f"{corpus.name} has {len(corpus)} characters: too few to validate on")
@@ -114,19 +117,21 @@ def _prepare(
             f"{folder.path} already holds a run: --resume continues it, another --out starts anew"
         )
     folder.prepare()
-    vocab_size, progress = len(corpus.vocabulary), Progress()
+    vocab_size, progress, trained_with = len(corpus.vocabulary), Progress(), None
     if newest:
         step, files, faults = newest
         for fault in faults:
-            console.print(f"warning: {fault}; falling back to step {step:,}", style="yellow")
+            warning = f"warning: {fault}; falling back to step {step:,}"
+            console.print(warning, style="yellow", markup=False)
         trained = unpack(files, folder.path / "checkpoints" / step_name(step), device=device)
         settings = resumed_settings(given, trained.config, corpus.sha256, len(train_ids))
         trainer = new_trainer(settings, vocab_size, train_ids, device)
         load_weights(trainer.model, dict(trained.model.named_parameters()))
         restore(trainer, files)
         progress = from_table(Progress, trained.config["progress"])
-        folder.cut_metrics(step)
-        console.print(f"resuming {folder.path} from step {step:,}", style="bold")
+        trained_with = trained.config["threads"]  # sums may be grouped by thread
+        folder.rewind(step, validated=progress.validated, best=progress.best_step)
+        console.print(f"resuming {folder.path} from step {step:,}", style="bold", markup=False)
     else:
         if command.resume:
             console.print("warning: nothing to resume; starting at step 0", style="yellow")
@@ -134,12 +139,13 @@ def _prepare(
         settings = resolve(given, len(train_ids))
         trainer = new_trainer(settings, vocab_size, train_ids, device)
         if command.init_from is not None:
-            trained = load_model(command.init_from)
+            trained = load_model(command.init_from, device=device)
             shared = transplant(trained, trainer.model, corpus.vocabulary)
             console.print(
-                f"starting from {trained.folder}: {shared} of {vocab_size} characters are known"
+                f"starting from {trained.folder}: {shared} of {vocab_size} characters are known",
+                markup=False,
             )
-    seconds = seconds_per_step(trainer)
+    threads, seconds = _choose_threads(trainer, trained_with or command.threads)
     if not newest:
         settings = shorten(given, settings, len(train_ids), seconds)
         trainer.config, trainer.steps = settings.training, settings.training.steps or 0
@@ -148,7 +154,7 @@ def _prepare(
     session = Session(
         folder=folder,
         vocabulary=corpus.vocabulary,
-        config=config_table(given, settings, _describe(source, parts)),
+        config=config_table(given, settings, _describe(source, parts)) | {"threads": threads},
         validation=validation_ids,
         eval_every=settings.training.eval_every or 1,
         save_every=settings.training.save_every or 1,
@@ -157,6 +163,21 @@ def _prepare(
     )
     floor = source.floor(*parts["validation"]) if source.floor else None
     return Run(trainer, session, progress, floor)
+
+
+def _choose_threads(trainer: Trainer, asked: int | None) -> tuple[int, float]:
+    """Compute with the threads asked for, or with one or all, whichever is quicker here and now.
+
+    Threads meet after every product of every time step: where products are small, or another
+    program holds a core, they cost more than they give.
+    """
+    timed = {}
+    for threads in {asked} if asked else {torch.get_num_threads(), 1}:
+        torch.set_num_threads(threads)
+        timed[threads] = seconds_per_step(trainer)
+    best = min(timed, key=lambda threads: timed[threads])
+    torch.set_num_threads(best)
+    return best, timed[best]
 
 
 def _describe(source: Source, parts: Split) -> dict[str, object]:
@@ -271,8 +292,8 @@ def _sum_up(run: Run, end: End, display: Display) -> None:
     console.print("\n[bold]try next[/bold]")
     opening = f' --prompt "{prompt}"' if prompt else ""
     for line in (
-        f"{command} sample {path}{opening}",
-        f"{command} serve {path}",
+        f"{command} sample {shlex.quote(str(path))}{opening}",
+        f"{command} serve {shlex.quote(str(path))}",
         f"{command} train my-own-text.txt",
     ):
         console.print(f"  {escape(line)}")

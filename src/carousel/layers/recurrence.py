@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from carousel.kernels.implementation import Backend, Implementation, choose
@@ -21,7 +20,8 @@ from carousel.ops.recurrence import Dense, Family, State, Trace, Weights
 class Recurrence(torch.autograd.Function):
     """A recurrence whose gradient is the hand-derived one, not torch's.
 
-    A second derivative is refused (once_differentiable) rather than silently wrong.
+    A second derivative is refused rather than silently wrong. (torch's once_differentiable would
+    take it for zero where the loss is linear in the output.)
     """
 
     @staticmethod
@@ -49,9 +49,13 @@ class Recurrence(torch.autograd.Function):
         return y, *last
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError(
+                "the hand-derived gradient cannot be differentiated again (create_graph=True); "
+                "the layer's backend='autograd' can"
+            )
         x, w_ih, b_ih, *rest = ctx.saved_tensors
         weights: Weights = dict(zip(ctx.names, rest, strict=False))
         flat = rest[len(ctx.names) :]

@@ -6,7 +6,8 @@ the size and SHA-256 of each. The folder appears by one rename; no pickle is wri
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,20 +70,30 @@ def read_checkpoint(folder: Path) -> dict[str, bytes]:
         CheckpointError: If the folder is none, or a file is missing, damaged or too many.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(
-                f"{folder / MANIFEST}: format {manifest['format']}, this version reads {FORMAT}"
-            )
-        expected = {name: (row["bytes"], row["sha256"]) for name, row in manifest["files"].items()}
-    except FileNotFoundError:
+        data = (folder / MANIFEST).read_bytes()
+        present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{folder} is no checkpoint: it has no {MANIFEST}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder / MANIFEST} is damaged: {error}") from None
-    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    expected = _read_manifest(folder / MANIFEST, data)
     if surplus := sorted(present - set(expected)):
         raise CheckpointError(f"{folder / surplus[0]} is not in the manifest")
     return {name: _read(folder / name, *row) for name, row in expected.items()}
+
+
+def _read_manifest(path: Path, data: bytes) -> dict[str, tuple[int, str]]:
+    """Return size and SHA-256 of each file; the manifest itself must be as write_checkpoint's."""
+    try:
+        manifest = json.loads(data)
+        version = manifest["format"]
+        expected = {name: (row["bytes"], row["sha256"]) for name, row in manifest["files"].items()}
+        is_whole = to_json(manifest) == data
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        is_whole = False
+    if not is_whole:
+        raise CheckpointError(f"{path} is damaged: it is not as it was written")
+    if version != FORMAT:
+        raise CheckpointError(f"{path}: format {version}, this version reads {FORMAT}")
+    return expected
 
 
 def _read(path: Path, size: int, sha256: str) -> bytes:
@@ -104,16 +115,13 @@ def load_model(path: Path, *, device: str = "cpu") -> TrainedModel:
     Raises:
         CheckpointError: If there is none, or it is damaged; the message names the file.
     """
-    for attempt in range(3):
+    while True:
         folder = resolve(path)
         try:
-            files = read_checkpoint(folder)
-            break
+            return unpack(read_checkpoint(folder), folder, device=device)
         except CheckpointError:
-            # A training run may have moved on between the pointer and the files: look again.
-            if attempt == 2 or resolve(path) == folder:
+            if resolve(path) == folder:  # else a training run moved on meanwhile: follow it
                 raise
-    return unpack(files, folder, device=device)
 
 
 def resolve(path: Path, pointer: str = "best") -> Path:
@@ -121,29 +129,56 @@ def resolve(path: Path, pointer: str = "best") -> Path:
     if (path / MANIFEST).is_file():
         return path
     if (path / pointer).is_file():
-        name = (path / pointer).read_text().strip()
-        return path / "checkpoints" / Path(name).name
+        name = (path / pointer).read_text(encoding="ascii", errors="replace").strip()
+        if not name.isdecimal():
+            raise CheckpointError(f"{path / pointer} is damaged: it names no checkpoint")
+        return path / "checkpoints" / name
     if not path.exists():
         raise CheckpointError(f"no such run or checkpoint: {path}")
     raise CheckpointError(f"{path} holds no checkpoint yet: neither {MANIFEST} nor {pointer}")
 
 
 def unpack(files: Mapping[str, bytes], folder: Path, *, device: str = "cpu") -> TrainedModel:
-    """Build the model that a checkpoint's files describe.
+    """Build the model that a checkpoint's files describe; torch's generators are not touched.
 
     Raises:
-        CheckpointError: If the files do not fit one another.
+        CheckpointError: If the files do not fit one another; the message names one.
     """
-    try:
+    with _blaming(folder / "config.json"):
         config = json.loads(files["config.json"])
+        settings = from_table(ModelConfig, config["model"])
+    with _blaming(folder / "vocabulary.json"):
         vocabulary = Vocabulary.from_json(files["vocabulary.json"].decode())
-        model = build(from_table(ModelConfig, config["model"]), len(vocabulary))
-        load_weights(model, safetensors.torch.load(files["model.safetensors"]))
+    with _blaming(folder / "model.safetensors"):
+        weights = safetensors.torch.load(files["model.safetensors"])
+        found = sum(tensor.numel() for tensor in weights.values())
+        needed = settings.num_parameters(len(vocabulary))
+        if found != needed:  # before a model of absurd size is built
+            raise CheckpointError(f"{found:,} numbers, the model has {needed:,}")
+        with torch.device("meta"):
+            model = build(settings, len(vocabulary))
+        load_weights(model.to_empty(device=device), weights)
+    return TrainedModel(model.eval(), vocabulary, config, folder)
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Name the file in whatever turns out to be wrong with its content."""
+    try:
+        yield
     except KeyError as error:
-        raise CheckpointError(f"{folder} lacks {error}") from None
-    except (CarouselError, ValueError, TypeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{folder} does not fit together: {error}") from None
-    return TrainedModel(model.to(device).eval(), vocabulary, config, folder)
+        raise CheckpointError(f"{path} is not complete: {error} is missing") from None
+    except (
+        CarouselError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        safetensors.SafetensorError,
+    ) as error:
+        raise CheckpointError(
+            f"{path} does not fit this program or its checkpoint: {error}"
+        ) from None
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ def evaluate(
             tokens = torch.from_numpy(batch.tokens).to(device)
             targets = torch.from_numpy(batch.targets).to(device)
             logits, state = model(tokens, state)
-            losses = cross_entropy(logits, targets).double().cpu()
+            losses = cross_entropy(logits, targets).cpu().double()  # mps has no float64
             total += float(losses[torch.from_numpy(batch.mask)].sum())
             done += int(batch.mask.sum())
             if not proceed(done):

@@ -15,7 +15,7 @@ def cross_entropy(
     .. math:: \ell_{bt} = \log \sum_v e^{z_{btv}} - z_{bt y_{bt}}
 
     Args:
-        logits: Unnormalised scores z; any finite values.
+        logits: Unnormalised scores z; any finite values. Half precision is summed in float32.
         targets: Class indices y, each in [0, V).
 
     Returns:
@@ -24,8 +24,9 @@ def cross_entropy(
     Source:
         Goodfellow, Bengio and Courville 2016, section 6.2.2.
     """
-    log_z = torch.logsumexp(logits.float(), dim=-1)  # (B, T)
-    return log_z - logits.float().gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    log_z = torch.logsumexp(logits, dim=-1)  # (B, T)
+    return log_z - logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
 
 
 def bits_per_character(nats: float) -> float:

@@ -12,6 +12,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
+from werkzeug import Response as WerkzeugResponse
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, TooManyRequests
 
 from carousel.errors import CarouselError
@@ -57,6 +58,7 @@ def create_app(
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_STREAMS"] = max_streams
     streams = BoundedSemaphore(max_streams)
 
     @app.get("/")
@@ -81,7 +83,8 @@ def create_app(
             model, vocabulary, asked.prompt, asked.sampling, length=asked.length, stop=asked.stop
         )
         if not streams.acquire(blocking=False):
-            raise TooManyRequests(f"{max_streams} texts are being written; try again in a moment")
+            busy = f"{max_streams} texts are being written already; try again in a moment"
+            raise TooManyRequests(busy, retry_after=1)
         response = Response(_events(text), mimetype="text/event-stream", headers=STREAM_HEADERS)
         # On close, not in the generator: one that never began would never reach its `finally`.
         response.call_on_close(streams.release)
@@ -92,10 +95,11 @@ def create_app(
         return jsonify(_error(str(error))), 400
 
     @app.errorhandler(HTTPException)
-    def fail(error: HTTPException) -> tuple[Response, int, dict[str, str]]:
-        status = error.code or 500
-        headers = {"Retry-After": "1"} if status == 429 else {}
-        return jsonify(_error(error.description or error.name)), status, headers
+    def fail(error: HTTPException) -> WerkzeugResponse:
+        response = error.get_response()  # with the headers of its status: Allow, Retry-After
+        response.data = json.dumps(_error(error.description or error.name)) + "\n"
+        response.content_type = "application/json"
+        return response
 
     @app.after_request
     def protect(response: Response) -> Response:

@@ -1,5 +1,6 @@
-"""What a client may ask for: a JSON object to a checked request, before any work is begun."""
+"""What a client may ask for: a JSON value to a checked request, before any work is begun."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 from carousel.errors import ConfigError
@@ -24,7 +25,7 @@ class GenerationRequest:
 
     prompt: str = ""
     length: int = 500
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self) -> None:
@@ -36,34 +37,33 @@ class GenerationRequest:
                 f"prompt must hold at most {MAX_PROMPT} characters, got {len(self.prompt)}"
             )
         check_integer("length", self.length, at_least=1, at_most=MAX_LENGTH)
-        if len(self.stop) > MAX_STOP or not all(
-            isinstance(s, str) and 0 < len(s) <= MAX_STOP_LENGTH for s in self.stop
+        if not (
+            isinstance(self.stop, list | tuple)
+            and len(self.stop) <= MAX_STOP
+            and all(isinstance(s, str) and 0 < len(s) <= MAX_STOP_LENGTH for s in self.stop)
         ):
             raise ConfigError(
-                f"stop must be at most {MAX_STOP} strings of 1 to {MAX_STOP_LENGTH} characters"
+                f"stop must be a list of at most {MAX_STOP} strings, "
+                f"each of 1 to {MAX_STOP_LENGTH} characters"
             )
 
 
+SETTINGS = [f.name for f in fields(SamplingConfig)]
+OTHERS = [f.name for f in fields(GenerationRequest) if f.name != "sampling"]
+
+
 def read_request(body: object) -> GenerationRequest:
-    """Check a JSON value of any shape; the fields of `sampling` stand beside the others.
+    """Check a JSON value; the fields of the sampling settings stand beside the others.
 
     Raises:
         ConfigError: If it is no object, or a field is unknown or has an impossible value.
     """
     if not isinstance(body, dict):
         raise ConfigError(f"the request must be a JSON object, got {type(body).__name__}")
-    settings = {name: body[name] for name in _names(SamplingConfig) if name in body}
-    others = {name: value for name, value in body.items() if name not in settings}
-    known = [*(name for name in _names(GenerationRequest) if name != "sampling")]
-    if unknown := [name for name in others if name not in known]:
-        known += _names(SamplingConfig)
-        raise ConfigError(f"no field is called {unknown[0][:40]!r}; there are {', '.join(known)}")
-    if isinstance(stop := others.get("stop"), list):
-        others["stop"] = tuple(stop)
-    elif "stop" in others:
-        raise ConfigError(f"stop must be a list of strings, got {type(stop).__name__}")
+    if unknown := [name for name in body if name not in OTHERS + SETTINGS]:
+        raise ConfigError(
+            f"no field is called {unknown[0][:40]!r}; there are {', '.join(OTHERS + SETTINGS)}"
+        )
+    settings = {name: value for name, value in body.items() if name in SETTINGS}
+    others = {name: value for name, value in body.items() if name in OTHERS}
     return GenerationRequest(sampling=SamplingConfig(**settings), **others)
-
-
-def _names(cls: type) -> list[str]:
-    return [f.name for f in fields(cls)]

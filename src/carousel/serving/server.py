@@ -7,10 +7,10 @@ import waitress  # type: ignore[import-untyped]
 from flask import Flask
 
 from carousel.errors import CarouselError
-from carousel.serving.app import MAX_STREAMS
+from carousel.sampling.config import check_integer
 
 HOST, PORT = "127.0.0.1", 5000
-THREADS = MAX_STREAMS + 8  # a thread for each text, and some for everything else
+SPARE_THREADS = 8  # for everything but the texts, each of which has a thread of its own
 
 
 def bind(app: Flask, host: str = HOST, port: int = PORT) -> Any:
@@ -22,20 +22,21 @@ def bind(app: Flask, host: str = HOST, port: int = PORT) -> Any:
         port: TCP port; 0 takes a free one, which `effective_port` names.
 
     Raises:
+        ConfigError: If there is no such port.
         CarouselError: If the address cannot be had.
     """
+    check_integer("port", port, at_least=0, at_most=65535)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
         raise CarouselError(
-            f"cannot listen at {host}, port {port}: {reason}; try another --port"
+            f"cannot listen at {host}, port {port}: {error.strerror}; try another --port"
         ) from None
     return waitress.create_server(
         app,
         sockets=[listener],
-        threads=THREADS,
+        threads=app.config["MAX_STREAMS"] + SPARE_THREADS,
         ident=None,
         connection_limit=1000,  # its default of 100 is reached by idle connections alone
         asyncore_use_poll=True,  # select cannot count beyond 1024 descriptors

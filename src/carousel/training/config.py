@@ -61,10 +61,12 @@ class TrainingConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
-        for name in ("warmup_steps", "patience", "seed", "sample_every"):
+        for name in ("warmup_steps", "patience", "sample_every"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise ConfigError(f"{name} must be at least 0, got {value}")
+        if not 0 <= self.seed < 2**64:  # as torch takes it
+            raise ConfigError(f"seed must be in [0, 2^64), got {self.seed}")
         for name in ("max_grad_norm", "weight_decay"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
@@ -81,11 +83,28 @@ class DataConfig:
     Attributes:
         split: "contiguous" is 90/5/5 per cent for training, validation and test, cut at blank
             lines where there are any; "exact" is 90/10, cut to the character.
-        fractions: Of training, validation and, if there is a third, test, instead of those.
+        fractions: Of training, validation and, if there is a third, test, instead of those:
+            numbers with commas between them, such as 0.9,0.1.
     """
 
     split: Literal["contiguous", "exact"] = "contiguous"
-    fractions: tuple[float, ...] | None = None
+    fractions: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no list of numbers; whether they add up is the split's affair."""
+        _ = self.parts
+
+    @property
+    def parts(self) -> tuple[float, ...] | None:
+        """The fractions as numbers; None takes the method's own."""
+        if self.fractions is None:
+            return None
+        try:
+            return tuple(float(part) for part in self.fractions.split(","))
+        except ValueError:
+            raise ConfigError(
+                f"fractions must be numbers with commas between them, got {self.fractions!r}"
+            ) from None
 
 
 @dataclass(frozen=True, kw_only=True)

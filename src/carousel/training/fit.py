@@ -4,13 +4,13 @@ The caller iterates and does what it likes in between (draw, sample, print); not
 A run that is stopped and resumed at any point yields what the uninterrupted one would have.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from carousel.errors import DivergenceError
 from carousel.models.checkpoint import model_files
@@ -100,8 +100,8 @@ def fit(trainer: Trainer, session: Session, progress: Progress) -> Iterator[Even
     """Train until the last step, the patience, the clock or the caller ends it.
 
     Raises:
-        DivergenceError: If a step is not finite; the state before it has been saved, and the
-            message says where.
+        DivergenceError: If a step or a validation is not finite; the state before the step has been
+            saved, and the message says what would help.
     """
     unsaved = False
     while True:
@@ -123,8 +123,9 @@ def fit(trainer: Trainer, session: Session, progress: Progress) -> Iterator[Even
         try:
             report = train_step(trainer)
         except DivergenceError as error:
-            kept = _keep_last_good(trainer, session, progress, unsaved)
-            raise DivergenceError(f"{error}; {kept}") from None
+            if unsaved and all(p.isfinite().all() for p in trainer.model.parameters()):
+                _save(trainer, session, progress)
+            raise DivergenceError(f"{error}; {_advice(trainer, session)}") from None
         unsaved = True
         session.folder.log(asdict(report))
         yield report
@@ -144,7 +145,7 @@ def _ending(trainer: Trainer, session: Session, progress: Progress) -> Ending | 
 def _validation_is_due(
     trainer: Trainer, session: Session, progress: Progress, ending: Ending | None
 ) -> bool:
-    if trainer.step in (0, progress.validated):
+    if trainer.step in (0, progress.validated) or ending == "interrupted":
         return False
     if trainer.step % session.eval_every == 0:
         return True
@@ -152,12 +153,20 @@ def _validation_is_due(
 
 
 def _validate(trainer: Trainer, session: Session, progress: Progress) -> Validation | None:
-    """Measure the validation loss and note it in progress; None if the caller stopped it."""
+    """Measure the validation loss and note it in progress; None if the caller stopped it.
+
+    Raises:
+        DivergenceError: If it is not finite.
+    """
     ids = session.validation[:_VALIDATION_CHARACTERS]
     lanes = max(1, min(_VALIDATION_LANES, len(ids) // _LANE_LENGTH))
     loss = evaluate(trainer.model, ids, lanes=lanes, proceed=lambda _: not session.stop())
     if loss is None:
         return None
+    if not math.isfinite(loss):
+        raise DivergenceError(
+            f"step {trainer.step}: the validation loss is {loss}; {_advice(trainer, session)}"
+        )
     is_best = progress.best_loss is None or loss < progress.best_loss
     progress.validated, progress.loss = trainer.step, loss
     progress.stale = 0 if is_best else progress.stale + 1
@@ -174,14 +183,11 @@ def _save(trainer: Trainer, session: Session, progress: Progress) -> Path:
     return session.folder.save(trainer.step, files, best=progress.best_step or trainer.step)
 
 
-def _keep_last_good(trainer: Trainer, session: Session, progress: Progress, unsaved: bool) -> str:
-    """Save the state before a step that diverged, if it is one, and say what would help."""
-    if trainer.step == 0:
-        return "nothing was learned yet: try a smaller --learning-rate"
-    is_good = all(torch.isfinite(p).all() for p in trainer.model.parameters())
-    if unsaved and is_good:
-        _save(trainer, session, progress)
+def _advice(trainer: Trainer, session: Session) -> str:
+    """Say what would help a run that diverged, and where its last good state is."""
     rate = f"--learning-rate {trainer.config.learning_rate / 4:.2g}"
+    if not session.folder.saved_steps():
+        return f"nothing was saved yet: try a smaller step ({rate})"
     run = session.folder.path
     return (
         f"the last good state is kept in {run}: go on with --init-from {run} and a smaller "

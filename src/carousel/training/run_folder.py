@@ -45,42 +45,54 @@ class RunFolder:
             self._metrics.close()
             self._metrics = None
 
-    def cut_metrics(self, step: int) -> None:
-        """Forget what was measured after a step: it will be measured again."""
+    def rewind(self, step: int, *, validated: int, best: int) -> None:
+        """Go back to a checkpoint: forget what came after it, which will be computed again.
+
+        Args:
+            step: Of the checkpoint.
+            validated: Step of the last validation that it knows.
+            best: Step of the best one.
+        """
         self.close()
-        kept = [record for record in read_metrics(self.path) if record["step"] <= step]
+        kept = [
+            record
+            for record in read_metrics(self.path)
+            if record["step"] <= (validated if "validation_loss" in record else step)
+        ]
         lines = "".join(json.dumps(record) + "\n" for record in kept)
         write_durably(self.path / "metrics.jsonl", lines.encode())
+        self._settle(step, best)
 
     def save(self, step: int, files: Mapping[str, bytes], *, best: int) -> Path:
-        """Publish a checkpoint, point `last` at it and `best` at step `best`, drop older ones.
+        """Publish a checkpoint; from now on it is the last, and the one of step `best` the best.
 
-        Kept are the best, this one, and the one before it, to fall back on.
+        One that is there already, of the same step, stays: a resumed run comes to the same state,
+        and a checkpoint that is never replaced is never missing.
         """
         if self._metrics is not None:  # a checkpoint must not know more than the metrics
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
         folder = self.checkpoints / step_name(step)
-        if folder.exists():  # left behind by a run that went on from an earlier one
-            remove_folder(folder)
-        write_checkpoint(folder, files)
-        self.point("last", step)
-        self.point("best", best if (self.checkpoints / step_name(best)).is_dir() else step)
-        before = [k for k in self.saved_steps() if k < step]
-        for old in before[:-1]:
-            if old != best:
-                remove_folder(self.checkpoints / step_name(old))
+        if not folder.exists():
+            write_checkpoint(folder, files)
+        self._settle(step, best)
         return folder
 
-    def point(self, pointer: str, step: int) -> None:
-        """Let `best` or `last` name the checkpoint of a step."""
-        write_durably(self.path / pointer, f"{step_name(step)}\n".encode())
+    def _settle(self, step: int, best: int) -> None:
+        """Point `last` and `best` at these steps, and keep them and the one before the last."""
+        saved = self.saved_steps()
+        best = best if best in saved else step
+        for pointer, k in (("last", step), ("best", best)):
+            write_durably(self.path / pointer, f"{step_name(k)}\n".encode())
+        before = [k for k in saved if k < step]
+        for k in set(saved) - {step, best, *before[-1:]}:
+            remove_folder(self.checkpoints / step_name(k))
 
     def saved_steps(self) -> list[int]:
         """Return the steps that have a checkpoint, in order."""
         if not self.checkpoints.is_dir():
             return []
-        return sorted(int(p.name) for p in self.checkpoints.iterdir() if p.name.isdigit())
+        return sorted(int(p.name) for p in self.checkpoints.iterdir() if p.name.isdecimal())
 
     def newest(self) -> tuple[int, dict[str, bytes], list[str]] | None:
         """Return the newest readable checkpoint and what was found wrong with newer ones.

@@ -1,6 +1,5 @@
 """From settings and a text to a trainer: fresh, resumed, or from another model's weights."""
 
-import statistics
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -8,19 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from carousel.errors import ConfigError, RunError
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import TrainedModel
-from carousel.models.loss import cross_entropy
 from carousel.models.recurrent import build
 from carousel.text.batches import Lanes, RandomWindows
 from carousel.text.vocabulary import Vocabulary
-from carousel.training.config import RunConfig, to_tables
+from carousel.training.config import RunConfig, run_config, to_tables
 from carousel.training.optimizers import build_optimizer
 from carousel.training.schedule import steps_for
-from carousel.training.trainer import Trainer
+from carousel.training.trainer import (
+    Trainer,
+    backpropagate,
+    random_state,
+    set_random_state,
+)
 
 # Settings that may differ when a run goes on: they do not enter into any step before them.
 _MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience", "time_limit"}
@@ -82,17 +84,19 @@ def resumed_settings(
             f"the run was started on another text ({saved['corpus']['name']}); "
             "--init-from starts a new run from its weights"
         )
-    now, then = to_tables(given), saved["settings"]
+    first = run_config(("config.json", saved["settings"]))
+    now, then = to_tables(given), to_tables(first)
     for table in now:
         for name, value in now[table].items():
-            before = then[table].get(name)
-            before = tuple(before) if isinstance(before, list) else before
-            if value != before and name not in _MAY_CHANGE:
+            if value != then[table][name] and name not in _MAY_CHANGE:
                 raise RunError(
-                    f"the run was started with {name} = {before}, this command says {value}; "
+                    f"the run was started with {name} = {then[table][name]}, "
+                    f"this command says {value}; "
                     "resume with the same settings, or start anew with --init-from"
                 )
-    steps = given.training.steps or saved["training"]["steps"]
+    steps = given.training.steps
+    if steps in (None, first.training.steps):  # which a time limit may have shortened since
+        steps = saved["training"]["steps"]
     return resolve(replace(given, training=replace(given.training, steps=steps)), characters)
 
 
@@ -109,25 +113,24 @@ def transplant(source: TrainedModel, target: LanguageModel, vocabulary: Vocabula
     character of the new alphabet; characters that the source never saw keep their fresh rows.
 
     Raises:
-        ConfigError: If the two models differ in shape.
+        ConfigError: If the two models differ in their layers or sizes.
     """
     shared = [c for c in vocabulary.itos if c in source.vocabulary.stoi]
-    here = torch.tensor([vocabulary.stoi[c] for c in shared])
-    there = torch.tensor([source.vocabulary.stoi[c] for c in shared])
-    given = dict(source.model.named_parameters())
-    for name, parameter in target.named_parameters():
+    here = torch.tensor([vocabulary.stoi[c] for c in shared], dtype=torch.long)
+    there = torch.tensor([source.vocabulary.stoi[c] for c in shared], dtype=torch.long)
+    given, own = dict(source.model.named_parameters()), dict(target.named_parameters())
+    if different := sorted(given.keys() ^ own.keys()):
+        holder = "this model" if different[0] in own else source.folder
+        raise ConfigError(f"--init-from: with these settings only {holder} has {different[0]}")
+    for name, parameter in own.items():
         per_character = name.startswith(("embedding.", "output."))
-        expected = given[name].shape[1:] if per_character else given[name].shape
-        found = parameter.shape[1:] if per_character else parameter.shape
-        if name not in given or expected != found:
+        rows, from_rows = (here, there) if per_character else (slice(None), slice(None))
+        if parameter[rows].shape != given[name][from_rows].shape:
             raise ConfigError(
                 f"--init-from: {name} is {tuple(given[name].shape)} in {source.folder}, "
                 f"{tuple(parameter.shape)} with these settings"
             )
-        if per_character:
-            parameter[here] = given[name][there]
-        else:
-            parameter.copy_(given[name])
+        parameter[rows] = given[name][from_rows].to(parameter.device)
     return len(shared)
 
 
@@ -143,23 +146,24 @@ def shorten(given: RunConfig, resolved: RunConfig, characters: int, seconds: flo
     return resolve(replace(given, training=replace(given.training, steps=fitting)), characters)
 
 
-def seconds_per_step(trainer: Trainer, repeats: int = 3) -> float:
-    """Measure forward and backward of one batch, leaving the trainer as it was."""
-    generator = torch.get_rng_state()
+def seconds_per_step(trainer: Trainer, repeats: int = 5) -> float:
+    """Measure forward and backward of one batch, leaving the trainer as it was.
+
+    The quickest of some repeats: whatever else the machine does can only make one slower.
+    """
     device = next(trainer.model.parameters()).device
+    generators = random_state(device)
     batch = trainer.batches.batch(0)
-    tokens, targets = (torch.from_numpy(a).to(device) for a in (batch.tokens, batch.targets))
 
     def step() -> float:
         start = time.perf_counter()
-        logits: Tensor = trainer.model(tokens)[0]
-        cross_entropy(logits, targets).mean().backward()  # type: ignore[no-untyped-call]
+        backpropagate(trainer, batch, None)
         if device.type == "cuda":
             torch.cuda.synchronize()
         trainer.optimizer.zero_grad(set_to_none=True)
         return time.perf_counter() - start
 
     step()
-    seconds = statistics.median(step() for _ in range(repeats))
-    torch.set_rng_state(generator)
+    seconds = min(step() for _ in range(repeats))
+    set_random_state(generators)
     return seconds

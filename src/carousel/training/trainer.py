@@ -18,7 +18,7 @@ from torch import Tensor
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.models.base import LanguageModel, State
 from carousel.models.loss import cross_entropy
-from carousel.text.batches import Lanes, RandomWindows
+from carousel.text.batches import Batch, Lanes, RandomWindows
 from carousel.training.config import TrainingConfig
 from carousel.training.schedule import learning_rate
 
@@ -63,19 +63,10 @@ def train_step(trainer: Trainer) -> StepReport:
         DivergenceError: If loss or gradient is not finite; the trainer is then as it was before.
     """
     model, config = trainer.model, trainer.config
-    device = next(model.parameters()).device
-    generator = torch.get_rng_state()
+    generators = random_state(_device(model))
     batch = trainer.batches.batch(trainer.step)
-    tokens = torch.from_numpy(batch.tokens).to(device)
-    targets = torch.from_numpy(batch.targets).to(device)
-    state = None if batch.fresh else trainer.carried
-
-    model.train()
-    with _precision(config, device):
-        logits, state = model(tokens, state)
-    loss = cross_entropy(logits, targets).mean()
     trainer.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss, state = backpropagate(trainer, batch, None if batch.fresh else trainer.carried)
     max_norm = config.max_grad_norm or float("inf")
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     report = StepReport(
@@ -85,7 +76,7 @@ def train_step(trainer: Trainer) -> StepReport:
         learning_rate=learning_rate(trainer.step + 1, trainer.steps, config),
     )
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        torch.set_rng_state(generator)
+        set_random_state(generators)
         raise DivergenceError(
             f"step {report.step}: the loss is {report.loss:.4g} "
             f"and the gradient norm {report.grad_norm:.4g}"
@@ -98,18 +89,48 @@ def train_step(trainer: Trainer) -> StepReport:
     return report
 
 
+def backpropagate(trainer: Trainer, batch: Batch, state: State | None) -> tuple[Tensor, State]:
+    """Add the gradient of a batch's mean loss to the parameters; return the loss and the state."""
+    device = _device(trainer.model)
+    tokens, targets = (torch.from_numpy(a).to(device) for a in (batch.tokens, batch.targets))
+    trainer.model.train()
+    with _precision(trainer.config, device):
+        logits, state = trainer.model(tokens, state)
+    loss = cross_entropy(logits, targets).mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), state
+
+
 def _precision(config: TrainingConfig, device: torch.device) -> AbstractContextManager[Any]:
     if config.precision == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 
 
+def _device(model: LanguageModel) -> torch.device:
+    return next(model.parameters()).device
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the state of each generator that a step on a device may draw from, by its name."""
+    states = {"torch": torch.get_rng_state()}
+    if device.type in ("cuda", "mps"):
+        states[device.type] = torch.get_device_module(device).get_rng_state()
+    return states
+
+
+def set_random_state(states: Mapping[str, Tensor]) -> None:
+    """Put back what random_state returned."""
+    torch.set_rng_state(states["torch"])
+    for name in states.keys() & {"cuda", "mps"}:
+        torch.get_device_module(name).set_rng_state(states[name])
+
+
 def pack(trainer: Trainer) -> dict[str, bytes]:
     """Return the trainer's own files: everything but the weights, which the model's file holds."""
     names = [name for name, _ in trainer.model.named_parameters()]
-    tensors: dict[str, Tensor] = {"random.torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    generators = random_state(_device(trainer.model))
+    tensors = {f"random.{name}": state for name, state in generators.items()}
     for k, slots in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{names[k]}.{slot}": tensor for slot, tensor in slots.items()}
     for k, tensor in enumerate(trainer.carried or ()):
@@ -126,27 +147,56 @@ def restore(trainer: Trainer, files: Mapping[str, bytes]) -> None:
     """Put back what pack wrote; the weights are the caller's affair.
 
     Raises:
-        CheckpointError: If the files are not those of this trainer.
+        CheckpointError: If the files are not those of this trainer, which may then be half changed.
     """
-    names = {name: k for k, (name, _) in enumerate(trainer.model.named_parameters())}
-    device = next(trainer.model.parameters()).device
     try:
         step = json.loads(files["trainer.json"])["step"]
         tensors = safetensors.torch.load(files["trainer.safetensors"])
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key in [key for key in tensors if key.startswith("optimizer.")]:
-            name, slot = key.removeprefix("optimizer.").rsplit(".", 1)
-            slots.setdefault(names[name], {})[slot] = tensors[key]
-        trainer.optimizer.load_state_dict(
-            {"state": slots, "param_groups": trainer.optimizer.state_dict()["param_groups"]}
-        )
-        torch.set_rng_state(tensors["random.torch"])
-    except (KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        _restore_optimizer(trainer, _under("optimizer.", tensors), step)
+        carried = _under("carried.", tensors)
+        trainer.carried = _carried(trainer, [carried[f"{k}"] for k in range(len(carried))])
+        usable = ("torch", _device(trainer.model).type)
+        generators = _under("random.", tensors).items()
+        set_random_state({name: state for name, state in generators if name in usable})
+    except (KeyError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"the trainer's state does not fit this run: {error}") from None
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
-    carried = [
-        tensors[f"carried.{k}"].to(device) for k in range(len(tensors)) if f"carried.{k}" in tensors
-    ]
-    trainer.carried = tuple(carried) or None
     trainer.step = step
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): tensors[k] for k in tensors if k.startswith(prefix)}
+
+
+def _restore_optimizer(trainer: Trainer, saved: Mapping[str, Tensor], step: int) -> None:
+    """Hand each parameter what was saved under its name: the same slots for all, in its shape."""
+    parameters = list(trainer.model.named_parameters())
+    slots = [_under(f"{name}.", saved) for name, _ in parameters]
+    if sum(map(len, slots)) != len(saved):
+        raise ValueError("the optimiser's state is of other parameters")
+    for (name, parameter), own in zip(parameters, slots, strict=True):
+        if own.keys() != slots[0].keys() or (step > 0 and not own):
+            raise ValueError(f"the optimiser's state of {name} is not complete")
+        for slot, tensor in own.items():
+            if tensor.dim() > 0:  # else a count of steps
+                _check_like(tensor, parameter, f"{slot} of {name}")
+    groups = trainer.optimizer.state_dict()["param_groups"]
+    state = {k: own for k, own in enumerate(slots) if own}
+    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _carried(trainer: Trainer, saved: list[Tensor]) -> State | None:
+    """Return the saved state on the model's device, if it is one of this model and batch size."""
+    if not saved:
+        return None
+    expected = trainer.model.initial_state(trainer.config.batch_size)
+    for tensor, own in zip(saved, expected, strict=True):
+        _check_like(tensor, own, "the carried state")
+    return tuple(tensor.to(own.device) for tensor, own in zip(saved, expected, strict=True))
+
+
+def _check_like(given: Tensor, own: Tensor, name: str) -> None:
+    if (given.shape, given.dtype) != (own.shape, own.dtype):
+        raise ValueError(
+            f"{name} is {given.dtype} {tuple(given.shape)}, "
+            f"this run needs {own.dtype} {tuple(own.shape)}"
+        )

@@ -1,0 +1,26 @@
+"""A small untrained model on disk, as a run folder that every command takes."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from carousel.models.checkpoint import model_files, write_checkpoint
+from carousel.models.config import ModelConfig
+from carousel.models.recurrent import build
+from carousel.text.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary.from_text("\n abcdeé“")
+
+
+def save_run(folder: Path) -> Path:
+    """Write the run and return its folder."""
+    config = ModelConfig(embedding_size=4, hidden_size=8)
+    torch.manual_seed(0)
+    model = build(config, len(VOCABULARY))
+    (folder / "checkpoints").mkdir(parents=True)
+    files = model_files(model, VOCABULARY, {"model": asdict(config)})
+    write_checkpoint(folder / "checkpoints" / "1", files)
+    for pointer in ("best", "last"):
+        (folder / pointer).write_text("1")
+    return folder

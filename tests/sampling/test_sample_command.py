@@ -1,0 +1,141 @@
+"""`carousel sample` as it is used: what goes to stdout, in any locale, and how it ends."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from carousel.cli.main import run
+from carousel.models.checkpoint import load_model
+from carousel.sampling.config import SamplingConfig
+from carousel.sampling.generate import continue_text
+from sampling.saved_model import save_run
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_run(tmp_path_factory.mktemp("sample") / "runs" / "small")
+
+
+def expected(saved: Path, prompt: str, length: int, sample: int = 0, **settings) -> str:
+    loaded = load_model(saved)
+    config = SamplingConfig(**settings)
+    return prompt + "".join(
+        continue_text(loaded.model, loaded.vocabulary, prompt, config, length=length, sample=sample)
+    )
+
+
+def test_prints_the_prompt_and_its_continuation(saved, capfdbinary) -> None:
+    flags = "--temperature 1.5 --top-k 6 --top-p 0.9 --min-p 0.01 --repetition-penalty 1.2"
+    flags += " --repetition-window 9 --seed 7 --length 40"
+    assert run(["sample", str(saved), "--prompt", "ab é", *flags.split()]) == 0
+    want = expected(
+        saved, "ab é", 40,
+        temperature=1.5, top_k=6, top_p=0.9, min_p=0.01,
+        repetition_penalty=1.2, repetition_window=9, seed=7,
+    )  # fmt: skip
+    out, err = capfdbinary.readouterr()
+    assert out.decode() == want + ("" if want.endswith("\n") else "\n")
+    assert err == b""
+
+
+def test_several_samples_stand_apart(saved, capfdbinary) -> None:
+    assert run(["sample", str(saved), "--prompt", "a", "--length", "9", "--num-samples", "3"]) == 0
+    texts = [expected(saved, "a", 9, sample=n).removesuffix("\n") for n in range(3)]
+    assert len(set(texts)) == 3
+    want = "".join(f"=== sample {n} of 3 ===\n{text}\n" for n, text in enumerate(texts, start=1))
+    assert capfdbinary.readouterr().out.decode() == want
+
+
+def test_stop_strings_end_a_text(saved, capfdbinary) -> None:
+    whole = expected(saved, "", 60)
+    stops = [whole[30], whole[10]]
+    flags = [flag for stop in stops for flag in ("--stop", stop)]
+    assert run(["sample", str(saved), "--length", "60", *flags]) == 0
+    end = min(whole.index(stop) for stop in stops)
+    assert capfdbinary.readouterr().out.decode().removesuffix("\n") == whole[:end].removesuffix(
+        "\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["prompt.txt", "-"])
+def test_a_prompt_file_is_read_as_a_corpus_is(
+    saved, name, tmp_path, monkeypatch, capfdbinary
+) -> None:
+    data = "\ufeffab\r\né\n".encode()
+    (tmp_path / name).write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+    assert run(["sample", str(saved), "--prompt-file", name, "--length", "5"]) == 0
+    want = expected(saved, "ab\né\n", 5)
+    assert capfdbinary.readouterr().out.decode().removesuffix("\n") == want.removesuffix("\n")
+
+
+def test_without_a_run_the_newest_is_taken(saved, monkeypatch, capfdbinary) -> None:
+    monkeypatch.chdir(saved.parents[1])
+    assert run(["sample", "--length", "3"]) == 0
+    assert len(capfdbinary.readouterr().out.decode().rstrip("\n")) <= 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--prompt", "abx"], 1, "prompt: 'x' (U+0078) at position 2"),
+        (["--prompt-file", "nosuch.txt"], 1, "nosuch.txt"),
+        (["--temperature", "-1"], 2, "temperature must be a finite number, at least 0, got -1"),
+        (["--top-k", "0"], 2, "top_k must be a whole number, at least 1, got 0"),
+        (["--length", "0"], 2, "length must be a whole number, at least 1, got 0"),
+        (["--num-samples", "0"], 2, "num_samples must be a whole number, at least 1, got 0"),
+        (["--stop", ""], 2, "--stop needs at least one character"),
+        (["--prompt", "a", "--prompt-file", "b"], 2, "give --prompt or --prompt-file, not both"),
+        (["--lenght", "3"], 2, "--length"),
+    ],
+)
+def test_a_mistake_gets_one_line(saved, capfdbinary, flags, code, message) -> None:
+    try:
+        got = run(["sample", str(saved), *flags])
+    except SystemExit as exit_:
+        got = exit_.code
+    out, err = capfdbinary.readouterr()
+    assert got == code
+    assert out == b""
+    assert message in err.decode()
+    assert err.decode().startswith("carousel sample: ")
+    assert err.decode().count("\n") == 1
+
+
+def test_a_prompt_file_that_is_not_utf8_is_told(saved, tmp_path, capfdbinary) -> None:
+    (tmp_path / "latin1.txt").write_bytes("abé".encode("latin-1"))
+    assert run(["sample", str(saved), "--prompt-file", str(tmp_path / "latin1.txt")]) == 1
+    assert b"latin1.txt is not UTF-8: byte 0xe9 at offset 2" in capfdbinary.readouterr().err
+
+
+def command(saved: Path, *flags: str, **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "carousel", "sample", str(saved), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
+    )
+
+
+def test_utf8_comes_out_in_the_c_locale(saved) -> None:
+    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    with command(saved, "--prompt", "“é", "--length", "30", **plain) as process:
+        out, err = process.communicate(timeout=60)
+    assert out.decode().removesuffix("\n") == expected(saved, "“é", 30).removesuffix("\n")
+    assert (process.returncode, err) == (0, b"")
+
+
+def test_the_text_streams_and_a_closed_pipe_ends_it_quietly(saved) -> None:
+    with command(saved, "--prompt", "ab", "--length", "1000000000") as process:
+        head = os.read(process.stdout.fileno(), 1 << 16)
+        process.stdout.close()
+        assert process.wait(timeout=60) in (0, 141)
+        assert process.stderr.read() == b""
+    assert head.startswith(b"ab")
+    assert len(head) < 1_000  # a buffer would have kept back thousands of characters
