@@ -8,6 +8,7 @@ from pathlib import Path
 # than they give. Programs that tests start inherit it. Must stand before the first import of torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parents[1]
@@ -16,3 +17,7 @@ CORPORA = ROOT.parent / "shared" / "corpora"  # optional: real texts, never part
 sys.path.insert(0, str(Path(__file__).parent))  # for the checker below
 # Must stand before the first import of what it checks.
 install_import_hook(["carousel.ops", "carousel.kernels", "carousel.models"], "shape_checker.check")
+
+# A busy machine is no fault of the code.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")

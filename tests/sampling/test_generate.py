@@ -131,14 +131,20 @@ def test_a_prompt_longer_than_a_piece_is_read_whole(lstm) -> None:
 
 
 def test_an_empty_prompt_begins_after_a_line_feed_or_else_the_first_character() -> None:
-    model = Markov(V)
-    assert VOCABULARY.stoi["\n"] == 0
-    assert text(model, "") == text(model, "\n")
-    other = Vocabulary.from_text("abcdefg")
-    request = {"length": 30, "config": AS_IT_IS}
-    assert "".join(continue_text(model, other, "", **request)) == "".join(
-        continue_text(model, other, "a", **request)
-    )
+    model = Markov(3, sharpness=9)
+
+    def begun(vocabulary: Vocabulary) -> str:
+        """Return the character after which the text of an empty prompt begins."""
+
+        def text(prompt: str) -> str:
+            return "".join(continue_text(model, vocabulary, prompt, AS_IT_IS, length=30))
+
+        texts = {text(character): character for character in vocabulary.itos}
+        assert len(texts) == 3
+        return texts[text("")]
+
+    assert begun(Vocabulary(("x", "y", "\n"))) == "\n"
+    assert begun(Vocabulary(("x", "y", "z"))) == "x"
 
 
 def test_length_counts_characters_and_stop_ends_earlier() -> None:

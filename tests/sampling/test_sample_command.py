@@ -119,7 +119,7 @@ def command(saved: Path, *flags: str, **environment: str) -> subprocess.Popen[by
         [sys.executable, "-m", "carousel", "sample", str(saved), *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, **environment},
+        env={**{k: v for k, v in os.environ.items() if k[:6] != "PYTHON"}, **environment},
     )
 
 

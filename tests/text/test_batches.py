@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -105,6 +105,7 @@ def test_an_epoch_of_windows_draws_as_many_characters_as_the_text_has() -> None:
     assert windows.characters_per_epoch == 105
 
 
+@settings(deadline=None)
 @given(st.integers(2, 60), st.integers(1, 9), st.integers(1, 11))
 def test_evaluation_judges_every_character_but_the_first_once(
     length: int, lanes: int, chunk: int
@@ -138,6 +139,7 @@ def test_smallest_texts(dtype: type[np.unsignedinteger]) -> None:
     ids = np.arange(B * T + 1, dtype=dtype)
     assert RandomWindows(ids[: T + 1], B, T, seed=0).batch(0).tokens.tolist() == [[*range(T)]] * B
     assert np.unique(Lanes(ids, B, T, seed=0).batch(0).targets).size == B * T
+    assert Lanes(np.repeat(ids, 2)[: 2 * B * T], B, T, seed=0).batches_per_epoch == 1
     assert [batch.targets.tolist() for batch in evaluation_lanes(ids[:2], 64, 128)] == [[[1]]]
 
 

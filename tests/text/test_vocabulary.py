@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carousel.errors import TextError
@@ -26,6 +26,7 @@ def test_equal_characters_make_equal_vocabularies() -> None:
     assert Vocabulary(tuple("cab ")) != ABC
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1))
 def test_decodes_what_it_encodes(text: str) -> None:
     vocabulary = Vocabulary.from_text(text)
@@ -33,7 +34,8 @@ def test_decodes_what_it_encodes(text: str) -> None:
     assert vocabulary.encode(text).tolist() == [vocabulary.stoi[c] for c in text]
 
 
-@given(st.lists(st.characters(), min_size=1, unique=True))
+@settings(deadline=None)
+@given(st.lists(st.characters(codec="utf-8"), min_size=1, unique=True))
 def test_json_gives_it_back_in_its_own_order(characters: list[str]) -> None:
     vocabulary = Vocabulary(tuple(characters))
     assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
@@ -129,6 +131,7 @@ def test_refuses_a_text_without_characters() -> None:
         Vocabulary.from_text("")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_code_points(text: str) -> None:
     assert code_points(text).tolist() == [ord(character) for character in text]

@@ -27,24 +27,23 @@ from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
 from carousel.errors import RunError, TextError
-from carousel.models.checkpoint import load_model, load_weights, unpack
+from carousel.models.checkpoint import load_model
 from carousel.models.loss import perplexity
 from carousel.sampling.config import SamplingConfig
 from carousel.sampling.generate import continue_text
-from carousel.tables import from_table
 from carousel.text.split import Split, split
 from carousel.training.fit import End, Progress, Session, Validation, fit
+from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder, read_metrics, step_name
 from carousel.training.start import (
     config_table,
     new_trainer,
     resolve,
-    resumed_settings,
     seconds_per_step,
     shorten,
     transplant,
 )
-from carousel.training.trainer import StepReport, Trainer, restore
+from carousel.training.trainer import StepReport, Trainer
 
 OPENING = "Once upon a time"
 _SAMPLING = SamplingConfig(temperature=0.8)
@@ -111,27 +110,21 @@ def _prepare(
     train_ids, validation_ids = (corpus.ids[slice(*parts[p])] for p in ("train", "validation"))
     if len(validation_ids) < 2:
         raise TextError(f"{corpus.name} has {len(corpus)} characters: too few to validate on")
-    newest = folder.newest()
-    if newest and not command.resume:
+    if folder.saved_steps() and not command.resume:
         raise RunError(
             f"{folder.path} already holds a run: --resume continues it, another --out starts anew"
         )
     folder.prepare()
-    vocab_size, progress, trained_with = len(corpus.vocabulary), Progress(), None
-    if newest:
-        step, files, faults = newest
-        for fault in faults:
-            warning = f"warning: {fault}; falling back to step {step:,}"
+    vocab_size, progress, asked = len(corpus.vocabulary), Progress(), command.threads
+    resumed = resume(folder, given, corpus=corpus.sha256, ids=train_ids, device=device)
+    if resumed:
+        trainer, progress, settings = resumed.trainer, resumed.progress, resumed.settings
+        asked = resumed.config["threads"]  # sums may be grouped by thread
+        for fault in resumed.faults:
+            warning = f"warning: {fault}; falling back to step {trainer.step:,}"
             console.print(warning, style="yellow", markup=False)
-        trained = unpack(files, folder.path / "checkpoints" / step_name(step), device=device)
-        settings = resumed_settings(given, trained.config, corpus.sha256, len(train_ids))
-        trainer = new_trainer(settings, vocab_size, train_ids, device)
-        load_weights(trainer.model, dict(trained.model.named_parameters()))
-        restore(trainer, files)
-        progress = from_table(Progress, trained.config["progress"])
-        trained_with = trained.config["threads"]  # sums may be grouped by thread
-        folder.rewind(step, validated=progress.validated, best=progress.best_step)
-        console.print(f"resuming {folder.path} from step {step:,}", style="bold", markup=False)
+        message = f"resuming {folder.path} from step {trainer.step:,}"
+        console.print(message, style="bold", markup=False)
     else:
         if command.resume:
             console.print("warning: nothing to resume; starting at step 0", style="yellow")
@@ -145,8 +138,8 @@ def _prepare(
                 f"starting from {trained.folder}: {shared} of {vocab_size} characters are known",
                 markup=False,
             )
-    threads, seconds = _choose_threads(trainer, trained_with or command.threads)
-    if not newest:
+    threads, seconds = _choose_threads(trainer, asked)
+    if not resumed:
         settings = shorten(given, settings, len(train_ids), seconds)
         trainer.config, trainer.steps = settings.training, settings.training.steps or 0
     _announce(command, source, parts, trainer, folder.path, seconds)

@@ -109,10 +109,8 @@ def _generate(
     recent = deque(prompt, maxlen=config.repetition_window)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     state = None
-    for start in range(0, len(prompt), PIECE):
-        logits, state = _advance(
-            model, torch.tensor([prompt[start : start + PIECE]], device=device), state
-        )
+    for piece in torch.split(torch.tensor([prompt], device=device), PIECE, dim=1):
+        logits, state = _advance(model, piece, state)
     for t in count():
         token = _choose(logits, recent, settings, uniform(config.seed, sample, t))
         yield token

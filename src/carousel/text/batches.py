@@ -74,7 +74,7 @@ class RandomWindows:
         """Return batch k = 0, 1, 2, …: the same for the same k, whatever was asked before."""
         starts = _draw(self.seed, k, len(self.ids) - self.sequence_length, self.batch_size)
         places = starts[:, None] + np.arange(self.sequence_length + 1)  # (B, T + 1)
-        return _batch(self.ids[places], fresh=True)
+        return Batch(*_parted(self.ids[places]), fresh=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class Lanes:
         lane_length = self.batches_per_epoch * self.sequence_length
         starts = opening + lane_length * np.arange(self.batch_size) + window * self.sequence_length
         places = starts[:, None] + np.arange(self.sequence_length + 1)  # (B, T + 1)
-        return _batch(self.ids[places % len(self.ids)], fresh=window == 0)
+        return Batch(*_parted(self.ids[places % len(self.ids)]), fresh=window == 0)
 
 
 def evaluation_lanes(ids: Ids, lanes: int, chunk: int) -> Iterator[EvaluationBatch]:
@@ -161,8 +161,7 @@ def _lane_chunks(
     for begin in range(0, longest, chunk):
         steps = np.arange(begin, min(begin + chunk, longest) + 1)  # (T + 1,)
         places = np.minimum(starts[:, None] + steps, len(ids) - 1)  # (B, T + 1)
-        tokens, targets, _ = _batch(ids[places], fresh=begin == 0)
-        yield EvaluationBatch(tokens, targets, mask=steps[:-1] < lengths[:, None])
+        yield EvaluationBatch(*_parted(ids[places]), mask=steps[:-1] < lengths[:, None])
 
 
 def _draw(seed: int, index: int, span: int, count: int) -> NDArray[np.int64]:
@@ -178,6 +177,6 @@ def _draw(seed: int, index: int, span: int, count: int) -> NDArray[np.int64]:
     return (bits % np.uint64(span)).astype(np.int64)
 
 
-def _batch(windows: Ids, fresh: bool) -> Batch:
-    """Part windows (B, T + 1) into tokens and targets."""
-    return Batch(windows[:, :-1].astype(np.int64), windows[:, 1:].astype(np.int64), fresh)
+def _parted(windows: Ids) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Part windows (B, T + 1) into tokens and targets, (B, T) each."""
+    return windows[:, :-1].astype(np.int64), windows[:, 1:].astype(np.int64)

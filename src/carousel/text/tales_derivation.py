@@ -3,10 +3,9 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
-from os.path import commonprefix
 from typing import Any, NamedTuple
 
-from carousel.text.tales_grammar import Call, Choice, Draw, Grammar, Part, Parts, Recall, Word
+from carousel.text.tales_grammar import Call, Choice, Draw, Grammar, Part, Recall, Word
 
 
 class Derivation(NamedTuple):
@@ -24,7 +23,12 @@ class Derivation(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """All derivations of the texts that begin at one place, and how far any attempt came."""
+    """What a text can be read as.
+
+    Attributes:
+        derivations: All derivations of the texts that begin at the given place.
+        furthest: Where the part begins that no reading got past.
+    """
 
     derivations: tuple[Derivation, ...]
     furthest: int
@@ -98,70 +102,63 @@ def derive(grammar: Grammar, uniform: Callable[[], float]) -> Derivation:
 
 
 class _Attempt(NamedTuple):
-    """A reading under way; everything in it is immutable, so attempts share what they can."""
+    """A reading under way; attempts share what they have in common, so nothing in it changes."""
 
     at: int
-    parts: Parts  # the alternative being read,
-    done: int  # of which so many parts are read
-    scope: _Scope
-    callers: Any  # (parts, done, scope, callers) or None
-    choices: Any  # (index, choices) or None, the latest first
+    todo: Any  # (parts, scope, what to do after them), or None at the end
+    choices: Any  # (latest index, choices before it), or None
     nll: float
 
 
 def read(grammar: Grammar, text: str, start: int = 0) -> Reading:
     """Find every derivation whose text stands in `text` at `start`.
 
-    All alternatives are tried at every choice. For a grammar without `tales_analysis.clashes` all
-    but one die where the text departs from them, and at most one derivation is found.
+    All options are tried at every choice. In a grammar without `tales_clashes` all but one fail
+    where the text departs from them, and at most one derivation is found.
     """
     found: list[Derivation] = []
     furthest = start
-    attempts = [_Attempt(start, (Call(grammar.start),), 0, {}, None, None, 0.0)]
+    attempts = [_Attempt(start, ((Call(grammar.start),), {}, None), None, 0.0)]
     while attempts:
-        at, parts, done, scope, callers, choices, nll = attempts.pop()
-        while True:
-            if done == len(parts):
-                if callers is None:
-                    found.append(Derivation(text[start:at], _unwind(choices), nll))
-                    break
-                parts, done, scope, callers = callers
-                continue
-            part = parts[done]
-            done += 1
-            if isinstance(part, Call):
-                rule = grammar.rules[part.rule]
-                caller = (parts, done, scope, callers)
-                for index, alternative in enumerate(rule.alternatives):
-                    total = nll + cost(rule.choice, index)
-                    trail = (index, choices)
-                    attempts.append(_Attempt(at, alternative, 0, scope, caller, trail, total))
-                break
-            if isinstance(part, Draw):
-                table = grammar.tables[part.table]
-                without = _left_out(part, scope)
-                for index, word in enumerate(table.words):
-                    if index == without or not text.startswith(word[part.form], at):
-                        continue
-                    total = nll + cost(table.choice, index, without)
-                    end = at + len(word[part.form])
-                    known = _remember(part, scope, index, word)
-                    trail = (index, choices)
-                    attempts.append(_Attempt(end, parts, done, known, callers, trail, total))
-                furthest = max(furthest, at)
-                break
-            said = part if isinstance(part, str) else scope[part.name][1][part.form]
-            if not text.startswith(said, at):
-                agreed = len(commonprefix([said, text[at : at + len(said)]]))
-                furthest = max(furthest, at + agreed)
-                break
-            at += len(said)
+        attempt = attempts.pop()
+        furthest = max(furthest, attempt.at)
+        if attempt.todo is None:
+            choices = tuple(_listed(attempt.choices))[::-1]
+            found.append(Derivation(text[start : attempt.at], choices, attempt.nll))
+        else:
+            attempts.extend(_steps(grammar, text, attempt))
     return Reading(tuple(found), furthest)
 
 
-def _unwind(trail: Any) -> tuple[int, ...]:
-    choices = []
-    while trail is not None:
-        index, trail = trail
-        choices.append(index)
-    return tuple(reversed(choices))
+def _steps(grammar: Grammar, text: str, attempt: _Attempt) -> Iterator[_Attempt]:
+    """Take the next part in every way that agrees with the text."""
+    at, (parts, scope, after), choices, nll = attempt
+    if not parts:
+        yield _Attempt(at, after, choices, nll)
+        return
+    part, rest = parts[0], parts[1:]
+    if isinstance(part, Call):
+        rule = grammar.rules[part.rule]
+        then = (rest, scope, after)
+        for index, alternative in enumerate(rule.alternatives):
+            total = nll + cost(rule.choice, index)
+            yield _Attempt(at, (alternative, scope, then), (index, choices), total)
+    elif isinstance(part, Draw):
+        table = grammar.tables[part.table]
+        without = _left_out(part, scope)
+        for index, word in enumerate(table.words):
+            said = word[part.form]
+            if index != without and text.startswith(said, at):
+                total = nll + cost(table.choice, index, without)
+                known = _remember(part, scope, index, word)
+                yield _Attempt(at + len(said), (rest, known, after), (index, choices), total)
+    else:
+        said = part if isinstance(part, str) else scope[part.name][1][part.form]
+        if text.startswith(said, at):
+            yield _Attempt(at + len(said), (rest, scope, after), choices, nll)
+
+
+def _listed(chain: Any) -> Iterator[int]:
+    while chain is not None:
+        index, chain = chain
+        yield index

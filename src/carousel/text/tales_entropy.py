@@ -1,15 +1,16 @@
 """The entropy of a grammar and the mean length of its texts: exact, without drawing any.
 
-A grammar is a branching process: let n be the vector of the expected -log p
-of one text of each rule, b that of the rule's own choices, and M[r, s] the expected number of calls
-of rule s in one alternative of rule r. Then n = b + M n, so n = (I - M)^-1 b, and likewise for the
-expected number of characters. It exists if the spectral radius of M is below 1. A rule that repeats
-a remembered word is taken once for each way in which that word may have been drawn: the word's
-distribution decides how long the rule's text is. No probability depends on a remembered word, apart
-from the one that `!` leaves out, so expectations add up.
+A grammar is a branching process. Let b[r] be the expected -log p of the choices in one alternative
+of rule r, and M[r, s] the expected number of calls of rule s in it. The expected -log p of whole
+texts, n, counts both: n = b + M n, so n = (I - M)^-1 b; likewise for the number of characters.
+These means exist if the spectral radius of M is below 1.
 
-Source: Wetherell 1980, Probabilistic Languages: A Review (ACM Computing Surveys 12), sections 2 and
-3; Grenander 1967, Syntax-Controlled Probabilities, for the entropy.
+A rule that repeats a remembered word is taken once for each way in which the word can have been
+drawn, since that decides how long the rule's texts are. Apart from the word that `!` leaves out,
+which is averaged over, no probability depends on what is remembered, so expectations add up.
+
+Source: Soule 1974, Entropies of Probabilistic Grammars (Information and Control 25); Wetherell
+1980, Probabilistic Languages (ACM Computing Surveys 12), for the branching process.
 """
 
 from functools import cache
@@ -141,6 +142,8 @@ def _given(grammar: Grammar, law: _Law) -> tuple[Vector, Vector]:
     weights = np.array(grammar.tables[law.table].choice.weights, dtype=np.float64)
     if law.unlike is None:
         return np.ones(1), weights[None] / weights.sum()
+    if law.unlike.table != law.table:
+        raise ValueError(f"{law.table} cannot leave out a word of {law.unlike.table}")
     cases = _marginal(grammar, law.unlike)
     left = np.where(np.eye(len(weights), dtype=bool), 0.0, weights)
     return cases, left / left.sum(axis=1, keepdims=True)

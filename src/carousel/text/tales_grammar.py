@@ -12,9 +12,9 @@ weight; its probability is its weight over their sum. Inside an alternative stan
     (river/ditch)       one of these, each as likely as the others; they may hold brackets
     |                   the end of a line
 
-`[Animal]`, `{Hero}`, `{hero.He}` begin with a capital, `{HERO}` is all capitals. What an alternative
-remembers is known to the rest of it and to the rules it calls, and is forgotten at its end: a
-story inside a story has heroes of its own, and gives the old ones back when it is over.
+`[Animal]`, `{Hero}`, `{hero.He}` begin with a capital, `{HERO}` is all capitals. What an
+alternative remembers is known to the rest of it and to the rules it calls, and is forgotten at its
+end: a story inside a story has heroes of its own, and gives the old ones back when it is over.
 
 A grammar is written once and used three times: `tales_derivation` draws texts and finds the choices
 behind a text, `tales_entropy` computes means, `tales_clashes` proves that a text has one reading.

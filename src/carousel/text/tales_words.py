@@ -1,11 +1,13 @@
 """The words of the tales: who, what they are like, what they do; `tales_things` has the rest.
 
-A table is ordered from common to rare: the word of rank k = 0, 1, … has the weight 5040 // (k + 9),
-a law of Zipf and Mandelbrot. No word may begin another of its table in a form that is drawn: "cat"
-rules out "catfish" (`tales_analysis.clashes` finds none).
+A table is ordered from common to rare: the word of rank k = 0, 1, … weighs 5040 // (k + 15), a law
+of Zipf and Mandelbrot. No word may begin another of its table in a form that is drawn: "cat" rules
+out "catfish" (`tales_clashes` finds none).
 
 Source: Mandelbrot 1953, An Informational Theory of the Statistical Structure of Language.
 """
+
+from itertools import product
 
 from carousel.text.tales_grammar import Table, Word, make_table
 
@@ -34,8 +36,12 @@ def plural(noun: str) -> str:
     return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
 
 
+def _weight(rank: int) -> int:
+    return 5040 // (rank + 15)
+
+
 def _table(words: list[Word]) -> Table:
-    return make_table([5040 // (rank + 9) for rank in range(len(words))], words)
+    return make_table([_weight(rank) for rank in range(len(words))], words)
 
 
 def _split(text: str) -> list[str]:
@@ -58,6 +64,13 @@ def columns(forms: str, text: str) -> Table:
     return _table([dict(zip(names, entry.split("/"), strict=True)) for entry in _split(text)])
 
 
+def compounds(heads: str, tails: str) -> Table:
+    """Every head joined to every tail, each drawn by its own rank."""
+    pairs = list(product(enumerate(_split(heads)), enumerate(_split(tails))))
+    weights = [_weight(i) * _weight(j) for (i, _), (j, _) in pairs]
+    return make_table(weights, [{"word": head + tail} for (_, head), (_, tail) in pairs])
+
+
 def _gender(entry: str) -> tuple[str, Word]:
     """Women are marked with a +."""
     return entry.rstrip("+"), SHE if entry.endswith("+") else HE
@@ -66,14 +79,14 @@ def _gender(entry: str) -> tuple[str, Word]:
 def _names(text: str) -> Table:
     """Names, with their pronouns."""
     people = map(_gender, _split(text))
-    return _table([{"word": name, "call": name, **pronouns} for name, pronouns in people])
+    return _table([{"word": name, "call": name, **gender} for name, gender in people])
 
 
 def _callings(text: str) -> Table:
     """Callings: "the miller", addressed as "miller"."""
     people = map(_gender, _split(text))
     return _table(
-        [{"word": f"the {w}", "call": w, "a": with_article(w), **pronouns} for w, pronouns in people]
+        [{"word": f"the {w}", "call": w, "a": with_article(w), **gender} for w, gender in people]
     )
 
 
@@ -85,7 +98,12 @@ PEOPLE: dict[str, Table] = {
         "Sofia+, Caspar, Mina+, Willem, Vera+, Edgar, Ursula+, Theo, Judith+, Ludo, Wanda+, Zeno,"
         "Kirsten+, Bastian, Dorothy+, Quentin, Xenia+, Yorick, Philippa+, Anton, Agatha+, Matthew,"
         "Beatrix+, Giles, Cecily+, Rufus, Eleanor+, Conrad, Flora+, Dominic, Gwen+, Fabian, Ivy+,"
-        "Gregor, Josephine+, Kilian, Lucy+, Leopold, Miriam+, Pascal, Phoebe+, Ulric, Susanna+"
+        "Gregor, Josephine+, Kilian, Lucy+, Leopold, Miriam+, Pascal, Phoebe+, Ulric, Susanna+,"
+        "Alois, Adele+, Basil, Bertha+, Cedric, Carla+, Dieter, Delia+, Ernest, Esther+, Fritz,"
+        "Fanny+, Gustav, Gisela+, Harold, Hilda+, Isidor, Irene+, Jasper, Johanna+, Karl,"
+        "Kathleen+, Lorenz, Lydia+, Moritz, Magda+, Noah, Nelly+, Oliver, Olivia+, Patrick,"
+        "Petra+, Raphael, Rebecca+, Silas, Selma+, Tobias, Thea+, Urban, Una+, Vincent, Veronica+,"
+        "Walter, Winifred+, Yolanda+, Zita+"
     ),
     "trade": _callings(
         "miller, baker+, shepherd, weaver+, king, princess+, tailor, gardener+, fisherman, queen+,"
@@ -124,42 +142,55 @@ PEOPLE: dict[str, Table] = {
     ),
     # What they are like
     "mood": plain(
-        "brave, kind, clever, merry, curious, gentle, lonely, patient, honest, cheerful, poor, shy,"
-        "stubborn, quiet, hopeful, happy, generous, lazy, proud, thoughtful, careless, restless,"
-        "sleepy, clumsy, dreamy, friendly, grumpy, hungry, humble, jolly, lively, modest, nimble,"
-        "polite, sensible, tidy, timid, wise, foolish, earnest, obedient, untidy, bold, calm, cross,"
-        "adventurous, anxious, charming, dutiful, eager, faithful, fearless, forgetful, fussy, idle,"
-        "giddy, glum, graceful, greedy, handsome, impatient, innocent, jealous, loyal, mild, moody,"
-        "mischievous, noisy, odd, playful, practical, quarrelsome, rude, serious, silly, sincere,"
-        "strange, sweet, talkative, tender, thrifty, vain, witty, zealous"
+        "brave, kind, clever, merry, curious, gentle, lonely, patient, honest, cheerful, poor,"
+        "shy, stubborn, quiet, hopeful, happy, generous, lazy, proud, thoughtful, careless,"
+        "restless, sleepy, clumsy, dreamy, friendly, grumpy, hungry, humble, jolly, lively,"
+        "modest, nimble, polite, sensible, tidy, timid, wise, foolish, earnest, obedient, untidy,"
+        "bold, calm, cross, adventurous, anxious, charming, dutiful, eager, faithful, fearless,"
+        "forgetful, fussy, idle, giddy, glum, graceful, greedy, handsome, impatient, innocent,"
+        "jealous, loyal, mild, moody, mischievous, noisy, odd, playful, practical, quarrelsome,"
+        "rude, serious, silly, sincere, strange, sweet, talkative, tender, thrifty, vain, witty,"
+        "zealous"
     ),
     "coat": plain(
-        "grey, old, sly, plump, spotted, shaggy, young, lame, wet, brown, thin, scruffy, white, fat,"
-        "shivering, black, ginger, limping, whiskery, one-eyed, drowsy, ragged, nervous, dignified,"
-        "sneezing, fluffy, elegant, absent-minded, bow-legged, stout, lean, long-eared, muddy, meek,"
-        "tame, wild, hoarse, blind, freckled, bald, toothless, solemn, giggling, chubby, weary,"
-        "bashful, pampered, runaway, three-legged, melancholy, cross-eyed, velvety, damp, ancient,"
-        "sunburnt, lanky, barefoot, yellowish, unwashed, well-read"
+        "grey, old, sly, plump, spotted, shaggy, young, lame, wet, brown, thin, scruffy, white,"
+        "fat, shivering, black, ginger, limping, whiskery, one-eyed, drowsy, ragged, nervous,"
+        "dignified, sneezing, fluffy, elegant, absent-minded, bow-legged, stout, lean, long-eared,"
+        "muddy, meek, tame, wild, hoarse, blind, freckled, bald, toothless, solemn, giggling,"
+        "chubby, weary, bashful, pampered, runaway, three-legged, melancholy, cross-eyed, velvety,"
+        "damp, ancient, sunburnt, lanky, barefoot, yellowish, unwashed, well-read"
     ),
     "feeling": plain(
         "joy, hope, wonder, sorrow, fear, pride, courage, delight, longing, shame, relief, anger,"
-        "surprise, gratitude, envy, mischief, doubt, tenderness, impatience, kindness, grief, love,"
-        "rage, homesickness, boredom, curiosity, dread, excitement, happiness, pity, regret, hunger,"
-        "jealousy, melancholy, rapture, remorse, astonishment, terror, worry, laughter"
+        "surprise, gratitude, envy, mischief, doubt, tenderness, impatience, kindness, grief,"
+        "love, rage, homesickness, boredom, curiosity, dread, excitement, happiness, pity, regret,"
+        "hunger, jealousy, melancholy, rapture, remorse, astonishment, terror, worry"
     ),
     # What they do
     "walk": columns(
         "base/word/ing",
-        "walk/walked/walking, run/ran/running, wander/wandered/wandering,"
-        "hurry/hurried/hurrying, march/marched/marching, skip/skipped/skipping,"
-        "creep/crept/creeping, tiptoe/tiptoed/tiptoeing, stroll/strolled/strolling,"
-        "trudge/trudged/trudging, dance/danced/dancing, ride/rode/riding, rush/rushed/rushing,"
-        "stumble/stumbled/stumbling, limp/limped/limping, trot/trotted/trotting,"
-        "roam/roamed/roaming, race/raced/racing, journey/journeyed/journeying,"
-        "plod/plodded/plodding, scamper/scampered/scampering, gallop/galloped/galloping,"
-        "saunter/sauntered/sauntering, flee/fled/fleeing, hobble/hobbled/hobbling,"
-        "crawl/crawled/crawling, hop/hopped/hopping, climb/climbed/climbing, jog/jogged/jogging,"
-        "slip/slipped/slipping, travel/travelled/travelling, vanish/vanished/vanishing",
+        "walk/walked/walking, run/ran/running, wander/wandered/wandering, hurry/hurried/hurrying,"
+        "march/marched/marching, skip/skipped/skipping, creep/crept/creeping,"
+        "tiptoe/tiptoed/tiptoeing, stroll/strolled/strolling, trudge/trudged/trudging,"
+        "dance/danced/dancing, ride/rode/riding, rush/rushed/rushing, stumble/stumbled/stumbling,"
+        "limp/limped/limping, trot/trotted/trotting, roam/roamed/roaming, race/raced/racing,"
+        "journey/journeyed/journeying, plod/plodded/plodding, scamper/scampered/scampering,"
+        "gallop/galloped/galloping, saunter/sauntered/sauntering, flee/fled/fleeing,"
+        "hobble/hobbled/hobbling, crawl/crawled/crawling, hop/hopped/hopping,"
+        "climb/climbed/climbing, jog/jogged/jogging, slip/slipped/slipping,"
+        "travel/travelled/travelling, vanish/vanished/vanishing, stagger/staggered/staggering,"
+        "glide/glided/gliding, waddle/waddled/waddling, stride/strode/striding,"
+        "leap/leapt/leaping, sneak/sneaked/sneaking, dash/dashed/dashing, sail/sailed/sailing,"
+        "bounce/bounced/bouncing, shuffle/shuffled/shuffling",
+    ),
+    "mend": columns(
+        "word/ing",
+        "mended/mending, polished/polishing, hid/hiding, weighed/weighing, drew/drawing,"
+        "sold/selling, admired/admiring, buried/burying, washed/washing, wrapped/wrapping,"
+        "repaired/repairing, guarded/guarding, dusted/dusting, stole/stealing, scolded/scolding,"
+        "kissed/kissing, measured/measuring, gilded/gilding, borrowed/borrowing, lost/losing,"
+        "blessed/blessing, inherited/inheriting, dropped/dropping, fed/feeding, painted/painting,"
+        "juggled/juggling, licked/licking, tamed/taming, undressed/undressing, examined/examining",
     ),
     "act": columns(
         "base/s/word/ing",
@@ -167,17 +198,24 @@ PEOPLE: dict[str, Table] = {
         "wait/waits/waited/waiting, sleep/sleeps/slept/sleeping, nod/nods/nodded/nodding,"
         "listen/listens/listened/listening, weep/weeps/wept/weeping, hum/hums/hummed/humming,"
         "smile/smiles/smiled/smiling, whistle/whistles/whistled/whistling, bow/bows/bowed/bowing,"
-        "tremble/trembles/trembled/trembling, yawn/yawns/yawned/yawning, rest/rests/rested/resting,"
-        "sneeze/sneezes/sneezed/sneezing, giggle/giggles/giggled/giggling,"
-        "blush/blushes/blushed/blushing, snore/snores/snored/snoring, knit/knits/knitted/knitting,"
+        "tremble/trembles/trembled/trembling, yawn/yawns/yawned/yawning,"
+        "rest/rests/rested/resting, sneeze/sneezes/sneezed/sneezing,"
+        "giggle/giggles/giggled/giggling, blush/blushes/blushed/blushing,"
+        "snore/snores/snored/snoring, knit/knits/knitted/knitting,"
         "shiver/shivers/shivered/shivering, grumble/grumbles/grumbled/grumbling,"
         "cough/coughs/coughed/coughing, doze/dozes/dozed/dozing, pray/prays/prayed/praying,"
-        "mutter/mutters/muttered/muttering,"
-        "chatter/chatters/chattered/chattering, dream/dreams/dreamed/dreaming,"
-        "groan/groans/groaned/groaning, howl/howls/howled/howling, chew/chews/chewed/chewing,"
-        "jump/jumps/jumped/jumping, stretch/stretches/stretched/stretching,"
-        "quarrel/quarrels/quarrelled/quarrelling, argue/argues/argued/arguing,"
-        "purr/purrs/purred/purring, recite/recites/recited/reciting",
+        "mutter/mutters/muttered/muttering, chatter/chatters/chattered/chattering,"
+        "dream/dreams/dreamed/dreaming, groan/groans/groaned/groaning, howl/howls/howled/howling,"
+        "chew/chews/chewed/chewing, jump/jumps/jumped/jumping,"
+        "stretch/stretches/stretched/stretching, quarrel/quarrels/quarrelled/quarrelling,"
+        "argue/argues/argued/arguing, purr/purrs/purred/purring, recite/recites/recited/reciting,"
+        "frown/frowns/frowned/frowning, shrug/shrugs/shrugged/shrugging,"
+        "wink/winks/winked/winking, hiccup/hiccups/hiccuped/hiccuping, gasp/gasps/gasped/gasping,"
+        "kneel/kneels/knelt/kneeling, scowl/scowls/scowled/scowling,"
+        "stutter/stutters/stuttered/stuttering, curtsy/curtsies/curtsied/curtsying,"
+        "squint/squints/squinted/squinting, pout/pouts/pouted/pouting,"
+        "cheer/cheers/cheered/cheering, sulk/sulks/sulked/sulking,"
+        "applaud/applauds/applauded/applauding, beam/beams/beamed/beaming",
     ),
     "gleam": columns(
         "base/s/word/ing",
@@ -194,7 +232,13 @@ PEOPLE: dict[str, Table] = {
         "rise/rises/rose/rising, bloom/blooms/bloomed/blooming, spin/spins/spun/spinning,"
         "tumble/tumbles/tumbled/tumbling, blink/blinks/blinked/blinking,"
         "creak/creaks/creaked/creaking, listen/listens/listened/listening,"
-        "quiver/quivers/quivered/quivering, vanish/vanishes/vanished/vanishing",
+        "quiver/quivers/quivered/quivering, vanish/vanishes/vanished/vanishing,"
+        "crackle/crackles/crackled/crackling, dangle/dangles/dangled/dangling,"
+        "float/floats/floated/floating, chime/chimes/chimed/chiming, roll/rolls/rolled/rolling,"
+        "hover/hovers/hovered/hovering, shimmer/shimmers/shimmered/shimmering,"
+        "melt/melts/melted/melting, whirl/whirls/whirled/whirling,"
+        "dwindle/dwindles/dwindled/dwindling, ripple/ripples/rippled/rippling,"
+        "jingle/jingles/jingled/jingling",
     ),
     "cry": plain(
         "wept, sang, danced, laughed, trembled, blushed, jumped, beamed, shook, shouted, fainted,"
@@ -204,27 +248,31 @@ PEOPLE: dict[str, Table] = {
         "said, whispered, cried, laughed, murmured, called, sighed, muttered, grumbled, chuckled,"
         "shouted, declared, exclaimed, mumbled, sobbed, croaked, giggled, announced, groaned,"
         "growled, snapped, squeaked, sang, stammered, yawned, hissed, panted, roared, smiled,"
-        "insisted, gasped, grunted, observed, remarked, bellowed, wailed, hummed, thundered"
+        "insisted, gasped, grunted, observed, remarked, bellowed, wailed, hummed, thundered,"
+        "bleated, hooted, drawled, chirped, crowed, lisped, spluttered, confessed, explained,"
+        "sniffed, purred, rasped, warned, trumpeted, cooed, beamed, joked, moaned, piped, vowed"
     ),
     "asked": plain(
-        "asked, wondered, inquired, demanded, cried, whispered, called, shouted, murmured, mumbled,"
-        "sighed, laughed, muttered, growled, stammered, gasped, squeaked, yawned"
+        "asked, wondered, inquired, demanded, cried, whispered, called, shouted, murmured,"
+        "mumbled, sighed, laughed, muttered, growled, stammered, gasped, squeaked, yawned,"
+        "grunted, hissed, sniffed, barked, croaked, piped, chirped, panted, sobbed, howled"
     ),
     "hobby": plain(
-        "singing, fishing, baking, climbing, dancing, whittling, reading, sewing, painting, sailing,"
-        "whistling, weaving, swimming, skating, dreaming, gardening, carving, knitting, juggling,"
-        "rowing, cooking, counting, arguing, exploring, riding, sleeping, hiding, wrestling,"
-        "gossiping, collecting moss, flying kites, pulling faces, watching clouds, telling lies,"
-        "chasing geese, ringing bells, writing poems, picking locks, taming fleas, making jam"
+        "singing, fishing, baking, climbing, dancing, whittling, reading, sewing, painting,"
+        "sailing, whistling, weaving, swimming, skating, dreaming, gardening, carving, knitting,"
+        "juggling, rowing, cooking, counting, arguing, exploring, riding, sleeping, hiding,"
+        "wrestling, gossiping, collecting moss, flying kites, pulling faces, watching clouds,"
+        "telling lies, chasing geese, ringing bells, writing poems, picking locks, taming fleas,"
+        "making jam"
     ),
     "chore": plain(
-        "mending a net, peeling potatoes, counting pennies, feeding the geese, sharpening a knife,"
-        "darning a sock, reading a letter, stirring a pot, patching a tent, plaiting straw,"
-        "sweeping the path, eating a pear, shelling peas, drying herbs, painting a gate,"
-        "tuning a harp, carving a spoon, oiling a hinge, untying a knot, rolling a barrel,"
-        "brushing a wig, chopping wood, drinking tea, folding a map, grinding pepper,"
-        "hanging up sheets, ironing a flag, juggling plums, knitting a bridge, lacing a boot,"
-        "nailing up a notice, playing cards, quilting a sail, scaling a fish, washing a pig"
+        "peeling potatoes, counting pennies, plaiting straw, reading a letter, stirring a pot,"
+        "eating a pear, shelling peas, tuning a harp, carving a spoon, oiling a hinge,"
+        "untying a knot, rolling a barrel, brushing a wig, chopping wood, drinking tea,"
+        "folding a map, sewing on a button, grinding pepper, hanging up sheets, ironing a flag,"
+        "knitting a bridge, lacing a boot, nailing up a notice, playing cards, quilting a sail,"
+        "yawning at the sky, talking to a tree, whittling a saint, waiting for the post,"
+        "writing a will"
     ),
     "adverb": plain(
         "slowly, softly, gladly, quickly, quietly, sadly, bravely, proudly, gently, merrily,"
@@ -235,22 +283,5 @@ PEOPLE: dict[str, Table] = {
         "firmly, frankly, gravely, grimly, hastily, hoarsely, humbly, idly, innocently, joyfully,"
         "lazily, lightly, meekly, mildly, noisily, oddly, plainly, playfully, rudely, serenely,"
         "sleepily, stiffly, stubbornly, sweetly, tartly, timidly, vaguely, wistfully, zealously"
-    ),
-    "lesson": plain(
-        "a shared loaf is never too small, the longest road begins at your own door,"
-        "what you give away comes home, a small light is enough for a dark night,"
-        "nobody is too little to help, two ears hear more than one mouth says,"
-        "a promise weighs more than gold, kind hands are never empty,"
-        "whoever asks the way will find it, friends are worth more than silver,"
-        "those who laugh together stay together, the truth needs no candle,"
-        "even a king must tie his own shoes, patience opens the rustiest lock,"
-        "every river was once a drop of rain, the smallest bird has a song of its own,"
-        "courage is fear that went for a walk, the slow donkey also comes to town,"
-        "one honest word mends many cracks, in the end the gentle win,"
-        "no wall is higher than a good question, a borrowed coat is never warm,"
-        "the moon shines for beggars too, soup tastes best in company,"
-        "a closed fist catches no rain, whoever sows buttons will reap no bread,"
-        "old boots know the best roads, anger makes a poor pillow, the deepest well is thanks,"
-        "a good joke is half a supper, mercy is the strongest armour"
     ),
 }

@@ -42,7 +42,7 @@ class TrainingConfig:
     batching: Literal["auto", "lanes", "windows"] = "auto"
     steps: int | None = None
     optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = 4e-3
+    learning_rate: float = 8e-3
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup_steps: int = 50
     weight_decay: float = 0.01

@@ -1,20 +1,19 @@
-"""From settings and a text to a trainer: fresh, resumed, or from another model's weights."""
+"""From settings and a text to a trainer: fresh, or from another model's weights."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from carousel.errors import ConfigError, RunError
+from carousel.errors import ConfigError
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import TrainedModel
 from carousel.models.recurrent import build
 from carousel.text.batches import Lanes, RandomWindows
 from carousel.text.vocabulary import Vocabulary
-from carousel.training.config import RunConfig, run_config, to_tables
+from carousel.training.config import RunConfig, to_tables
 from carousel.training.optimizers import build_optimizer
 from carousel.training.schedule import steps_for
 from carousel.training.trainer import (
@@ -24,8 +23,6 @@ from carousel.training.trainer import (
     set_random_state,
 )
 
-# Settings that may differ when a run goes on: they do not enter into any step before them.
-_MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience", "time_limit"}
 # "auto" takes lanes where each of them is at least this many windows long.
 _WINDOWS_PER_LANE = 4
 
@@ -63,41 +60,6 @@ def new_trainer(config: RunConfig, vocab_size: int, ids: np.ndarray, device: str
     model = build(config.model, vocab_size).to(device)
     assert settings.steps is not None, "resolve() comes first"
     return Trainer(model, build_optimizer(model, settings), batches, settings, settings.steps)
-
-
-def resumed_settings(
-    given: RunConfig, saved: Mapping[str, Any], corpus: str, characters: int
-) -> RunConfig:
-    """Return the resolved settings with which a saved run goes on.
-
-    Args:
-        given: Settings of the command that resumes.
-        saved: config.json of the checkpoint.
-        corpus: SHA-256 of the command's text.
-        characters: Of it, those to train on.
-
-    Raises:
-        RunError: If text or settings are not those of the run.
-    """
-    if saved["corpus"]["sha256"] != corpus:
-        raise RunError(
-            f"the run was started on another text ({saved['corpus']['name']}); "
-            "--init-from starts a new run from its weights"
-        )
-    first = run_config(("config.json", saved["settings"]))
-    now, then = to_tables(given), to_tables(first)
-    for table in now:
-        for name, value in now[table].items():
-            if value != then[table][name] and name not in _MAY_CHANGE:
-                raise RunError(
-                    f"the run was started with {name} = {then[table][name]}, "
-                    f"this command says {value}; "
-                    "resume with the same settings, or start anew with --init-from"
-                )
-    steps = given.training.steps
-    if steps in (None, first.training.steps):  # which a time limit may have shortened since
-        steps = saved["training"]["steps"]
-    return resolve(replace(given, training=replace(given.training, steps=steps)), characters)
 
 
 def config_table(given: RunConfig, resolved: RunConfig, corpus: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""From a run folder back to the trainer that wrote it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from carousel.errors import RunError
+from carousel.models.checkpoint import load_weights, unpack
+from carousel.tables import from_table
+from carousel.text.vocabulary import Ids
+from carousel.training.config import RunConfig, run_config, to_tables
+from carousel.training.fit import Progress
+from carousel.training.run_folder import RunFolder, step_name
+from carousel.training.start import new_trainer, resolve
+from carousel.training.trainer import Trainer, restore
+
+# Settings that may differ when a run goes on: they do not enter into any step before them.
+_MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience", "time_limit"}
+
+
+class Resumed(NamedTuple):
+    """A run as its newest readable checkpoint left it.
+
+    Attributes:
+        trainer: At the checkpoint's step.
+        progress: What was known of validations then.
+        settings: Resolved, with which the run goes on.
+        config: config.json of the checkpoint.
+        faults: What was wrong with newer checkpoints, which are gone now.
+    """
+
+    trainer: Trainer
+    progress: Progress
+    settings: RunConfig
+    config: dict[str, Any]
+    faults: list[str]
+
+
+def resume(
+    folder: RunFolder, given: RunConfig, *, corpus: str, ids: Ids, device: str
+) -> Resumed | None:
+    """Put a run back to its newest readable checkpoint, on disk too; None if it has none.
+
+    Args:
+        folder: Of the run; hold its lock.
+        given: Settings of the command that resumes.
+        corpus: SHA-256 of the command's text.
+        ids: Of it, what to train on.
+        device: Where to train.
+
+    Raises:
+        CheckpointError: If there are checkpoints and none can be read.
+        RunError: If text or settings are not those of the run; nothing was changed then.
+    """
+    if (newest := folder.newest()) is None:
+        return None
+    step, files, faults = newest
+    saved = unpack(files, folder.checkpoints / step_name(step), device=device)
+    settings = resumed_settings(given, saved.config, corpus, len(ids))
+    trainer = new_trainer(settings, len(saved.vocabulary), ids, device)
+    load_weights(trainer.model, dict(saved.model.named_parameters()))
+    restore(trainer, files)
+    progress = from_table(Progress, saved.config["progress"])
+    folder.rewind(step, validated=progress.validated, best=progress.best_step)
+    return Resumed(trainer, progress, settings, saved.config, faults)
+
+
+def resumed_settings(
+    given: RunConfig, saved: Mapping[str, Any], corpus: str, characters: int
+) -> RunConfig:
+    """Return the resolved settings with which a saved run goes on.
+
+    Args:
+        given: Settings of the command that resumes.
+        saved: config.json of the checkpoint.
+        corpus: SHA-256 of the command's text.
+        characters: Of it, those to train on.
+
+    Raises:
+        RunError: If text or settings are not those of the run.
+    """
+    if saved["corpus"]["sha256"] != corpus:
+        raise RunError(
+            f"the run was started on another text ({saved['corpus']['name']}); "
+            "--init-from starts a new run from its weights"
+        )
+    first = run_config(("config.json", saved["settings"]))
+    now, then = to_tables(given), to_tables(first)
+    for table in now:
+        for name, value in now[table].items():
+            if value != then[table][name] and name not in _MAY_CHANGE:
+                raise RunError(
+                    f"the run was started with {name} = {then[table][name]}, "
+                    f"this command says {value}; "
+                    "resume with the same settings, or start anew with --init-from"
+                )
+    steps = given.training.steps
+    if steps in (None, first.training.steps):  # which a time limit may have shortened since
+        steps = saved["training"]["steps"]
+    return resolve(replace(given, training=replace(given.training, steps=steps)), characters)

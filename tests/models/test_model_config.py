@@ -1,0 +1,39 @@
+"""What a model may be."""
+
+from typing import Any
+
+import pytest
+
+from carousel.errors import ConfigError
+from carousel.models.config import ModelConfig
+from carousel.models.recurrent import build
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"embedding_size": 0}, "embedding_size must be at least 1, got 0"),
+        ({"hidden_size": -3}, "hidden_size must be at least 1, got -3"),
+        ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"dropout": float("nan")}, r"dropout must be in \[0, 1\), got nan"),
+        ({"forget_bias": float("inf")}, r"forget_bias must be in \[-100, 100\], got inf"),
+        ({"tie_weights": True}, "tie_weights needs embedding_size = hidden_size, got 64 and 256"),
+    ],
+)
+def test_impossible_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ModelConfig(**settings)
+
+
+@pytest.mark.parametrize("vocab_size", [1, 65])
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize(("embedding_size", "tied"), [(3, False), (5, False), (5, True)])
+def test_the_formula_counts_the_parameters(
+    vocab_size: int, num_layers: int, embedding_size: int, tied: bool
+) -> None:
+    config = ModelConfig(
+        embedding_size=embedding_size, hidden_size=5, num_layers=num_layers, tie_weights=tied
+    )
+    model = build(config, vocab_size)
+    assert config.num_parameters(vocab_size) == sum(p.numel() for p in model.parameters())
