@@ -64,7 +64,7 @@ def in_pieces(
 
 @kinds
 @pytest.mark.parametrize("given_state", [True, False], ids=["from a state", "from none"])
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(cuts=st.lists(st.integers(1, T - 1), max_size=T).map(sorted))
 def test_a_text_in_pieces_is_the_whole(kind: str, given_state: bool, cuts: list[int]) -> None:
     model = random_model(CONFIGS[kind])

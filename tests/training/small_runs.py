@@ -121,6 +121,3 @@ def assert_same_bits(got: dict[str, Tensor], want: dict[str, Tensor]) -> None:
 def best_weights(path: Path) -> dict[str, Tensor]:
     """The parameters that a user of the finished run gets."""
     return {name: p.detach() for name, p in load_model(path).model.named_parameters()}
-
-
-__all__ = ["load_weights"]

@@ -52,7 +52,7 @@ def test_the_largest_seed_works() -> None:
 def test_fractions() -> None:
     assert DataConfig(fractions="0.8, 0.1,0.1").parts == (0.8, 0.1, 0.1)
     assert DataConfig().parts is None
-    with pytest.raises(ConfigError, match="numbers with commas between them, got '0.9;0.1'"):
+    with pytest.raises(ConfigError, match=r"numbers with commas between them, got '0\.9;0\.1'"):
         DataConfig(fractions="0.9;0.1")
 
 

@@ -1,6 +1,7 @@
 """What `carousel train` shows: the plan, the progress, samples, and how it ended. All on stderr."""
 
 from dataclasses import dataclass, field
+from textwrap import wrap
 from types import TracebackType
 from typing import Self
 
@@ -92,6 +93,6 @@ class Display:
 
     def sample(self, prompt: str, text: str) -> None:
         """Show what the model writes now."""
-        lines = (prompt + text).strip("\n").splitlines() or [""]
-        quoted = Text("\n".join(f"    │ {printable(line)}" for line in lines), style="cyan")
-        console.print(quoted)
+        for line in (prompt + text).strip("\n").splitlines():
+            for row in wrap(printable(line), min(console.width, 100) - 6) or [""]:
+                console.print(Text(f"    │ {row}", style="cyan"))

@@ -30,8 +30,9 @@ def bind(app: Flask, host: str = HOST, port: int = PORT) -> Any:
     try:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
+        reason = str(error.strerror).partition(" (while ")[0]  # there follows the address again
         raise CarouselError(
-            f"cannot listen at {host}, port {port}: {error.strerror}; try another --port"
+            f"cannot listen at {host}, port {port}: {reason}; try another --port"
         ) from None
     return waitress.create_server(
         app,

@@ -16,7 +16,7 @@ printable ASCII. What there is to learn, from near to far:
 - within a paragraph: pronouns, names and things taken up again, the answer to a riddle, a rhyme;
 - across a tale: hero and thing of the title, the place, the errand, and the proverb that is said
   early and comes true at the end, hundreds of characters apart;
-- like brackets: in one tale of three somebody tells a story, in which somebody may tell another;
+- like brackets: in one tale of four somebody tells a story, in which somebody may tell another;
   when it closes, teller, hero and thing return, then the outer hero, who has waited all the while.
 
 The grammar is unambiguous: a tale can be told by one sequence of choices only (`tales_clashes`
@@ -123,7 +123,7 @@ def tell(seed: int, characters: int) -> Tales:
 def write(file: TextIO, seed: int, characters: int) -> Written:
     """Write what `tell` tells, tale by tale, so that the size is limited by the disk only.
 
-    Open the file with `newline="\\n"`, lest Windows make two characters of a line's end.
+    Open the file with `newline=""`, lest Windows make two characters of a line's end.
 
     Raises:
         ConfigError: If `characters` is not positive.
@@ -162,10 +162,8 @@ def _border(tales: Tales, offset: int) -> int:
     """Return the number of the tale that begins at an offset."""
     place = bisect_left(tales.borders, offset)
     if offset not in tales.borders[place : place + 1]:
-        near = tales.borders[max(place - 1, 0) : place + 1]
-        raise TextError(
-            f"character {offset} is no border between tales; near it are {' and '.join(map(str, near))}"
-        )
+        near = " and ".join(map(str, tales.borders[max(place - 1, 0) : place + 1]))
+        raise TextError(f"character {offset} is no border between tales; the next are {near}")
     return place
 
 
@@ -181,8 +179,9 @@ def parse(text: str) -> tuple[Derivation, ...]:
         found, furthest = read(grammar(), text, start)
         if not found:
             rest = text[furthest : furthest + 30]
-            what = f"no tale goes on with {rest!r}" if rest else "the text ends within a tale"
-            raise TextError(f"at character {furthest}, in the tale from {start} on: {what}")
+            end = " and ends there" if furthest + 30 >= len(text) else ""
+            where = f"at character {furthest}, in the tale from {start} on"
+            raise TextError(f"{where}: no tale goes on with {rest!r}{end}")
         (derivation,) = found  # there is no second: the grammar is free of clashes
         derivations.append(derivation)
         start += len(derivation.text)

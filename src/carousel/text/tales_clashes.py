@@ -69,7 +69,7 @@ def _can_clash(grammar: Grammar, meanings: _Meanings, one: Parts, other: Parts) 
         if isinstance(x, str) and isinstance(y, str):
             n = min(len(x), len(y))
             if x[:n] == y[:n]:
-                pairs.append((_after(n, one), _after(n, other)))
+                pairs.append((_plain(x[n:]) + one[1:], _plain(y[n:]) + other[1:]))
         elif _alike(x, y):  # what they say is equal, or parts: by induction on its length
             pairs.append((one[1:], other[1:]))
         elif isinstance(x, str):
@@ -79,10 +79,8 @@ def _can_clash(grammar: Grammar, meanings: _Meanings, one: Parts, other: Parts) 
     return False
 
 
-def _after(n: int, parts: Parts) -> Parts:
-    """Drop n characters of the plain text that stands first."""
-    rest = parts[0][n:]
-    return (rest, *parts[1:]) if rest else parts[1:]
+def _plain(text: str) -> Parts:
+    return (text,) if text else ()
 
 
 def _alike(x: Part, y: Part) -> bool:

@@ -7,7 +7,7 @@ EPISODES = """
 episode
   8 <walk> <sight>
   5 <meeting>
-  6 <told>
+  7 <told>
   3 <night>
   3 <song>
   3 <count>
@@ -70,7 +70,7 @@ goal
     [act.s] [coat.a] [foe]."
   3 "I hardly know," <hero_says> "Nor do I," <beast_said>, and for [number] (hours/days) they
     [walk] [over] the [lie] [wild]<how>
-  2 "Wherever the [many] [gleam.base]," <hero_says> "How [mood]!" <beast_said> [adverb].
+  2 "Wherever the [many] [gleam.base]," <hero_says> "How [mood]!" <beast_said>.
 
 bargain
   3 "(Never/Not today/Ask [elder])!" <hero_says> The {coat} {beast} [one=act] and [act!one].
@@ -118,7 +118,7 @@ yarn_turn
   3 In [land] {hero} gave the {look} {thing} to [mood.a] child with no [food]. (Ever since/From
     then on), the [sort] [many] [gleam] wherever {hero.he} went.
   2 When {hero} touched the {look} {thing} with [flower], it (became/turned into) [coat.a]
-    [beast=animal]. "[Hello]," [said] the {beast}, and they were married on a [lie] [weekday].
+    [beast=animal]. "[Hello]," [said] the {beast}, and they were married on [lie.a] [weekday].
 
 yarn_end
   4 "And that," {teller} [said], "is the (tale/end) of {hero} and the {look} {thing}."
@@ -184,7 +184,7 @@ shop
 
 marvel
   2 Then it rained [food], as it does once in [number] years.
-  1 A [sort] star fell down, [said] "[Oh]!" and [walk] away.
+  1 [sort.A] star fell down, [said] "[Oh]!" and [walk] away.
 
 view
   5 the [sort] [many] [gleam]

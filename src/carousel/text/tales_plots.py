@@ -208,7 +208,7 @@ finder
     {look.a} {thing} in [keep.a]. <custom>|<genie>
   4 Nobody (remembers/knows/asks) who made the {look} {thing}. It lay in [keep.a] <place> until
     [hero=name], the [mood] {hero.son} of <folk>, [act] on it. <custom>|<genie>
-  3 On a [lie] [weekday] in [month] [hero=name], [mood.a] {hero.child}, bought {look.a} {thing}
+  3 On [lie.a] [weekday] in [month] [hero=name], [mood.a] {hero.child}, bought {look.a} {thing}
     from <folk> for [number] pennies and [some] [food]. <custom>|<genie>
 
 genie
@@ -251,7 +251,7 @@ leaver
 rumour
   4 "In {land}," [said] the {pal}, "the [crowd=many] [gleam.base] all night, and the
     (wells/cellars/streets) are full of [feast=food]." {Hero} put on <dress>, and {hero.his} [kin]
-    [said]: "[virtue=mood.A] [model=animal] [proverb=proverb]." They left on a [lie] [weekday] in
+    [said]: "[virtue=mood.A] [model=animal] [proverb=proverb]." They left on [lie.a] [weekday] in
     [month].|<far_road>
   3 "Ah, {land}!" the {pal} [said] [adverb]. "There every [animal] (eats/gets/throws) [feast=food],
     and the [crowd=many] are as (big/old/clever) as [animal.s]. But it takes [number] days and

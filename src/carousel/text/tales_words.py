@@ -157,7 +157,7 @@ PEOPLE: dict[str, Table] = {
         "fat, shivering, black, ginger, limping, whiskery, one-eyed, drowsy, ragged, nervous,"
         "dignified, sneezing, fluffy, elegant, absent-minded, bow-legged, stout, lean, long-eared,"
         "muddy, meek, tame, wild, hoarse, blind, freckled, bald, toothless, solemn, giggling,"
-        "chubby, weary, bashful, pampered, runaway, three-legged, melancholy, cross-eyed, velvety,"
+        "chubby, weary, bashful, pampered, runaway, long-tailed, melancholy, cross-eyed, velvety,"
         "damp, ancient, sunburnt, lanky, barefoot, yellowish, unwashed, well-read"
     ),
     "feeling": plain(

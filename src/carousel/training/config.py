@@ -30,7 +30,7 @@ class TrainingConfig:
         seed: Of initialisation, batches and dropout.
         eval_every: Steps between validations; None means 20 in a run.
         save_every: Steps between checkpoints; None means at each validation.
-        sample_every: Steps between samples; None means at each validation, 0 never.
+        sample_every: Steps between samples; None means at every fourth validation, 0 never.
         patience: Validations without improvement after which training stops; 0 never stops.
         time_limit: Seconds that training may take: steps are fitted to it, from the speed
             measured at the start; None is no limit.

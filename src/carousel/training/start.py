@@ -42,7 +42,7 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
         steps=steps,
         eval_every=eval_every,
         save_every=config.save_every or eval_every,
-        sample_every=eval_every if config.sample_every is None else config.sample_every,
+        sample_every=4 * eval_every if config.sample_every is None else config.sample_every,
     )
     return replace(given, training=resolved)
 

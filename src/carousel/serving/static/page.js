@@ -89,7 +89,7 @@ function readForm() {
     length: element("length").valueAsNumber,
     seed: element("seed").valueAsNumber,
   };
-  if (element("top_k").value) ;
+  if (element("top_k").value) request.top_k = element("top_k").valueAsNumber;
   if (!element("seed").value) request.seed = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
   return request;
 }
