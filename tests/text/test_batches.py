@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from carousel.errors import TextError
-from carousel.text.batches import Lanes, RandomWindows, evaluation_lanes
+from carousel.text.batches import RESTART, Lanes, RandomWindows, evaluation_lanes
 
 B, T = 3, 5
 IDS = np.arange(101, dtype=np.uint8)  # each id tells its place
@@ -32,7 +32,7 @@ def test_a_batch_depends_on_its_number_alone(kind: type[RandomWindows] | type[La
         got, want = resumed.batch(k), batches[k]
         np.testing.assert_array_equal(got.tokens, want.tokens, err_msg=f"tokens of batch {k}")
         np.testing.assert_array_equal(got.targets, want.targets, err_msg=f"targets of batch {k}")
-        assert got.fresh == want.fresh
+        np.testing.assert_array_equal(got.fresh, want.fresh, err_msg=f"fresh of batch {k}")
     other = kind(IDS, B, T, seed=2)
     assert any((other.batch(k).tokens != batches[k].tokens).any() for k in (0, 1))
 
@@ -62,13 +62,13 @@ def test_one_batch_and_the_next_share_no_draw() -> None:
 
 
 def test_windows_are_always_fresh() -> None:
-    assert all(RandomWindows(IDS, B, T, seed=0).batch(k).fresh for k in range(20))
+    assert all(RandomWindows(IDS, B, T, seed=0).batch(k).fresh.all() for k in range(20))
 
 
 def epoch(lanes: Lanes, number: int) -> list[np.ndarray]:
     first = number * lanes.batches_per_epoch
     batches = [lanes.batch(first + j) for j in range(lanes.batches_per_epoch)]
-    assert [batch.fresh for batch in batches] == [True] + [False] * (len(batches) - 1)
+    assert batches[0].fresh.all()
     return [batch.targets for batch in batches]
 
 
@@ -76,8 +76,18 @@ def test_windows_of_a_lane_are_consecutive() -> None:
     lanes = Lanes(IDS, B, T, seed=0)
     for k in range(3 * lanes.batches_per_epoch - 1):
         batch, after = lanes.batch(k), lanes.batch(k + 1)
-        if not after.fresh:
+        if (k + 1) % lanes.batches_per_epoch:
             np.testing.assert_array_equal(after.tokens[:, 0], batch.targets[:, -1])
+
+
+def test_lanes_forget_now_and_then_each_on_its_own() -> None:
+    lanes = Lanes(np.zeros(10**6, dtype=np.uint8), 50, T, seed=0)
+    fresh = np.array([lanes.batch(k).fresh for k in range(1, 2001)])  # (2000, 50)
+    # 4 standard deviations of the mean of 100,000 draws
+    assert abs(fresh.mean() - RESTART) < 4 * np.sqrt(RESTART / fresh.size)
+    by_batch, by_lane = fresh.sum(1), fresh.sum(0)
+    assert 0 < by_batch.var() < 2 * by_batch.mean()  # together they would vary 50 times as much
+    assert by_lane.min() > 0
 
 
 def test_an_epoch_of_lanes_meets_each_place_once_at_most() -> None:

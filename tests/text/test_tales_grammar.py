@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from carousel.text.tales_clashes import clashes
-from carousel.text.tales_derivation import derive, pick, read
-from carousel.text.tales_entropy import expectation, growth
-from carousel.text.tales_grammar import (
+from carousel.text.tales.clashes import clashes
+from carousel.text.tales.derivation import derive, pick, read
+from carousel.text.tales.entropy import expectation, growth
+from carousel.text.tales.grammar import (
     Call,
     Draw,
     Grammar,

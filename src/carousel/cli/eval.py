@@ -73,8 +73,9 @@ def main(arguments: list[str]) -> int:
         "perplexity": perplexity(loss),
         "characters": len(ids) - 1,
     }
-    if source.floor is not None:
-        figures["best_possible_nats_per_character"] = source.floor(start, stop)
+    floor = source.floor(start, stop) if source.floor else None
+    if floor is not None:
+        figures["best_possible_nats_per_character"] = floor
     if command.json:
         print(json.dumps(figures))
         return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from carousel.cli.console import console
 from carousel.cli.parse import parse
+from carousel.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Tales:
 def main(arguments: list[str]) -> int:
     """Write the tales and return the exit code."""
     command = parse(Tales, arguments, prog="carousel tales")
+    if command.characters < 1:  # before a file is emptied
+        raise UsageError(f"--characters must be at least 1, got {command.characters}")
     from carousel.text.tales import entropy_rate, write
 
     if command.out is None:

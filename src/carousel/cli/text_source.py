@@ -18,11 +18,11 @@ class Source(NamedTuple):
     Attributes:
         corpus: Its ids and alphabet.
         floor: The least loss that any model can reach on characters [start, stop), in nats per
-            character; None where nobody knows it.
+            character; None where nobody knows it: in texts of the user's, and in half a tale.
     """
 
     corpus: Corpus
-    floor: Callable[[int, int], float] | None
+    floor: Callable[[int, int], float | None] | None
 
 
 def open_source(paths: tuple[Path, ...]) -> Source:
@@ -32,7 +32,12 @@ def open_source(paths: tuple[Path, ...]) -> Source:
 
         tales = tell(TALES_SEED, TALES_CHARACTERS)
         corpus = prepare_text(tales.text, "tales")
-        return Source(corpus, lambda start, stop: floor(tales, start, stop))
+
+        def known_floor(start: int, stop: int) -> float | None:
+            is_whole = {start, stop} <= set(tales.borders)
+            return floor(tales, start, stop) if is_whole else None
+
+        return Source(corpus, known_floor)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading", total=None)
 

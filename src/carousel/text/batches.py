@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from carousel.errors import TextError
 from carousel.text.vocabulary import Ids
 
+RESTART = 1 / 32  # how likely a lane is to begin a window from a zero state
+
 
 class Batch(NamedTuple):
     """What one step learns from."""
 
     tokens: NDArray[np.int64]  # (B, T)
     targets: NDArray[np.int64]  # (B, T): the character after each token
-    fresh: bool  # begin from a zero state; else from the state after the batch before
+    fresh: NDArray[np.bool_]  # (B,): rows that begin from a zero state, the others from the last
 
 
 class EvaluationBatch(NamedTuple):
@@ -74,7 +76,7 @@ class RandomWindows:
         """Return batch k = 0, 1, 2, …: the same for the same k, whatever was asked before."""
         starts = _draw(self.seed, k, len(self.ids) - self.sequence_length, self.batch_size)
         places = starts[:, None] + np.arange(self.sequence_length + 1)  # (B, T + 1)
-        return Batch(*_parted(self.ids[places]), fresh=True)
+        return Batch(*_parted(self.ids[places]), fresh=np.ones(self.batch_size, dtype=bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,9 @@ class Lanes:
     in B lanes of M = ⌊(N − 1) / BT⌋ windows, which follow one another without a gap. So windows
     begin at other places each epoch, and the at most BT characters left over are other ones. Where
     its end meets its beginning, the text is read on as over any border between documents.
+
+    At each window a lane forgets its past with probability RESTART: a model that met a zero state
+    once an epoch only would never learn to begin, and would do badly at prompts and validations.
 
     Attributes:
         ids: (N,), of any unsigned type; may be mapped from disk.
@@ -128,7 +133,8 @@ class Lanes:
         lane_length = self.batches_per_epoch * self.sequence_length
         starts = opening + lane_length * np.arange(self.batch_size) + window * self.sequence_length
         places = starts[:, None] + np.arange(self.sequence_length + 1)  # (B, T + 1)
-        return Batch(*_parted(self.ids[places % len(self.ids)]), fresh=window == 0)
+        restarts = _draw(self.seed, k, 1 << 32, self.batch_size, purpose=1) < RESTART * (1 << 32)
+        return Batch(*_parted(self.ids[places % len(self.ids)]), fresh=restarts | (window == 0))
 
 
 def evaluation_lanes(ids: Ids, lanes: int, chunk: int) -> Iterator[EvaluationBatch]:
@@ -164,16 +170,16 @@ def _lane_chunks(
         yield EvaluationBatch(*_parted(ids[places]), mask=steps[:-1] < lengths[:, None])
 
 
-def _draw(seed: int, index: int, span: int, count: int) -> NDArray[np.int64]:
+def _draw(seed: int, index: int, span: int, count: int, *, purpose: int = 0) -> NDArray[np.int64]:
     """Return `count` integers in [0, span): number `index` of the independent draws of a seed.
 
-    Philox is counter-based: draw and place within the draw have a word of the counter each, so no
-    two draws overlap. The raw bits, unlike numpy's distributions, never change between versions;
-    the remainder favours small values by less than span / 2⁶⁴.
+    Philox is counter-based: purpose, draw and place within the draw have a word of the counter
+    each, so no two draws overlap. The raw bits, unlike numpy's distributions, never change between
+    versions; the remainder favours small values by less than span / 2⁶⁴.
 
     Source: Salmon et al. 2011, Parallel Random Numbers: As Easy as 1, 2, 3 (SC11).
     """
-    bits = np.random.Philox(key=seed, counter=[0, index, 0, 0]).random_raw(count)
+    bits = np.random.Philox(key=seed, counter=[0, index, purpose, 0]).random_raw(count)
     return (bits % np.uint64(span)).astype(np.int64)
 
 

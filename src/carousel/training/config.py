@@ -70,8 +70,8 @@ class TrainingConfig:
         for name in ("max_grad_norm", "weight_decay"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ConfigError(f"learning_rate must be above 0, got {self.learning_rate}")
+        if not 0 < self.learning_rate <= 1e6:
+            raise ConfigError(f"learning_rate must be in (0, 1e6], got {self.learning_rate}")
         if self.time_limit is not None and not self.time_limit > 0:
             raise ConfigError(f"time_limit must be above 0 seconds, got {self.time_limit}")
 
@@ -145,9 +145,9 @@ PRESETS: dict[str, Tables] = {
         "model": {"embedding_size": 32, "hidden_size": 192},
         "training": {
             "sequence_length": 64,
-            "batch_size": 32,
-            "steps": 2_000,
-            "learning_rate": 8e-3,
+            "batch_size": 16,
+            "steps": 6_000,
+            "learning_rate": 1e-2,
             "warmup_steps": 20,
             "time_limit": 75.0,
             "patience": 0,

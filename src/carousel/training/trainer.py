@@ -66,7 +66,7 @@ def train_step(trainer: Trainer) -> StepReport:
     generators = random_state(_device(model))
     batch = trainer.batches.batch(trainer.step)
     trainer.optimizer.zero_grad(set_to_none=True)
-    loss, state = backpropagate(trainer, batch, None if batch.fresh else trainer.carried)
+    loss, state = backpropagate(trainer, batch, starting_state(trainer, batch))
     max_norm = config.max_grad_norm or float("inf")
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     report = StepReport(
@@ -87,6 +87,20 @@ def train_step(trainer: Trainer) -> StepReport:
     trainer.carried = tuple(tensor.detach() for tensor in state)
     trainer.step += 1
     return report
+
+
+def starting_state(trainer: Trainer, batch: Batch) -> State | None:
+    """Return the state that a batch begins with: zero in its fresh rows, carried in the others."""
+    if trainer.carried is None or batch.fresh.all():
+        return None
+    if not batch.fresh.any():
+        return trainer.carried
+    fresh = torch.from_numpy(batch.fresh).to(_device(trainer.model))
+    zero = trainer.model.initial_state(len(batch.fresh))
+    return tuple(
+        torch.where(fresh.view(1, -1, *[1] * (s.dim() - 2)), z, s)
+        for z, s in zip(zero, trainer.carried, strict=True)
+    )
 
 
 def backpropagate(trainer: Trainer, batch: Batch, state: State | None) -> tuple[Tensor, State]:

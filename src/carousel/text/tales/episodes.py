@@ -1,4 +1,4 @@
-"""The episodes and the phrases of the tales, in the language of `tales_grammar`.
+"""The episodes and the phrases of the tales, in the language of `grammar`.
 
 Everything here speaks of `{hero}`, who is "Tom" in one tale and "the miller" in a tale told within.
 """

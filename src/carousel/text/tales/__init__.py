@@ -19,7 +19,7 @@ printable ASCII. What there is to learn, from near to far:
 - like brackets: in one tale of four somebody tells a story, in which somebody may tell another;
   when it closes, teller, hero and thing return, then the outer hero, who has waited all the while.
 
-The grammar is unambiguous: a tale can be told by one sequence of choices only (`tales_clashes`
+The grammar is unambiguous: a tale can be told by one sequence of choices only (`clashes`
 proves it), so that the probability of the text is the probability of those choices.
 """
 
@@ -32,13 +32,13 @@ from itertools import accumulate
 from typing import NamedTuple, TextIO
 
 from carousel.errors import ConfigError, TextError
-from carousel.text.tales_derivation import Derivation, derive, read
-from carousel.text.tales_entropy import expectation
-from carousel.text.tales_episodes import EPISODES
-from carousel.text.tales_grammar import Grammar, make_rules
-from carousel.text.tales_plots import PLOTS
-from carousel.text.tales_things import THINGS
-from carousel.text.tales_words import PEOPLE
+from carousel.text.tales.derivation import Derivation, derive, read
+from carousel.text.tales.entropy import expectation
+from carousel.text.tales.episodes import EPISODES
+from carousel.text.tales.grammar import Grammar, make_rules
+from carousel.text.tales.plots import PLOTS
+from carousel.text.tales.things import THINGS
+from carousel.text.tales.words import PEOPLE
 
 
 class Tale(NamedTuple):

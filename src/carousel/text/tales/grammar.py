@@ -16,8 +16,8 @@ weight; its probability is its weight over their sum. Inside an alternative stan
 alternative remembers is known to the rest of it and to the rules it calls, and is forgotten at its
 end: a story inside a story has heroes of its own, and gives the old ones back when it is over.
 
-A grammar is written once and used three times: `tales_derivation` draws texts and finds the choices
-behind a text, `tales_entropy` computes means, `tales_clashes` proves that a text has one reading.
+A grammar is written once and used three times: `derivation` draws texts and finds the choices
+behind a text, `entropy` computes means, `clashes` proves that a text has one reading.
 """
 
 import math

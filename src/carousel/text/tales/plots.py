@@ -1,7 +1,7 @@
-"""The plots of the tales, in the language of `tales_grammar`; `tales_episodes` has the rest.
+"""The plots of the tales, in the language of `grammar`; `episodes` has the rest.
 
 A tale is a title, an opening, a road of episodes, a trial and an ending. No alternative of a rule
-may begin another (`tales_clashes` finds none), which is why an ending that can be put in several
+may begin another (`clashes` finds none), which is why an ending that can be put in several
 ways, such as `<how>` or `<close>`, brings its own full stop.
 """
 
@@ -183,9 +183,9 @@ sorry_road
   4 <rescue>
 
 rescue
-  4 [Soon] somebody [act] in the [lie] [wild]. It was {friend}, locked in [keep.a] by [coat.a]
-    [foe=foe]! {Hero} (threw/swung/showed) the {look} {thing} at the {foe}, who [act], (picked it
-    up/turned [colour]/lost [number] teeth), and [walk] away. "So [virtue=mood.a] [model=animal]
+  4 [Soon] somebody [act] <spot>. It was {friend}, locked in [keep.a] by [coat.a] [foe=foe]! {Hero}
+    (threw/swung/showed) the {look} {thing} at the {foe}, who [act], (picked it up/turned
+    [colour]/lost [number] teeth), and [walk] away. "So [virtue=mood.a] [model=animal]
     [proverb=proverb]," [said] {friend} [adverb].|<friends_end>
   3 There, [near] the [tree], lay [colour.a] [garment=garment]. It was {friend}'s {garment}! "I am
     the most [mood] {hero.child} in [land]," <hero_says> "(Not quite/Almost/True)," [said] a voice,

@@ -1,7 +1,7 @@
-"""The words of the tales: things, places, times, and what is said; `tales_words` has the rest."""
+"""The words of the tales: things, places, times, and what is said; `words` has the rest."""
 
-from carousel.text.tales_grammar import Table
-from carousel.text.tales_words import columns, compounds, nouns, plain
+from carousel.text.tales.grammar import Table
+from carousel.text.tales.words import columns, compounds, nouns, plain
 
 THINGS: dict[str, Table] = {
     # Things

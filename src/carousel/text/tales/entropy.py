@@ -13,13 +13,12 @@ Source: Soule 1974, Entropies of Probabilistic Grammars (Information and Control
 1980, Probabilistic Languages (ACM Computing Surveys 12), for the branching process.
 """
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carousel.text.tales_grammar import Call, Draw, Grammar, Parts, Recall
+from carousel.text.tales.grammar import Call, Draw, Grammar, Parts, Recall
 
 Vector = NDArray[np.float64]
 
@@ -43,68 +42,73 @@ class _Law(NamedTuple):
     unlike: "_Law | None"
 
 
-_Scope = tuple[tuple[str, _Law], ...]  # the laws of remembered words, by name in order
-_State = tuple[str, _Scope]  # a rule, and what it may repeat
+_State = tuple[str, tuple[tuple[str, _Law], ...]]  # a rule, and the laws of what it may repeat
+
+
+class _Account(NamedTuple):
+    """What one text of a rule takes in the mean, apart from the rules it calls."""
+
+    own: Expectation
+    calls: dict[_State, float]
 
 
 def expectation(grammar: Grammar) -> Expectation:
     """Compute the exact mean of -log p and of the length of a text."""
-    states, calls, own = _branching(grammar)
-    totals = np.linalg.solve(np.eye(len(states)) - calls, own)
+    calls, own = _branching(grammar)
+    totals = np.linalg.solve(np.eye(len(calls)) - calls, own)
     return Expectation(*map(float, totals[0]))
 
 
 def growth(grammar: Grammar) -> float:
     """Return the spectral radius of M: below 1, texts end and their mean length is finite."""
-    _, calls, _ = _branching(grammar)
+    calls, _ = _branching(grammar)
     return float(np.abs(np.linalg.eigvals(calls)).max())
 
 
-def _branching(grammar: Grammar) -> tuple[list[_State], Vector, Vector]:
-    """Return the states, M of shape (states, states), and b of shape (states, 2)."""
+def _branching(grammar: Grammar) -> tuple[Vector, Vector]:
+    """Return M, of shape (states, states), and b, of shape (states, 2); the first state starts."""
     needs = _needs(grammar)
+    places: dict[_State, int] = {_state(grammar.start, {}, needs): 0}
+    accounts: list[_Account] = []
+    while len(accounts) < len(places):
+        account = _account(grammar, needs, list(places)[len(accounts)])
+        accounts.append(account)
+        for state in account.calls:
+            places.setdefault(state, len(places))
+    calls = np.zeros((len(places), len(places)))
+    for place, account in enumerate(accounts):
+        for state, times in account.calls.items():
+            calls[place, places[state]] = times
+    return calls, np.array([account.own for account in accounts])
 
-    @cache
-    def measure(law: _Law, form: str) -> Expectation:
-        return _measure(grammar, law, form)
 
-    def reach(rule: str, scope: dict[str, _Law]) -> _State:
-        return rule, tuple((name, scope[name]) for name in sorted(needs[rule]))
+def _state(rule: str, scope: dict[str, _Law], needs: dict[str, frozenset[str]]) -> _State:
+    return rule, tuple((name, scope[name]) for name in sorted(needs[rule]))
 
-    states = [reach(grammar.start, {})]
-    places = {states[0]: 0}
-    rows: list[dict[int, float]] = []
-    own: list[tuple[float, float]] = []
-    for rule_name, known in states:  # grows while it is walked
-        rule = grammar.rules[rule_name]
-        weights = np.array(rule.choice.weights) / rule.choice.cumulative[-1]
-        nll = float(weights @ np.array(rule.choice.costs))
-        characters = 0.0
-        row: dict[int, float] = {}
-        for probability, alternative in zip(weights, rule.alternatives, strict=True):
-            scope = dict(known)
-            for part in alternative:
-                if isinstance(part, str):
-                    characters += probability * len(part)
-                elif isinstance(part, Recall):
-                    characters += probability * measure(scope[part.name], part.form).characters
-                elif isinstance(part, Draw):
-                    law = _Law(part.table, scope[part.unlike] if part.unlike else None)
-                    nll += probability * measure(law, part.form).nll
-                    characters += probability * measure(law, part.form).characters
-                    scope[part.name] = law
-                else:
-                    state = reach(part.rule, scope)
-                    if state not in places:
-                        places[state] = len(states)
-                        states.append(state)
-                    row[places[state]] = row.get(places[state], 0.0) + probability
-        rows.append(row)
-        own.append((nll, characters))
-    calls = np.zeros((len(states), len(states)))
-    for place, row in enumerate(rows):
-        calls[place, list(row)] = list(row.values())
-    return states, calls, np.array(own)
+
+def _account(grammar: Grammar, needs: dict[str, frozenset[str]], state: _State) -> _Account:
+    name, known = state
+    choice, alternatives = grammar.rules[name]
+    nll, characters = 0.0, 0.0
+    calls: dict[_State, float] = {}
+    for weight, cost, alternative in zip(choice.weights, choice.costs, alternatives, strict=True):
+        p = weight / choice.cumulative[-1]
+        nll += p * cost
+        scope = dict(known)
+        for part in alternative:
+            if isinstance(part, str):
+                characters += p * len(part)
+            elif isinstance(part, Recall):
+                characters += p * _draw(grammar, scope[part.name], part.form).characters
+            elif isinstance(part, Draw):
+                law = _Law(part.table, scope[part.unlike] if part.unlike else None)
+                nll += p * _draw(grammar, law, part.form).nll
+                characters += p * _draw(grammar, law, part.form).characters
+                scope[part.name] = law
+            else:
+                called = _state(part.rule, scope, needs)
+                calls[called] = calls.get(called, 0.0) + p
+    return _Account(Expectation(nll, characters), calls)
 
 
 def _needs(grammar: Grammar) -> dict[str, frozenset[str]]:
@@ -154,7 +158,7 @@ def _marginal(grammar: Grammar, law: _Law) -> Vector:
     return cases @ words
 
 
-def _measure(grammar: Grammar, law: _Law, form: str) -> Expectation:
+def _draw(grammar: Grammar, law: _Law, form: str) -> Expectation:
     """Give the entropy of a draw and the mean length of one form of the drawn word."""
     cases, words = _given(grammar, law)
     costs = -np.log(words, where=words > 0, out=np.zeros_like(words))

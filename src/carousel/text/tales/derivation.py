@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from carousel.text.tales_grammar import Call, Choice, Draw, Grammar, Part, Recall, Word
+from carousel.text.tales.grammar import Call, Choice, Draw, Grammar, Part, Recall, Word
 
 
 class Derivation(NamedTuple):
@@ -113,7 +113,7 @@ class _Attempt(NamedTuple):
 def read(grammar: Grammar, text: str, start: int = 0) -> Reading:
     """Find every derivation whose text stands in `text` at `start`.
 
-    All options are tried at every choice. In a grammar without `tales_clashes` all but one fail
+    All options are tried at every choice. In a grammar without `clashes` all but one fail
     where the text departs from them, and at most one derivation is found.
     """
     found: list[Derivation] = []

@@ -1,22 +1,20 @@
-"""The words of the tales: who, what they are like, what they do; `tales_things` has the rest.
+"""The words of the tales: who, what they are like, what they do; `things` has the rest.
 
 A table is ordered from common to rare: the word of rank k = 0, 1, … weighs 5040 // (k + 15), a law
 of Zipf and Mandelbrot. No word may begin another of its table in a form that is drawn: "cat" rules
-out "catfish" (`tales_clashes` finds none).
+out "catfish" (`clashes` finds none).
 
 Source: Mandelbrot 1953, An Informational Theory of the Statistical Structure of Language.
 """
 
 from itertools import product
 
-from carousel.text.tales_grammar import Table, Word, make_table
+from carousel.text.tales.grammar import Table, Word, make_table
 
-AN = ("hour", "honest")  # begin with a vowel to the ear
-A = ("one", "uniform", "unicorn", "useful")  # begin with a consonant to the ear
-PLURALS = {
-    "mouse": "mice", "goose": "geese", "calf": "calves", "salmon": "salmon", "trout": "trout",
-    "elk": "elk", "scarf": "scarves",
-}  # fmt: skip
+AN = ("honest",)  # begins with a vowel to the ear
+A = ("one", "uniform")  # begin with a consonant to the ear
+IRREGULAR = "mouse/mice goose/geese calf/calves salmon/salmon trout/trout elk/elk scarf/scarves"
+PLURALS = dict(pair.split("/") for pair in IRREGULAR.split())
 HE = {"he": "he", "him": "him", "his": "his", "child": "boy", "son": "son"}
 SHE = {"he": "she", "him": "her", "his": "her", "child": "girl", "son": "daughter"}
 

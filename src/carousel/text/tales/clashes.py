@@ -12,7 +12,7 @@ bound on how far the reader looks ahead.
 from collections.abc import Iterator
 from itertools import combinations, pairwise
 
-from carousel.text.tales_grammar import Call, Draw, Grammar, Part, Parts, Recall
+from carousel.text.tales.grammar import Call, Draw, Grammar, Part, Parts, Recall
 
 _Meanings = dict[str, set[str]]  # the tables that a remembered word can come from
 
