@@ -4,10 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from small_models import random_model, vocabulary
-
 from carousel.models.checkpoint import model_files, write_checkpoint
 from carousel.models.config import ModelConfig
+from models.small_models import random_model, vocabulary
 
 SIZES = {"embedding_size": 3, "hidden_size": 4, "num_layers": 1}
 NAMES = ("config.json", "manifest.json", "model.safetensors", "note.txt", "vocabulary.json")

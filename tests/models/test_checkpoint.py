@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoints import NAMES, files, save
-from small_models import TEXT, random_model, vocabulary
 
 from carousel.errors import CheckpointError
 from carousel.models.checkpoint import (
@@ -19,6 +17,8 @@ from carousel.models.checkpoint import (
     write_checkpoint,
 )
 from carousel.models.config import ModelConfig
+from models.checkpoints import NAMES, files, save
+from models.small_models import TEXT, random_model, vocabulary
 
 # Round trip.
 

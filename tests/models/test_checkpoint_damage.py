@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from checkpoints import NAMES, bit_flips, config_with, files, save, truncations
 from torch import Tensor
 
 from carousel.errors import CheckpointError
 from carousel.models.checkpoint import load_model, read_checkpoint
+from models.checkpoints import NAMES, bit_flips, config_with, files, save, truncations
 
 DAMAGES = 40  # of each kind and file; each place is another
 

@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from small_models import CONFIGS, V, random_model
 
 from carousel.errors import TextError
 from carousel.models.evaluation import evaluate
 from carousel.models.loss import cross_entropy
+from models.small_models import CONFIGS, V, random_model
 
 N = 101
 

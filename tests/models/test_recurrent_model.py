@@ -7,14 +7,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import CONFIGS, SETTINGS, D, H, L, V, random_model
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from carousel.models.base import LanguageModel, State
 from carousel.models.config import ModelConfig
 from carousel.models.loss import cross_entropy
 from carousel.models.recurrent import RecurrentLanguageModel, build
 from closeness import assert_near
+from models.small_models import CONFIGS, SETTINGS, D, H, L, V, random_model
 
 T, B = 9, 3
 kinds = pytest.mark.parametrize("kind", CONFIGS)
@@ -127,11 +128,17 @@ def test_one_layer_with_dropout_warns_of_nothing() -> None:
         build(ModelConfig(num_layers=1, dropout=0.5, embedding_size=D, hidden_size=H), V)
 
 
-def test_dropout_zeroes_input_and_output_too() -> None:
-    """With one layer there is nothing between layers, and dropout must still act."""
-    config = ModelConfig(embedding_size=D, hidden_size=H, num_layers=1, dropout=0.9)
+def test_dropout_acts_on_input_and_output_too() -> None:
+    """Written out: with one layer there is nothing between layers, and dropout must still act."""
+    config = ModelConfig(embedding_size=D, hidden_size=H, num_layers=1, dropout=0.4)
     model = random_model(config).train()
-    assert not torch.equal(model(tokens())[0], model(tokens())[0])
+    assert isinstance(model, RecurrentLanguageModel)
+    torch.manual_seed(4)
+    ours = model(tokens())[0]
+    torch.manual_seed(4)
+    x = F.dropout(model.embedding(tokens()), 0.4)
+    y, _ = model.recurrence(x)
+    torch.testing.assert_close(ours, model.output(F.dropout(y, 0.4)))
 
 
 # Tied weights.
@@ -167,7 +174,7 @@ def test_torch_initialisation_is_that_of_torchs_layers() -> None:
 def test_orthogonal_initialisation() -> None:
     torch.manual_seed(0)
     config = ModelConfig(embedding_size=D, hidden_size=H, num_layers=L, forget_bias=1.5)
-    model = build(config, V)
+    model = build(config, 30)
     assert isinstance(model, RecurrentLanguageModel)
     for name, parameter in model.recurrence.named_parameters():
         i, f, g, o = parameter.detach().chunk(4)
@@ -182,6 +189,8 @@ def test_orthogonal_initialisation() -> None:
             assert (torch.cat([i, g, o]) == 0).all()
             assert (f == (1.5 if name.startswith("bias_ih") else 0.0)).all()
     assert (model.output.bias == 0).all()
+    assert model.output.weight.std().item() == pytest.approx(0.5 * H**-0.5, rel=0.2)
+    assert model.embedding.weight.std().item() == pytest.approx(D**-0.5, rel=0.2)
 
 
 @pytest.mark.parametrize("vocab_size", [30, 90])

@@ -1,12 +1,12 @@
 """Update rules: the ones that are named, with the decay where it belongs."""
 
 import torch
-from small_runs import settings
 from torch import Tensor, nn
 
 from carousel.models.config import ModelConfig
 from carousel.models.recurrent import build
 from carousel.training.optimizers import build_optimizer
+from training.small_runs import settings
 
 
 def updated(name: str, weight_decay: float) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

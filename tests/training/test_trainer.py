@@ -30,17 +30,17 @@ def trainer(model: dict[str, Any] | None = None, **training: Any) -> Trainer:
 
 @KINDS
 def test_a_step_follows_the_gradient_of_the_mean_loss(batching: str) -> None:
-    """Against three steps written out with torch: forward, backward, clip, update."""
+    """Against steps written out with torch: forward, backward, clip, update."""
     ours, theirs = (trainer({"dropout": 0.0}, batching=batching) for _ in range(2))
-    state = None
-    for step in range(3):
+    state, beginnings = None, set()
+    for step in range(22):  # into the second epoch
         report = train_step(ours)
         batch = theirs.batches.batch(step)
         fresh = torch.from_numpy(batch.fresh)
         if state is not None:
             state = tuple(s * ~fresh[:, None] for s in state)
         logits, state = theirs.model(torch.from_numpy(batch.tokens), state)
-        assert fresh.all() == (batching == "windows" or step == 0)
+        beginnings.add(f"{int(fresh.sum())} of {len(fresh)} rows")
         loss = cross_entropy(logits, torch.from_numpy(batch.targets)).mean()
         theirs.optimizer.zero_grad()
         loss.backward()
@@ -54,7 +54,9 @@ def test_a_step_follows_the_gradient_of_the_mean_loss(batching: str) -> None:
         assert report.grad_norm == pytest.approx(norm.item(), rel=1e-5)
         assert report.step == step + 1 == ours.step
     for (name, p), q in zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6, msg=name)
+        torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-4, msg=name)
+    assert "3 of 3 rows" in beginnings
+    assert beginnings >= ({"0 of 3 rows", "1 of 3 rows"} if batching == "lanes" else set())
 
 
 def test_clipping_bounds_the_norm_over_all_parameters() -> None:

@@ -1,0 +1,265 @@
+"""A user's mistake is one line on stderr and the right exit code; nothing is left behind."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from carousel.cli import train_run
+from cli.commands import TINY, Call, Result, caller
+
+HELP = " (see carousel train --help)"
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Call:
+    ours = caller(tmp_path, monkeypatch, capfd)
+    (tmp_path / "empty.txt").write_bytes(b"")
+    (tmp_path / "binary.txt").write_bytes(b"PNG\xff\xfe" * 100)
+    (tmp_path / "short.txt").write_text("once")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "letter.txt").write_text("dear diary")
+    (tmp_path / "unknown.toml").write_text("[training]\nlr = 1e-3\n")
+    (tmp_path / "table.toml").write_text("[optimiser]\nname = 'adam'\n")
+    (tmp_path / "type.toml").write_text("[model]\nhidden_size = 'large'\n")
+    (tmp_path / "value.toml").write_text("[model]\nhidden_size = 0\n")
+    (tmp_path / "broken.toml").write_text("[model\n")
+    return ours
+
+
+def contents(folder: Path) -> set[str]:
+    """Everything but the cache, which may stay."""
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    return {name for name in names if not name.startswith("cache")}
+
+
+MISTAKES: dict[str, tuple[list[str], int, str]] = {
+    "wrong path": (["nowhere.txt"], 1, "no such file: nowhere.txt"),
+    "one wrong path of two": (["song.txt", "nowhere.txt"], 1, "no such file: nowhere.txt"),
+    "empty file": (["empty.txt"], 1, "empty.txt is empty"),
+    "folder": (["folder"], 1, "folder is a folder; name the text files in it"),
+    "binary file": (
+        ["binary.txt"],
+        1,
+        "binary.txt is not UTF-8: byte 0xff at offset 3; convert it to UTF-8 first",
+    ),
+    "text too short to split": (
+        ["short.txt"],
+        1,
+        "short.txt has 4 characters, too few to split: the validation part would be empty",
+    ),
+    "text too short for a window": (
+        ["song.txt", "--sequence-length", "100000"],
+        1,
+        "the text has {train} characters, and a window of 100000 needs 100001: "
+        "a smaller --sequence-length would work",
+    ),
+    "typo in a flag": (
+        ["song.txt", "--hiden-size", "3"],
+        2,
+        "Unrecognized options: --hiden-size, 3; perhaps you meant --hidden-size" + HELP,
+    ),
+    "no number": (
+        ["song.txt", "--hidden-size", "many"],
+        2,
+        "--hidden-size must be a whole number, got 'many'" + HELP,
+    ),
+    "no number where none is possible": (
+        ["song.txt", "--steps", "1.5"],
+        2,
+        "--steps must be a whole number, got '1.5'" + HELP,
+    ),
+    "impossible value": (
+        ["song.txt", "--hidden-size", "0"],
+        2,
+        "hidden_size must be at least 1, got 0" + HELP,
+    ),
+    "value missing": (
+        ["song.txt", "--steps"],
+        2,
+        "Missing value for argument '--steps'. Expected 1 values" + HELP,
+    ),
+    "unknown choice": (
+        ["song.txt", "--optimizer", "sgd"],
+        2,
+        "invalid choice 'sgd' for argument '--optimizer'. Expected one of ('adam', 'adamw')" + HELP,
+    ),
+    "fractions that are none": (
+        ["song.txt", "--fractions", "most"],
+        2,
+        "fractions must be numbers with commas between them, got 'most'" + HELP,
+    ),
+    "fractions that do not add up": (
+        ["song.txt", "--fractions", "0.9,0.2"],
+        2,
+        "fractions must add up to 1, got [0.9, 0.2]",
+    ),
+    "out is a file": (
+        ["song.txt", "--out", "empty.txt"],
+        1,
+        "--out empty.txt is a file; name a folder for the run",
+    ),
+    "out holds something else": (
+        ["song.txt", "--out", "folder"],
+        1,
+        "--out folder is not empty and holds no run; name another",
+    ),
+    "init from nowhere": (
+        ["song.txt", "--init-from", "nowhere"],
+        1,
+        "no such run or checkpoint: nowhere",
+    ),
+    "init from no run": (
+        ["song.txt", "--init-from", "folder"],
+        1,
+        "folder holds no checkpoint yet: neither manifest.json nor best",
+    ),
+    "config file that is not there": (
+        ["song.txt", "--config", "nowhere.toml"],
+        1,
+        "No such file or directory: nowhere.toml",
+    ),
+    "unknown setting in a config file": (
+        ["song.txt", "--config", "unknown.toml"],
+        2,
+        "no setting named lr in [training] of unknown.toml; there are ['sequence_length', ",
+    ),
+    "unknown table in a config file": (
+        ["song.txt", "--config", "table.toml"],
+        2,
+        "table.toml has no use for [optimiser]; there are ['model', 'training', 'data']" + HELP,
+    ),
+    "wrong type in a config file": (
+        ["song.txt", "--config", "type.toml"],
+        2,
+        "hidden_size in [model] of type.toml must be a whole number, got 'large'" + HELP,
+    ),
+    "impossible value in a config file": (
+        ["song.txt", "--config", "value.toml"],
+        2,
+        "hidden_size must be at least 1, got 0" + HELP,
+    ),
+    "config file that is none": (
+        ["song.txt", "--config", "broken.toml"],
+        2,
+        "broken.toml is not a TOML file: ",
+    ),
+    "model beyond all memory": (
+        ["song.txt", "--hidden-size", "10000000000000"],
+        1,
+        "out of memory: smaller sizes would work",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line(tmp_path: Path, call: Call, name: str) -> None:
+    arguments, code, message = MISTAKES[name]
+    before = contents(tmp_path)
+    result = call("train", *arguments)
+    message = message.format(train=train_part(tmp_path)) if "{" in message else message
+    assert result.err.startswith(f"carousel train: {message}"), result.err
+    assert result.err.count("\n") == 1
+    assert result.err.endswith("\n")
+    assert (result.code, result.out) == (code, "")
+    assert contents(tmp_path) == before
+
+
+def train_part(folder: Path) -> int:
+    from carousel.text.corpus import prepare
+    from carousel.text.split import contiguous
+
+    return contiguous(prepare([folder / "song.txt"], cache=folder / "cache"))["train"][1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there(tmp_path: Path, call: Call) -> None:
+    before = contents(tmp_path)
+    assert call("train", "song.txt", "--device", "cuda") == Result(
+        2,
+        "",
+        "carousel train: --device cuda: this torch sees no CUDA device; --device cpu works\n",
+    )
+    assert contents(tmp_path) == before
+
+
+def test_a_command_that_is_not_there(call: Call) -> None:
+    known = "train, sample, eval, serve, tales"
+    assert call("trian") == Result(2, "", f"carousel: no command 'trian'; there are {known}\n")
+
+
+def test_no_command_is_wrong_usage_and_shows_the_help(call: Call) -> None:
+    nothing, asked = call(), call("--help")
+    assert nothing == Result(2, "", asked.out)
+    assert (asked.code, asked.err) == (0, "")
+
+
+def test_folders_that_were_made_on_the_way_are_taken_away(tmp_path: Path, call: Call) -> None:
+    before = contents(tmp_path)
+    assert call("train", "short.txt", "--out", "a/b/c").code == 1
+    assert contents(tmp_path) == before
+    (tmp_path / "a").mkdir()
+    assert call("train", "short.txt", "--out", "a/b/c").code == 1
+    assert contents(tmp_path) == before | {"a"}
+
+
+def test_a_run_that_is_there_already_is_left_alone(tmp_path: Path, call: Call) -> None:
+    assert call("train", "song.txt", "--out", "run", *TINY, "--steps", "1").code == 0
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    again = call("train", "song.txt", "--out", "run", *TINY, "--steps", "1")
+    message = "run already holds a run: --resume continues it, another --out starts anew"
+    assert again == Result(1, "", f"carousel train: {message}\n")
+    other = call(
+        "train", "song.txt", "--out", "run", *TINY, "--steps", "1", "--seed", "3", "--resume"
+    )
+    message = (
+        "the run was started with seed = 0, this command says 3; resume with the same settings"
+    )
+    assert other.err.startswith(f"carousel train: {message}")
+    assert (other.code, other.err.count("\n")) == (1, 1)
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_before_the_first_step(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    """While the speed is measured, say."""
+
+    def measure(trainer: object) -> float:
+        os.kill(os.getpid(), number)
+        return 0.1
+
+    monkeypatch.setattr(train_run, "seconds_per_step", measure)
+    before, handler = contents(tmp_path), signal.getsignal(number)
+    result = call("train", "song.txt", "--out", "run", *TINY)
+    assert (result.code, result.out) == (code, "")
+    assert result.err.endswith("interrupted: before the first step; nothing to save\n")
+    assert contents(tmp_path) == before
+    assert signal.getsignal(number) is handler
+
+
+def test_a_loss_that_is_not_finite_says_what_to_change(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from carousel.models.recurrent import RecurrentLanguageModel
+
+    real, steps = RecurrentLanguageModel.forward, 0
+
+    def forward(model: torch.nn.Module, *arguments: torch.Tensor) -> object:
+        nonlocal steps
+        logits, state = real(model, *arguments)
+        steps += model.training
+        return logits * float("nan" if steps > 30 else "1"), state
+
+    monkeypatch.setattr(RecurrentLanguageModel, "forward", forward)
+    result = call("train", "song.txt", "--out", "run", *TINY, "--steps", "50", "--eval-every", "10")
+    assert (result.code, result.out) == (1, "")
+    last = result.err.splitlines()[-1]
+    assert last.startswith("carousel train: step 2")
+    assert "the last good state is kept in run: go on with --init-from run" in last
+    assert int(Path("run/last").read_text()) == int(last.split()[3].rstrip(":")) - 1

@@ -1,0 +1,143 @@
+"""From arguments, presets and files to settings: flags win, and every flag exists."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from carousel.cli.main import run
+from carousel.cli.parse import parse
+from carousel.cli.sample import Sample
+from carousel.cli.train import Train, read_command
+from carousel.models.config import ModelConfig
+from carousel.training.config import PRESETS, TrainingConfig, run_config
+
+# The flags that scripts rely on, each with a value that it takes.
+PROMISED = {
+    "--out": "runs/a",
+    "--preset": "story",
+    "--config": "a.toml",
+    "--model": "lstm",
+    "--steps": "10",
+    "--seed": "3",
+    "--batch-size": "2",
+    "--sequence-length": "5",
+    "--embedding-size": "7",
+    "--hidden-size": "9",
+    "--num-layers": "2",
+    "--learning-rate": "0.5",
+    "--optimizer": "adamw",
+    "--max-grad-norm": "0.25",
+    "--eval-every": "11",
+    "--save-every": "12",
+    "--sample-every": "13",
+    "--init-from": "runs/b",
+    "--device": "cpu",
+    "--precision": "bf16",
+    # and those that the README speaks of
+    "--split": "exact",
+    "--fractions": "0.8,0.2",
+    "--dropout": "0.5",
+    "--threads": "1",
+    "--time-limit": "60.5",
+    "--patience": "3",
+}
+
+
+def value(command: Train, name: str) -> object:
+    """The value of a setting; `model` is that of the architecture."""
+    parts = (command.model, command.training, command.data, command)
+    return next(getattr(part, name) for part in parts if hasattr(part, name))
+
+
+@pytest.mark.parametrize("flag", PROMISED)
+def test_every_promised_flag_exists(flag: str) -> None:
+    command = parse(Train, ["a.txt", flag, PROMISED[flag]], prog="carousel train")
+    assert str(value(command, flag.removeprefix("--").replace("-", "_"))) == PROMISED[flag]
+    assert command.corpus == (Path("a.txt"),)
+
+
+def test_flags_without_a_value() -> None:
+    command = parse(
+        Train, ["a.txt", "b.txt", "--resume", "--tie-weights", "--embedding-size", "256"], prog="x"
+    )
+    assert command.resume
+    assert command.model.tie_weights
+    assert command.corpus == (Path("a.txt"), Path("b.txt"))
+
+
+def test_without_arguments_everything_is_at_its_default() -> None:
+    command = read_command([])
+    assert command == Train()
+    assert (command.model, command.training) == (ModelConfig(), TrainingConfig())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_what_it_says(preset: str) -> None:
+    assert read_command(["a.txt", "--preset", preset]).settings == run_config(("", PRESETS[preset]))
+
+
+def test_a_file_wins_over_a_preset_and_a_flag_over_both(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(
+        "[model]\nhidden_size = 33\n[training]\nsteps = 44\nseed = 5\n[data]\nsplit = 'exact'\n"
+    )
+    command = read_command(["a.txt", "--preset", "story", "--config", str(path), "--steps", "55"])
+    assert command.model.hidden_size == 33
+    assert command.training.steps == 55
+    assert command.training.seed == 5
+    assert command.training.schedule == "constant"  # the preset's
+    assert command.data.split == "exact"
+    # A flag wins also where it says what the default is.
+    again = read_command(["--config", str(path), "--seed", "0", "--steps", "None"])
+    assert (again.training.seed, again.training.steps) == (0, None)
+
+
+def test_none_and_numbers_are_told_apart() -> None:
+    assert parse(Sample, ["--top-k", "None"], prog="x").sampling.top_k is None
+    assert parse(Sample, ["--top-k", "3"], prog="x").sampling.top_k == 3
+    assert parse(Sample, ["--prompt", "None"], prog="x").prompt == "None"
+    assert parse(Sample, ["--stop", "a", "--stop", "None"], prog="x").stop == ("a", "None")
+    assert parse(Sample, ["run", "--prompt=-5 --x"], prog="x").prompt == "-5 --x"
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        {},
+        {"COLUMNS": "30"},
+        {"COLUMNS": "300"},
+        {"FORCE_COLOR": "1"},
+        {"NO_COLOR": "1"},
+        {"TERM": "dumb"},
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_line_in_any_terminal(
+    surroundings: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, setting in surroundings.items():
+        monkeypatch.setenv(name, setting)
+    with pytest.raises(SystemExit) as caught:
+        run(["train", "a.txt", "--hiden-size", "3"])
+    assert caught.value.code == 2
+    assert capsys.readouterr() == (
+        "",
+        "carousel train: Unrecognized options: --hiden-size, 3; perhaps you meant --hidden-size "
+        "(see carousel train --help)\n",
+    )
+
+
+def test_a_mistake_is_one_line_where_nobody_knows_the_encoding(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What tyro draws around a mistake depends on the encoding of stdout."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(SystemExit):
+        parse(Train, ["--no-such-flag"], prog="x")
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "--no-such-flag" in err

@@ -1,0 +1,220 @@
+"""`carousel train` from a text to a run folder, and what it says on the way."""
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+import torch
+
+from carousel.cli import train_run
+from carousel.models.checkpoint import load_model, read_checkpoint, resolve
+from carousel.text.vocabulary import Vocabulary
+from carousel.training.run_folder import read_metrics
+from cli.commands import TEXT, TINY, Call, caller, command
+
+QUICK = (*TINY, "--steps", "4")
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Call:
+    return caller(tmp_path, monkeypatch, capfd)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out curve and sample at the end, which take the longest."""
+    monkeypatch.setattr(train_run, "_sum_up", lambda run, end, display: None)
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return {name: p.detach() for name, p in load_model(run).model.named_parameters()}
+
+
+def test_a_text_becomes_a_run(tmp_path: Path) -> None:
+    (tmp_path / "song.txt").write_text(TEXT)
+    arguments = (
+        "--out",
+        "run",
+        *TINY,
+        "--steps",
+        "40",
+        "--eval-every",
+        "15",
+        "--sample-every",
+        "20",
+    )
+    result = command(tmp_path, "train", "song.txt", *arguments)
+    assert result.code == 0, result.err
+
+    # On disk.
+    run = tmp_path / "run"
+    checkpoint = {"config.json", "vocabulary.json", "model.safetensors", "manifest.json"}
+    checkpoint |= {"trainer.json", "trainer.safetensors"}
+    assert files(run) == {
+        *("best", "last", "lock", "metrics.jsonl", "loss.png", "loss.svg"),
+        *("samples/00000020.txt", "samples/00000040.txt"),
+        *(f"checkpoints/{step}/{name}" for step in ("00000030", "00000040") for name in checkpoint),
+    }
+    records = read_metrics(run)
+    assert [r["step"] for r in records if "loss" in r] == list(range(1, 41))
+    assert [r["step"] for r in records if "validation_loss" in r] == [15, 30, 40]
+    assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert ElementTree.parse(run / "loss.svg").getroot().tag.endswith("svg")
+    config = json.loads(read_checkpoint(resolve(run))["config.json"])
+    assert config["corpus"]["name"] == "song.txt"
+    assert config["training"]["batching"] == "lanes"  # decided
+    assert config["settings"]["training"]["batching"] == "auto"  # as it was asked for
+
+    # On stdout: the model's text and nothing else.
+    alphabet = set(Vocabulary.from_text(TEXT).itos)
+    assert set(result.out) <= alphabet
+    assert len(result.out) == 501  # with the last line feed
+
+    # On stderr: the plan, how it went, what to do next; and no escape codes, as it is no terminal.
+    sizes = config["corpus"]["parts"]["train"][1]
+    for pattern in (
+        rf"^text +song\.txt: {len(TEXT):,} characters, {len(alphabet)} different$",
+        rf"^split +{sizes:,} train, \d+ validation, \d+ test$",
+        r"^model +lstm, .*: 1,\d\d\d parameters$",
+        r"^steps +40 of 4 × 16 characters \(lanes\), adam",
+        r"an epoch is [\d,]+ characters$",
+        r"^device +\w+, 1 thread, float32$",
+        r"^time +about \d+ s \(\d\.\d\d\d s a step\)$",
+        r"^step +15 +validation \d\.\d{4} nats \(\d\.\d{3} bits\) per character",
+        r"finished: step 40, [\d,]+ characters/s, peak memory [\d,]+ MiB",
+        r"^best +validation \d\.\d{4} nats .* perplexity \d+\.\d\d, at step 40$",
+        r"^curve +run/loss\.png, run/loss\.svg$",
+        r"^  .*carousel sample run",
+    ):
+        assert re.search(pattern, result.err, re.MULTILINE), pattern
+    sample = (run / "samples" / "00000040.txt").read_text()
+    assert f"    │ {sample.strip().splitlines()[0][:40]}" in result.err
+    assert "\x1b" not in result.err + result.out
+
+
+@pytest.mark.usefixtures("brief")
+def test_runs_are_named_after_their_text(tmp_path: Path, call: Call) -> None:
+    for name in ("song", "song-2"):
+        assert call("train", "song.txt", *QUICK).code == 0
+        assert (tmp_path / "runs" / name / "last").is_file()
+    resumed = call("train", "song.txt", *TINY, "--steps", "6", "--resume")
+    assert "resuming runs/song-2 from step 4\n" in resumed.err
+    assert (tmp_path / "runs" / "song-2" / "last").read_text() == "00000006\n"
+
+
+@pytest.mark.usefixtures("brief")
+def test_nothing_to_resume_is_a_warning(call: Call) -> None:
+    result = call("train", "song.txt", "--out", "run", *QUICK, "--resume")
+    assert result.code == 0
+    assert result.err.startswith("warning: nothing to resume; starting at step 0\n")
+    assert (Path("run") / "last").read_text() == "00000004\n"
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_damaged_checkpoint_is_passed_over_aloud(call: Call) -> None:
+    call("train", "song.txt", "--out", "run", *TINY, "--steps", "6", "--save-every", "3")
+    (Path("run") / "checkpoints" / "00000006" / "model.safetensors").write_bytes(b"damaged")
+    again = ("train", "song.txt", "--out", "run", *TINY, "--steps", "6", "--save-every", "3")
+    result = call(*again, "--resume")
+    assert result.code == 0
+    damaged = "run/checkpoints/00000006/model.safetensors is damaged: 7 bytes instead of "
+    assert result.err.startswith(f"warning: {damaged}")
+    assert "; falling back to step 3\nresuming run from step 3\n" in result.err
+
+
+@pytest.mark.usefixtures("brief")
+def test_weights_of_another_run_are_a_start(tmp_path: Path, call: Call) -> None:
+    """Sizes come with them; the text may have other characters; --resume repeats the command."""
+    call("train", "song.txt", "--out", "old", *QUICK)
+    (tmp_path / "tale.txt").write_text(TEXT.upper() + TEXT)
+    start = (
+        "train",
+        "tale.txt",
+        "--init-from",
+        "old",
+        "--batch-size",
+        "4",
+        "--learning-rate",
+        "1e-9",
+    )
+    small = ("--sequence-length", "16", "--threads", "1", "--steps", "1", "--sample-every", "0")
+    result = call(*start, *small, "--out", "new")
+    assert result.code == 0, result.err
+    known, all_ = len(set(TEXT)), len(set(TEXT.upper() + TEXT))
+    message = f"starting from old/checkpoints/00000004: {known} of {all_} characters are known\n"
+    assert message in result.err
+    torch.testing.assert_close(
+        weights(Path("new"))["recurrence.weight_hh_l0"],
+        weights(Path("old"))["recurrence.weight_hh_l0"],
+        atol=1e-7,
+        rtol=0,
+    )
+    resumed = call(*start, *small, "--out", "new", "--resume", "--steps", "2")
+    assert "resuming new from step 1\n" in resumed.err
+    assert "starting from" not in resumed.err
+    assert resumed.code == 0
+    other = call(*start, *small, "--out", "other", "--hidden-size", "13")
+    assert (other.code, other.err.count("\n")) == (2, 1)
+    assert "recurrence.weight_ih_l0 is (48, 5) in old/checkpoints/00000004, (52, 5)" in other.err
+
+
+@pytest.mark.usefixtures("brief")
+def test_samples_and_validations_do_not_change_what_is_learned(call: Call) -> None:
+    drop = ("--dropout", "0.2", "--steps", "6")
+    call("train", "song.txt", "--out", "a", *TINY, *drop)
+    call(
+        "train", "song.txt", "--out", "b", *TINY, *drop, "--sample-every", "1", "--save-every", "2"
+    )
+    a, b = weights(Path("a")), weights(Path("b"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_time_limit_shortens_the_run(call: Call) -> None:
+    call("train", "song.txt", "--out", "run", *TINY, "--steps", "100000", "--time-limit", "0.3")
+    steps = int((Path("run") / "last").read_text())
+    assert 1 <= steps < 5000
+    config = load_model(Path("run")).config
+    assert config["training"]["steps"] < 5000
+    assert config["settings"]["training"]["steps"] == 100_000
+
+
+def test_names_with_brackets_and_spaces_are_shown_as_they_are(tmp_path: Path, call: Call) -> None:
+    """Square brackets are markup to the library that prints."""
+    name = "my [bold] song.txt"
+    (tmp_path / name).write_text(TEXT)
+    out = "runs [red]/a b"
+    result = call("train", name, "--out", out, *QUICK)
+    assert f"text     {name}: " in result.err
+    assert f"run      {out}\n" in result.err
+    assert f"sample '{out}'" in result.err
+    assert (
+        f"resuming {out} from step 4\n" in call("train", name, "--out", out, *QUICK, "--resume").err
+    )
+
+
+def test_the_tales_are_the_default_and_have_a_floor(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from carousel.cli import text_source
+
+    monkeypatch.setattr(text_source, "TALES_CHARACTERS", 100_000)
+    result = call("train", "--out", "run", *QUICK)
+    assert result.code == 0, result.err
+    for pattern in (
+        r"^text +tales: 10\d,\d{3} characters, .* known entropy",
+        r"^step +4 .* above the best possible$",
+        r"^floor +0\.\d{4} nats: the entropy",
+    ):
+        assert re.search(pattern, result.err, re.MULTILINE), pattern
+    half = call("train", "--out", "half", *QUICK, "--split", "exact")  # cuts through a tale
+    assert half.code == 0, half.err
+    assert "floor" not in half.err
