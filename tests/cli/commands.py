@@ -26,7 +26,7 @@ TEXT = "".join(
 # As small as it can be; the flags of every test begin with these, later ones win.
 TINY = (
     *("--embedding-size", "5", "--hidden-size", "12", "--batch-size", "4"),
-    *("--sequence-length", "16", "--threads", "1", "--sample-every", "0"),
+    *("--sequence-length", "16", "--sample-every", "0", "--threads", "1", "--device", "cpu"),
 )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -112,10 +113,12 @@ def test_runs_are_named_after_their_text(tmp_path: Path, call: Call) -> None:
 
 @pytest.mark.usefixtures("brief")
 def test_nothing_to_resume_is_a_warning(call: Call) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     result = call("train", "song.txt", "--out", "run", *QUICK, "--resume")
     assert result.code == 0
     assert result.err.startswith("warning: nothing to resume; starting at step 0\n")
     assert (Path("run") / "last").read_text() == "00000004\n"
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 @pytest.mark.usefixtures("brief")
@@ -145,7 +148,7 @@ def test_weights_of_another_run_are_a_start(tmp_path: Path, call: Call) -> None:
         "--learning-rate",
         "1e-9",
     )
-    small = ("--sequence-length", "16", "--threads", "1", "--steps", "1", "--sample-every", "0")
+    small = (*TINY[4:], "--steps", "1")
     result = call(*start, *small, "--out", "new")
     assert result.code == 0, result.err
     known, all_ = len(set(TEXT)), len(set(TEXT.upper() + TEXT))

@@ -1,8 +1,6 @@
 """What `carousel train` does once its text, folder and device are known."""
 
-import shlex
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,31 +8,23 @@ from types import FrameType
 from typing import NamedTuple
 
 import torch
-from rich.markup import escape
 
-from carousel.analysis.curves import loss_curve
 from carousel.cli.console import (
     clock,
     console,
-    duration,
-    nats,
     one_thread,
-    peak_memory,
-    rows,
-    this_command,
 )
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
+from carousel.cli.train_report import SAMPLING, announce, opening, sum_up
 from carousel.errors import RunError, TextError
 from carousel.models.checkpoint import load_model
-from carousel.models.loss import perplexity
-from carousel.sampling.config import SamplingConfig
 from carousel.sampling.generate import continue_text
 from carousel.text.split import Split, split
 from carousel.training.fit import End, Progress, Session, Validation, fit
 from carousel.training.resume import resume
-from carousel.training.run_folder import RunFolder, read_metrics, step_name
+from carousel.training.run_folder import RunFolder, step_name
 from carousel.training.start import (
     config_table,
     new_trainer,
@@ -45,8 +35,6 @@ from carousel.training.start import (
 )
 from carousel.training.trainer import StepReport, Trainer
 
-OPENING = "Once upon a time"
-_SAMPLING = SamplingConfig(temperature=0.8)
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -77,7 +65,7 @@ def train(command: Train, source: Source, path: Path, device: str) -> int:
         )
         console.print(f"interrupted: {kept}", style="yellow", markup=False)
         return EXIT_CODES[signal.Signals(caught[0])]
-    _sum_up(run, end, display)
+    sum_up(path, run.progress, run.floor, end, display)
     return 0
 
 
@@ -142,7 +130,7 @@ def _prepare(
     if not resumed:
         settings = shorten(given, settings, len(train_ids), seconds)
         trainer.config, trainer.steps = settings.training, settings.training.steps or 0
-    _announce(command, source, parts, trainer, folder.path, seconds)
+    announce(command, source, parts, trainer, folder.path, seconds)
     stop_at = clock() + (given.training.time_limit or float("inf"))
     session = Session(
         folder=folder,
@@ -184,34 +172,6 @@ def _describe(source: Source, parts: Split) -> dict[str, object]:
     }
 
 
-def _announce(
-    command: Train, source: Source, parts: Split, trainer: Trainer, path: Path, seconds: float
-) -> None:
-    """Print the plan and the estimate before anything takes long."""
-    corpus, model, settings = source.corpus, command.model, trainer.config
-    sizes = {name: stop - start for name, (start, stop) in parts.items()}
-    left = trainer.steps - trainer.step
-    threads = torch.get_num_threads()
-    device = next(trainer.model.parameters()).device.type
-    parameters = sum(p.numel() for p in trainer.model.parameters())
-    rows(
-        {
-            "text": f"{corpus.name}: {len(corpus):,} characters, {len(corpus.vocabulary)} different"
-            + (" (a story grammar of known entropy)" if source.floor else ""),
-            "split": ", ".join(f"{size:,} {name}" for name, size in sizes.items()),
-            "model": f"{model.model}, embedding {model.embedding_size}, hidden "
-            f"{model.hidden_size}, layers {model.num_layers}: {parameters:,} parameters",
-            "steps": f"{trainer.steps:,} of {settings.batch_size} × {settings.sequence_length} "
-            f"characters ({settings.batching}), {settings.optimizer} "
-            f"{settings.learning_rate:g} {settings.schedule}; "
-            f"an epoch is {trainer.batches.characters_per_epoch:,} characters",
-            "device": f"{device}, {threads} thread{'s' * (threads > 1)}, {settings.precision}",
-            "time": f"about {duration(1.1 * left * seconds)} ({seconds:.3f} s a step)",
-            "run": str(path),
-        }
-    )
-
-
 def _watch(run: Run) -> tuple[End, Display]:
     """Train to the end while showing how it goes."""
     trainer, settings = run.trainer, run.trainer.config
@@ -236,57 +196,12 @@ def _watch(run: Run) -> tuple[End, Display]:
 def _write_sample(run: Run) -> tuple[str, str]:
     """Let the model write a little, and keep it in the run folder."""
     model, vocabulary = run.trainer.model, run.session.vocabulary
-    prompt = OPENING if set(OPENING) <= set(vocabulary.itos) else ""
+    prompt = opening(vocabulary)
     model.eval()
     with one_thread():
-        text = "".join(continue_text(model, vocabulary, prompt, _SAMPLING, length=240))
+        text = "".join(continue_text(model, vocabulary, prompt, SAMPLING, length=240))
     folder = run.session.folder.path / "samples"
     folder.mkdir(exist_ok=True)
     path = folder / f"{step_name(run.trainer.step)}.txt"
     path.write_text(prompt + text, encoding="utf-8")
     return prompt, text
-
-
-def _sum_up(run: Run, end: End, display: Display) -> None:
-    """Say how it went, draw the loss curve, let the best model speak, and say what to try next."""
-    path, progress, command = run.session.folder.path, run.progress, this_command()
-    loss_curve(read_metrics(path), path / "loss", floor=run.floor)
-    memory = peak_memory()
-    done = f"{end.ending}: step {end.step:,}"
-    if display.done:
-        done += f", {display.speed:,.0f} characters/s"
-    if memory is not None:
-        done += f", peak memory {memory / 2**20:,.0f} MiB"
-    console.print(f"\n[bold]{done}[/bold]")
-    if progress.best_loss is not None:
-        rows(
-            {
-                "best": f"validation {nats(progress.best_loss)}, perplexity "
-                f"{perplexity(progress.best_loss):.2f}, at step {progress.best_step:,}"
-            }
-        )
-        if run.floor is not None:
-            rows(
-                {
-                    "floor": f"{run.floor:.4f} nats: the entropy of the source, the best possible "
-                    f"loss; the model is {progress.best_loss - run.floor:.4f} above it"
-                }
-            )
-    rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})
-    best = load_model(path)
-    prompt = OPENING if set(OPENING) <= set(best.vocabulary.itos) else ""
-    console.print()
-    sys.stdout.write(prompt)
-    with one_thread():
-        for piece in continue_text(best.model, best.vocabulary, prompt, _SAMPLING, length=500):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-    print()
-    console.print("\n[bold]try next[/bold]")
-    opening = f' --prompt "{prompt}"' if prompt else ""
-    for line in (
-        f"{command} sample {shlex.quote(str(path))}{opening}",
-        f"{command} serve {shlex.quote(str(path))}",
-        f"{command} train my-own-text.txt",
-    ):
-        console.print(f"  {escape(line)}")

@@ -1,0 +1,112 @@
+"""What `carousel train` says before it begins and after it ends."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+from rich.markup import escape
+
+from carousel.analysis.curves import loss_curve
+from carousel.cli.console import (
+    console,
+    duration,
+    nats,
+    one_thread,
+    peak_memory,
+    rows,
+    this_command,
+)
+from carousel.cli.text_source import Source
+from carousel.cli.train import Train
+from carousel.cli.train_display import Display
+from carousel.models.checkpoint import load_model
+from carousel.models.loss import perplexity
+from carousel.sampling.config import SamplingConfig
+from carousel.sampling.generate import continue_text
+from carousel.text.split import Split
+from carousel.text.vocabulary import Vocabulary
+from carousel.training.fit import End, Progress
+from carousel.training.run_folder import read_metrics
+from carousel.training.trainer import Trainer
+
+SAMPLING = SamplingConfig(temperature=0.8)
+
+
+def opening(vocabulary: Vocabulary) -> str:
+    """Return how a story begins, or nothing where the model has other letters."""
+    words = "Once upon a time"
+    return words if set(words) <= set(vocabulary.itos) else ""
+
+
+def announce(
+    command: Train, source: Source, parts: Split, trainer: Trainer, path: Path, seconds: float
+) -> None:
+    """Print the plan and the estimate before anything takes long."""
+    corpus, model, settings = source.corpus, command.model, trainer.config
+    sizes = {name: stop - start for name, (start, stop) in parts.items()}
+    left = trainer.steps - trainer.step
+    threads = torch.get_num_threads()
+    device = next(trainer.model.parameters()).device.type
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    rows(
+        {
+            "text": f"{corpus.name}: {len(corpus):,} characters, {len(corpus.vocabulary)} different"
+            + (" (a story grammar of known entropy)" if source.floor else ""),
+            "split": ", ".join(f"{size:,} {name}" for name, size in sizes.items()),
+            "model": f"{model.model}, embedding {model.embedding_size}, hidden "
+            f"{model.hidden_size}, layers {model.num_layers}: {parameters:,} parameters",
+            "steps": f"{trainer.steps:,} of {settings.batch_size} × {settings.sequence_length} "
+            f"characters ({settings.batching}), {settings.optimizer} "
+            f"{settings.learning_rate:g} {settings.schedule}; "
+            f"an epoch is {trainer.batches.characters_per_epoch:,} characters",
+            "device": f"{device}, {threads} thread{'s' * (threads > 1)}, {settings.precision}",
+            "time": f"about {duration(1.1 * left * seconds)} ({seconds:.3f} s a step)",
+            "run": str(path),
+        }
+    )
+
+
+def sum_up(path: Path, progress: Progress, floor: float | None, end: End, display: Display) -> None:
+    """Say how it went, draw the loss curve, let the best model speak, and say what to try next."""
+    command = this_command()
+    loss_curve(read_metrics(path), path / "loss", floor=floor)
+    memory = peak_memory()
+    done = f"{end.ending}: step {end.step:,}"
+    if display.done:
+        done += f", {display.speed:,.0f} characters/s"
+    if memory is not None:
+        done += f", peak memory {memory / 2**20:,.0f} MiB"
+    console.print(f"\n[bold]{done}[/bold]")
+    if progress.best_loss is not None:
+        rows(
+            {
+                "best": f"validation {nats(progress.best_loss)}, perplexity "
+                f"{perplexity(progress.best_loss):.2f}, at step {progress.best_step:,}"
+            }
+        )
+        if floor is not None:
+            rows(
+                {
+                    "floor": f"{floor:.4f} nats: the entropy of the source, the best possible "
+                    f"loss; the model is {progress.best_loss - floor:.4f} above it"
+                }
+            )
+    rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})
+    best = load_model(path)
+    prompt = opening(best.vocabulary)
+    console.print()
+    sys.stdout.write(prompt)
+    with one_thread():
+        for piece in continue_text(best.model, best.vocabulary, prompt, SAMPLING, length=500):
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+    print()
+    console.print("\n[bold]try next[/bold]")
+    begin = f' --prompt "{prompt}"' if prompt else ""
+    for line in (
+        f"{command} sample {shlex.quote(str(path))}{begin}",
+        f"{command} serve {shlex.quote(str(path))}",
+        f"{command} train my-own-text.txt",
+    ):
+        console.print(f"  {escape(line)}")
