@@ -15,7 +15,7 @@ import pytest
 
 from cli.commands import TINY, Call, Result, caller, command, ended, started, wait_until
 
-STEPS = 400
+STEPS = 600
 SIGNALS = {
     "lanes": [signal.SIGINT, signal.SIGTERM, signal.SIGKILL],
     "windows": [signal.SIGKILL],
@@ -30,7 +30,7 @@ def call(
 
 
 def train(batching: str, out: str, *more: str) -> list[str]:
-    schedule = ["--steps", f"{STEPS}", "--eval-every", "80", "--save-every", "25"]
+    schedule = ["--steps", f"{STEPS}", "--eval-every", "120", "--save-every", "25"]
     model = ["--dropout", "0.1", "--patience", "0"]
     return [
         "train",
