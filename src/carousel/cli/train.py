@@ -42,7 +42,8 @@ class Train:
             continue it exactly where it stopped.
         init_from: Start from the weights of another run.
         device: "auto" takes CUDA where there is one, else the CPU.
-        threads: Threads to compute with. None: one or all, whichever is measured to be quicker.
+        threads: Threads to compute with. None: as many as the products can feed. Other
+            programs at work slow several threads far more than --threads 1.
     """
 
     corpus: tyro.conf.Positional[tuple[Path, ...]] = ()

@@ -31,6 +31,7 @@ from carousel.training.start import (
     resolve,
     seconds_per_step,
     shorten,
+    threads_for,
     transplant,
 )
 from carousel.training.trainer import StepReport, Trainer
@@ -126,7 +127,9 @@ def _prepare(
                 f"starting from {trained.folder}: {shared} of {vocab_size} characters are known",
                 markup=False,
             )
-    threads, seconds = _choose_threads(trainer, asked)
+    threads = asked or threads_for(settings, torch.get_num_threads())
+    torch.set_num_threads(threads)
+    seconds = seconds_per_step(trainer)
     if not resumed:
         settings = shorten(given, settings, len(train_ids), seconds)
         trainer.config, trainer.steps = settings.training, settings.training.steps or 0
@@ -144,21 +147,6 @@ def _prepare(
     )
     floor = source.floor(*parts["validation"]) if source.floor else None
     return Run(trainer, session, progress, floor)
-
-
-def _choose_threads(trainer: Trainer, asked: int | None) -> tuple[int, float]:
-    """Compute with the threads asked for, or with one or all, whichever is quicker here and now.
-
-    Threads meet after every product of every time step: where products are small, or another
-    program holds a core, they cost more than they give.
-    """
-    timed = {}
-    for threads in {asked} if asked else {torch.get_num_threads(), 1}:
-        torch.set_num_threads(threads)
-        timed[threads] = seconds_per_step(trainer)
-    best = min(timed, key=lambda threads: timed[threads])
-    torch.set_num_threads(best)
-    return best, timed[best]
 
 
 def _describe(source: Source, parts: Split) -> dict[str, object]:

@@ -21,7 +21,7 @@ from carousel.training.trainer import StepReport, Trainer, pack, train_step
 
 Ending = Literal["finished", "no longer improving", "time is up", "interrupted"]
 # Validation reads at most this many characters, in at most so many lanes of at least this length.
-_VALIDATION_CHARACTERS, _VALIDATION_LANES, _LANE_LENGTH = 1_000_000, 64, 10_000
+_VALIDATION_CHARACTERS, _VALIDATION_LANES, _LANE_LENGTH = 1_000_000, 64, 4_000
 
 
 @dataclass

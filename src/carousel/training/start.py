@@ -99,13 +99,24 @@ def transplant(source: TrainedModel, target: LanguageModel, vocabulary: Vocabula
 def shorten(given: RunConfig, resolved: RunConfig, characters: int, seconds: float) -> RunConfig:
     """Fit the schedule into the time limit, from the seconds that a step takes.
 
-    A tenth of the time is left for validations and samples.
+    A quarter of the time is left for validations and samples.
     """
     limit, steps = given.training.time_limit, resolved.training.steps
-    if limit is None or steps is None or steps * seconds <= 0.9 * limit:
+    if limit is None or steps is None or steps * seconds <= 0.75 * limit:
         return resolved
-    fitting = max(1, int(0.9 * limit / seconds))
+    fitting = max(1, int(0.75 * limit / seconds))
     return resolve(replace(given, training=replace(given.training, steps=fitting)), characters)
+
+
+def threads_for(config: RunConfig, available: int) -> int:
+    """Return with how many threads to compute: one for each million multiplications of a product.
+
+    Threads meet after every product of every time step; fed with less, they cost more than they
+    give. It follows from the settings alone, for sums may be grouped by thread: the same command
+    gives the same bits.
+    """
+    hidden = config.model.hidden_size
+    return max(1, min(available, config.training.batch_size * hidden * 4 * hidden // 1_000_000))
 
 
 def seconds_per_step(trainer: Trainer, repeats: int = 5) -> float:
