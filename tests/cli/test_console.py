@@ -21,7 +21,7 @@ def test_durations(seconds: float, words: str) -> None:
 
 
 def test_a_loss_has_its_units() -> None:
-    assert nats(0.6931471805599453) == "0.6931 nats (1.000 bits) per character"
+    assert nats(0.6931471805599453) == "0.6931 nats (1.000 bits)"
 
 
 def test_a_terminal_is_given_nothing_to_obey() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 
 from rich.console import Console
 from rich.markup import escape
@@ -32,14 +33,16 @@ def duration(seconds: float) -> str:
 
 
 def nats(loss: float) -> str:
-    """Return a loss with its unit, and bits beside it."""
-    return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits) per character"
+    """Return a loss with its unit, and bits beside it; both are per character."""
+    return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits)"
 
 
 def rows(table: dict[str, str]) -> None:
-    """Print names and what they mean, the names aligned."""
+    """Print names and what they mean, the names aligned, long lines folded on a terminal."""
+    width = min(console.width, 100) - 9 if console.is_terminal else 10_000
     for name, text in table.items():
-        console.print(f"[bold]{name:<8}[/bold] {escape(text)}")
+        folded = wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        console.print(f"[bold]{name:<8}[/bold] {escape(f'{chr(10)}{9 * chr(32)}'.join(folded))}")
 
 
 def printable(line: str) -> str:

@@ -87,7 +87,7 @@ class Display:
         """Say how the model does on text that it does not train on."""
         line = f"step {step:>6,}  validation {nats(loss)}"
         if self.floor is not None:
-            line += f", {loss - self.floor:.3f} above the best possible"
+            line += f", {loss - self.floor:.3f} above the floor"
         style = "bold" if is_best else "dim"
         console.print(line + ("" if is_best else "  (not the best)"), style=style)
 

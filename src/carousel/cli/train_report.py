@@ -30,7 +30,7 @@ from carousel.training.fit import End, Progress
 from carousel.training.run_folder import read_metrics
 from carousel.training.trainer import Trainer
 
-SAMPLING = SamplingConfig(temperature=0.8)
+SAMPLING = SamplingConfig(temperature=0.6)
 
 
 def opening(vocabulary: Vocabulary) -> str:
@@ -79,17 +79,17 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
         done += f", peak memory {memory / 2**20:,.0f} MiB"
     console.print(f"\n[bold]{done}[/bold]")
     if progress.best_loss is not None:
-        rows(
-            {
-                "best": f"validation {nats(progress.best_loss)}, perplexity "
-                f"{perplexity(progress.best_loss):.2f}, at step {progress.best_step:,}"
-            }
+        best_loss = (
+            f"validation {nats(progress.best_loss)} per character, "
+            f"perplexity {perplexity(progress.best_loss):.2f}, at step {progress.best_step:,}"
         )
+        rows({"best": best_loss})
         if floor is not None:
+            above = progress.best_loss - floor
             rows(
                 {
-                    "floor": f"{floor:.4f} nats: the entropy of the source, the best possible "
-                    f"loss; the model is {progress.best_loss - floor:.4f} above it"
+                    "floor": f"{nats(floor)}: the entropy of the source, the best possible loss",
+                    "gap": f"the model is {above:.4f} nats above the floor",
                 }
             )
     rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})

@@ -1,5 +1,6 @@
 """From settings and a text to a trainer: fresh, or from another model's weights."""
 
+import math
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -35,7 +36,7 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
     if batching == "auto":
         batching = "lanes" if characters >= _WINDOWS_PER_LANE * window else "windows"
     steps = config.steps or steps_for(characters, config)
-    eval_every = config.eval_every or max(25, steps // 20)
+    eval_every = config.eval_every or max(25, math.ceil(steps / 20))
     resolved = replace(
         config,
         batching=batching,
@@ -99,12 +100,12 @@ def transplant(source: TrainedModel, target: LanguageModel, vocabulary: Vocabula
 def shorten(given: RunConfig, resolved: RunConfig, characters: int, seconds: float) -> RunConfig:
     """Fit the schedule into the time limit, from the seconds that a step takes.
 
-    A quarter of the time is left for validations and samples.
+    Three tenths of the time are left for validations and samples.
     """
     limit, steps = given.training.time_limit, resolved.training.steps
-    if limit is None or steps is None or steps * seconds <= 0.75 * limit:
+    if limit is None or steps is None or steps * seconds <= 0.7 * limit:
         return resolved
-    fitting = max(1, int(0.75 * limit / seconds))
+    fitting = max(1, int(0.7 * limit / seconds))
     return resolve(replace(given, training=replace(given.training, steps=fitting)), characters)
 
 
