@@ -100,12 +100,12 @@ def transplant(source: TrainedModel, target: LanguageModel, vocabulary: Vocabula
 def shorten(given: RunConfig, resolved: RunConfig, characters: int, seconds: float) -> RunConfig:
     """Fit the schedule into the time limit, from the seconds that a step takes.
 
-    Three tenths of the time are left for validations and samples.
+    Two fifths of the time are left for validations, samples, and a machine that slows down.
     """
     limit, steps = given.training.time_limit, resolved.training.steps
-    if limit is None or steps is None or steps * seconds <= 0.7 * limit:
+    if limit is None or steps is None or steps * seconds <= 0.6 * limit:
         return resolved
-    fitting = max(1, int(0.7 * limit / seconds))
+    fitting = max(1, int(0.6 * limit / seconds))
     return resolve(replace(given, training=replace(given.training, steps=fitting)), characters)
 
 
