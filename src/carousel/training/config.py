@@ -149,7 +149,7 @@ PRESETS: dict[str, Tables] = {
             "steps": 6_000,
             "learning_rate": 1e-2,
             "warmup_steps": 20,
-            "time_limit": 75.0,
+            "time_limit": 85.0,
             "patience": 0,
         },
     },
