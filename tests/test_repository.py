@@ -135,7 +135,7 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
 def test_the_reader_of_places() -> None:
     for place in ("/ro" + "ot/x", '"/ho' + 'me/me/text.txt"', "https://py" + "pi.org/simple"):
         assert PLACE.search(place.encode()), place
-    for text in ("net/work/x", "../shared/corpora", "~/ho" + "me/x", "PyPI"):
+    for text in ("net/wo" + "rk/x", "../shared/corpora", "~/ho" + "me/x", "PyPI"):
         assert not PLACE.search(text.encode()), text
 
 
