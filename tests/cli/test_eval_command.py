@@ -82,7 +82,7 @@ def test_a_checkpoint_can_be_named(run: Path, call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "Missing from carousel eval: PATH"),
+        ([], 2, "RUN is missing: Folder of a run"),
         (["nowhere", "song.txt"], 1, "no such run or checkpoint: nowhere"),
         (["run"], 1, "run was trained on a text of its own: name one to evaluate on"),
         (["run", "nowhere.txt"], 1, "no such file: nowhere.txt"),

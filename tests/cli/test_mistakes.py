@@ -116,7 +116,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "init from no run": (
         ["song.txt", "--init-from", "folder"],
         1,
-        "folder holds no checkpoint yet: neither manifest.json nor best",
+        "folder is no run with a checkpoint: it has no manifest.json or best",
     ),
     "config file that is not there": (
         ["song.txt", "--config", "nowhere.toml"],

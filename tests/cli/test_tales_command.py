@@ -37,5 +37,8 @@ def test_mistakes(call: Call) -> None:
     none = call("tales", "--characters", "0", "--out", "kept.txt")
     assert none == (2, "", "carousel tales: --characters must be at least 1, got 0\n")
     assert Path("kept.txt").read_text() == "kept"
+    taken = call("tales", "--out", "kept.txt")
+    assert taken == (1, "", "carousel tales: kept.txt is there already; name another file\n")
+    assert Path("kept.txt").read_text() == "kept"
     nowhere = call("tales", "--out", "no/where.txt")
     assert nowhere == (1, "", "carousel tales: No such file or directory: no/where.txt\n")

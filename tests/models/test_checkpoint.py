@@ -93,11 +93,11 @@ def test_no_run_and_no_checkpoint_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no such run or checkpoint: .*nowhere"):
         load_model(tmp_path / "nowhere")
     with pytest.raises(
-        CheckpointError, match=r"holds no checkpoint yet: neither manifest\.json nor best"
+        CheckpointError, match=r"is no run with a checkpoint: it has no manifest\.json or best"
     ):
         load_model(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(CheckpointError, match="file holds no checkpoint"):
+    with pytest.raises(CheckpointError, match="file is no run with a checkpoint"):
         load_model(tmp_path / "file")
     with pytest.raises(CheckpointError, match="file is no checkpoint"):
         read_checkpoint(tmp_path / "file")

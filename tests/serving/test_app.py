@@ -219,3 +219,10 @@ def test_what_nobody_foresaw_is_500_and_says_no_more() -> None:
     app.logger.disabled = True
     response = app.test_client().post("/generate", json={})
     assert "training mode" not in refused(response, 500)
+
+
+def test_the_form_begins_with_what_the_model_can_spell() -> None:
+    for alphabet, shown in (("Once upon a time", "Once upon a time"), ("abc", "")):
+        vocabulary = Vocabulary.from_text(alphabet)
+        page = create_app(Markov(len(vocabulary)), vocabulary).test_client().get("/").text
+        assert f">{shown}</textarea>" in page

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.progress import Progress
@@ -31,7 +31,7 @@ class Eval:
         json: Print one JSON object.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     corpus: tyro.conf.Positional[tuple[Path, ...]] = ()
     part: Literal["whole", "train", "validation", "test"] = "whole"
     lanes: int = 1

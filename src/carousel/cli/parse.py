@@ -91,6 +91,9 @@ def _one_line(box: str) -> str:
     statement = re.sub(r"\s+", " ", " ".join(rows[:rule])).strip(" .")
     # "Error parsing --flag: …", but also "Error parsing model: …" of a group, which names the flag.
     statement = re.sub(r"^Error parsing (?:(--\S+)|\S+): ", r"\1 ", statement).strip()
+    statement = re.sub(
+        r"^Missing from [^:]+: (\S+) (.+?)\.? \(required\)$", r"\1 is missing: \2", statement
+    )
     meant = [row.split()[0] for row in rows[rule:] if row.startswith("--")]
     if "Unrecognized" in statement and meant:
         return f"{statement}; perhaps you meant {', '.join(dict.fromkeys(meant))}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from carousel.cli.console import console
 from carousel.cli.parse import parse
-from carousel.errors import UsageError
+from carousel.errors import RunError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ def main(arguments: list[str]) -> int:
     command = parse(Tales, arguments, prog="carousel tales")
     if command.characters < 1:  # before a file is emptied
         raise UsageError(f"--characters must be at least 1, got {command.characters}")
+    if command.out is not None and command.out.exists():
+        raise RunError(f"{command.out} is there already; name another file")
     from carousel.text.tales import entropy_rate, write
 
     if command.out is None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import tyro
 
-from carousel.cli.console import choose_device
+from carousel.cli.console import choose_device, console
 from carousel.cli.parse import parse, usage_error
 from carousel.cli.runs import new_run, newest_of
 from carousel.errors import ConfigError, RunError
@@ -134,8 +134,13 @@ def _run_folder(command: Train, name: str) -> Path:
         RunError: If --out names a folder that is neither new, nor empty, nor a run.
     """
     if command.out is None:
-        path = newest_of(name) if command.resume else None
-        return path or new_run(name)
+        if command.resume and (newest := newest_of(name)):
+            return newest
+        path = new_run(name)
+        if path.name != name:
+            note = f"note: runs/{name} is there already; this run is {path}"
+            console.print(note, markup=False)
+        return path
     if command.out.exists():
         if not command.out.is_dir():
             raise RunError(f"--out {command.out} is a file; name a folder for the run")

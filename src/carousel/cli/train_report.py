@@ -104,9 +104,11 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
     print()
     console.print("\n[bold]try next[/bold]")
     begin = f' --prompt "{prompt}"' if prompt else ""
-    for line in (
+    suggestions = [
         f"{command} sample {shlex.quote(str(path))}{begin}",
         f"{command} serve {shlex.quote(str(path))}",
-        f"{command} train my-own-text.txt",
-    ):
+    ]
+    if floor is not None:  # these were the tales
+        suggestions.append(f"{command} train a-text-of-your-own.txt")
+    for line in suggestions:
         console.print(f"  {escape(line)}")

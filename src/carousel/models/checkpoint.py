@@ -135,7 +135,7 @@ def resolve(path: Path, pointer: str = "best") -> Path:
         return path / "checkpoints" / name
     if not path.exists():
         raise CheckpointError(f"no such run or checkpoint: {path}")
-    raise CheckpointError(f"{path} holds no checkpoint yet: neither {MANIFEST} nor {pointer}")
+    raise CheckpointError(f"{path} is no run with a checkpoint: it has no {MANIFEST} or {pointer}")
 
 
 def unpack(files: Mapping[str, bytes], folder: Path, *, device: str = "cpu") -> TrainedModel:

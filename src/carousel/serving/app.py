@@ -26,6 +26,8 @@ from carousel.text.vocabulary import Vocabulary
 MAX_BODY = 64 * 1024  # bytes: MAX_PROMPT characters in any JSON spelling, and room for the rest
 MAX_STREAMS = 8  # texts written at the same time; who comes then is asked to try again
 
+OPENING = "Once upon a time"  # stands in the form, where the model has these characters
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -66,6 +68,7 @@ def create_app(
         return render_template(
             "page.html",
             name=name,
+            opening=OPENING if set(OPENING) <= set(vocabulary.itos) else "",
             defaults=SamplingConfig(),
             vocab_size=len(vocabulary),
             max_prompt=MAX_PROMPT,
