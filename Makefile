@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Debian's chromium drives the browser tests; they skip, with the reason, where there is none.
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test torture check format clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: .venv/.core  ## watch an LSTM learn to tell tales, in under two minutes
 test: .venv/.dev  ## all tests
 	$(BIN)/python -m pytest -q -n 2 -m "not serial"
 	$(BIN)/python -m pytest -q -m serial
+
+torture: .venv/.dev  ## kills, failing disks, damaged files by the thousand: up to 45 minutes
+	CAROUSEL_TORTURE=1 $(BIN)/python -m pytest -q -n 2 -m torture --timeout 2400 --durations 10
 
 check: .venv/.dev  ## lint, format, types, import directions
 	$(BIN)/ruff check .

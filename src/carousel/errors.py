@@ -25,5 +25,9 @@ class RunError(CarouselError):
     """A run folder cannot be used as asked: taken by another trainer, finished, or changed."""
 
 
+class StorageError(CarouselError):
+    """A disk or folder refuses: full, read-only, removed; the message says what is safe."""
+
+
 class DivergenceError(CarouselError):
     """Training met a loss or gradient that is not a finite number."""
