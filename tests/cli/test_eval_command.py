@@ -55,11 +55,14 @@ def test_figures_are_those_of_evaluate(run: Path, call: Call, tmp_path: Path) ->
 
 
 def test_parts_of_the_text_that_it_was_trained_on(run: Path, call: Call) -> None:
-    parts = load_model(run).config["corpus"]["parts"]
-    for name, (start, stop) in parts.items():
+    sizes = load_model(run).config["corpus"]["parts"]
+    start = 0
+    for name, size in sizes.items():
         result = call("eval", "run", "song.txt", "--json", "--part", name)
         assert (result.code, result.err) == (0, "")
-        assert json.loads(result.out) == figures(run, TEXT[start:stop])
+        assert json.loads(result.out) == figures(run, TEXT[start : start + size])
+        start += size
+    assert start == len(TEXT)
     whole = call("eval", "run", "song.txt", "--json")
     assert json.loads(whole.out) == figures(run, TEXT)
     assert whole.err == (
@@ -117,6 +120,42 @@ def test_a_part_that_the_split_has_not(call: Call) -> None:
     result = call("eval", "two", "song.txt", "--part", "test")
     message = "the run's split has no test part; it has ['train', 'validation']"
     assert result == (1, "", f"carousel eval: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("choice", "altered", "note"),
+    [
+        ("skip", "the ro sang  away\n", "they are left out"),
+        ("replace", "the ro  sang    away\n", "they are replaced by ' '"),
+    ],
+)
+def test_unknown_characters_are_left_out_or_replaced_where_asked(
+    tmp_path: Path, run: Path, call: Call, choice: str, altered: str, note: str
+) -> None:
+    (tmp_path / "unknown.txt").write_text("the roß sang éé away\n", encoding="utf-8")
+    result = call("eval", "run", "unknown.txt", "--json", "--on-unknown", choice)
+    message = f"note: the model does not know 3 of the 21 characters; {note}\n"
+    assert (result.code, result.err) == (0, message)
+    assert json.loads(result.out) == figures(run, altered)
+    known = call("eval", "run", "song.txt", "--json", "--on-unknown", choice, "--part", "test")
+    assert (known.code, known.err) == (0, "")
+
+
+def test_the_first_unknown_character_is_named_where_nothing_can_replace_it(
+    tmp_path: Path, call: Call
+) -> None:
+    (tmp_path / "letters.txt").write_text("abcdefgh\n" * 60)
+    (tmp_path / "other.txt").write_text("abcZAab", encoding="utf-8")
+    assert call("train", "letters.txt", "--out", "run", *TINY, "--steps", "1").code == 0
+    failed = call("eval", "run", "other.txt", "--on-unknown", "replace")
+    assert failed == (
+        1,
+        "",
+        "carousel eval: the model does not know 'Z' (U+005A), at position 3 of other.txt, "
+        "nor U+FFFD, '?' or ' ', which could replace it\n",
+    )
+    skipped = call("eval", "run", "other.txt", "--on-unknown", "skip", "--json")
+    assert json.loads(skipped.out) == figures(Path("run"), "abcab")
 
 
 def test_tales_come_with_the_best_possible_loss(

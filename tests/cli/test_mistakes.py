@@ -41,11 +41,15 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "wrong path": (["nowhere.txt"], 1, "no such file: nowhere.txt"),
     "one wrong path of two": (["song.txt", "nowhere.txt"], 1, "no such file: nowhere.txt"),
     "empty file": (["empty.txt"], 1, "empty.txt is empty"),
-    "folder": (["folder"], 1, "folder is a folder; name the text files in it"),
+    "folder without a text": (
+        ["folder", "--pattern", "*.md"],
+        1,
+        "folder folder has no file that fits *.md and holds something",
+    ),
     "binary file": (
         ["binary.txt"],
         1,
-        "binary.txt is not UTF-8: byte 0xff at offset 3; convert it to UTF-8 first",
+        "binary.txt is not UTF-8: byte 0xff at offset 3; --encoding NAME reads another encoding",
     ),
     "text too short to split": (
         ["short.txt"],
@@ -173,7 +177,7 @@ def train_part(folder: Path) -> int:
     from carousel.text.corpus import prepare
     from carousel.text.split import contiguous
 
-    return contiguous(prepare([folder / "song.txt"], cache=folder / "cache"))["train"][1]
+    return int(contiguous(prepare([folder / "song.txt"], cache=folder / "cache"))["train"][0, 1])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -188,7 +192,7 @@ def test_a_device_that_is_not_there(tmp_path: Path, call: Call) -> None:
 
 
 def test_a_command_that_is_not_there(call: Call) -> None:
-    known = "train, sample, eval, serve, tales"
+    known = "prepare, train, sample, eval, serve, tales"
     assert call("trian") == Result(2, "", f"carousel: no command 'trian'; there are {known}\n")
 
 

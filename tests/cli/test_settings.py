@@ -38,6 +38,8 @@ PROMISED = {
     # and those that the README speaks of
     "--split": "exact",
     "--fractions": "0.8,0.2",
+    "--split-seed": "7",
+    "--index": "books.tsv",
     "--dropout": "0.5",
     "--threads": "1",
     "--time-limit": "60.5",

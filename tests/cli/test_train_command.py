@@ -80,7 +80,7 @@ def test_a_text_becomes_a_run(tmp_path: Path) -> None:
     assert len(result.out) == 501  # with the last line feed
 
     # On stderr: the plan, how it went, what to do next; and no escape codes, as it is no terminal.
-    sizes = config["corpus"]["parts"]["train"][1]
+    sizes = config["corpus"]["parts"]["train"]
     for pattern in (
         rf"^text +song\.txt: {len(TEXT):,} characters, {len(alphabet)} different$",
         rf"^split +{sizes:,} train, \d+ validation, \d+ test$",

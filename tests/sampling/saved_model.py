@@ -13,13 +13,13 @@ from carousel.text.vocabulary import Vocabulary
 VOCABULARY = Vocabulary.from_text("\n abcdeé“")
 
 
-def save_run(folder: Path) -> Path:
+def save_run(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Path:
     """Write the run and return its folder."""
     config = ModelConfig(embedding_size=4, hidden_size=8)
     torch.manual_seed(0)
-    model = build(config, len(VOCABULARY))
+    model = build(config, len(vocabulary))
     (folder / "checkpoints").mkdir(parents=True)
-    files = model_files(model, VOCABULARY, {"model": asdict(config)})
+    files = model_files(model, vocabulary, {"model": asdict(config)})
     write_checkpoint(folder / "checkpoints" / "1", files)
     for pointer in ("best", "last"):
         (folder / pointer).write_text("1")

@@ -13,6 +13,7 @@ from carousel.cli.main import run
 from carousel.models.checkpoint import load_model
 from carousel.sampling.config import SamplingConfig
 from carousel.sampling.generate import continue_text
+from carousel.text.vocabulary import Vocabulary
 from sampling.saved_model import save_run
 
 
@@ -75,6 +76,53 @@ def test_a_prompt_file_is_read_as_a_corpus_is(
     assert capfdbinary.readouterr().out.decode().removesuffix("\n") == want.removesuffix("\n")
 
 
+@pytest.mark.parametrize(
+    ("choice", "prompt", "given", "note"),
+    [
+        ("skip", "axb😀x\r\né", "ab\né", "3 unknown characters left out of the prompt: 'x', '😀'"),
+        ("replace", "axbz", "a b ", "2 unknown characters replaced in the prompt: 'x', 'z'"),
+        ("replace", "a~", "a ", "1 unknown character replaced in the prompt: '~'"),
+        ("skip", "xyz", "", "3 unknown characters left out of the prompt: 'x', 'y', 'z'"),
+    ],
+)
+def test_unknown_characters_of_a_prompt_are_left_out_or_replaced(
+    saved, capfdbinary, choice, prompt, given, note
+) -> None:
+    flags = ["--prompt", prompt, "--on-unknown", choice, "--length", "9"]
+    assert run(["sample", str(saved), *flags]) == 0
+    out, err = capfdbinary.readouterr()
+    assert out.decode().removesuffix("\n") == expected(saved, given, 9).removesuffix("\n")
+    assert err.decode() == f"carousel sample: {note}\n"
+
+
+def test_a_prompt_that_is_known_is_given_as_it_is(saved, capfdbinary) -> None:
+    for choice in ("error", "skip", "replace"):
+        flags = ["--prompt", "ab\n", "--on-unknown", choice, "--length", "9"]
+        assert run(["sample", str(saved), *flags]) == 0
+        out, err = capfdbinary.readouterr()
+        assert out.decode().removesuffix("\n") == expected(saved, "ab\n", 9).removesuffix("\n")
+        assert err == b""
+
+
+def test_of_many_unknown_characters_a_few_are_named(saved, capfdbinary) -> None:
+    flags = ["--prompt", "fghijklmnopq", "--on-unknown", "skip", "--length", "1"]
+    assert run(["sample", str(saved), *flags]) == 0
+    err = capfdbinary.readouterr().err.decode()
+    assert err.startswith("carousel sample: 12 unknown characters ")
+    assert err.endswith("'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', …\n")
+
+
+def test_a_replacement_that_the_model_does_not_know_is_told(tmp_path, capfdbinary) -> None:
+    small = save_run(tmp_path / "run", Vocabulary.from_text("ab"))
+    assert run(["sample", str(small), "--prompt", "abx", "--on-unknown", "replace"]) == 1
+    out, err = capfdbinary.readouterr()
+    assert out == b""
+    assert err.decode() == (
+        "carousel sample: prompt: 'x' (U+0078) at position 2 is not among the 2 characters of the "
+        "vocabulary, and neither are U+FFFD, '?' and ' ', which could replace it\n"
+    )
+
+
 def test_without_a_run_the_newest_is_taken(saved, monkeypatch, capfdbinary) -> None:
     monkeypatch.chdir(saved.parents[1])
     assert run(["sample", "--length", "3"]) == 0
@@ -123,12 +171,33 @@ def command(saved: Path, *flags: str, **environment: str) -> subprocess.Popen[by
     )
 
 
+C_LOCALE = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+
 def test_utf8_comes_out_in_the_c_locale(saved) -> None:
-    plain = {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    with command(saved, "--prompt", "“é", "--length", "30", **plain) as process:
+    with command(saved, "--prompt", "“é", "--length", "30", **C_LOCALE) as process:
         out, err = process.communicate(timeout=60)
     assert out.decode().removesuffix("\n") == expected(saved, "“é", 30).removesuffix("\n")
     assert (process.returncode, err) == (0, b"")
+
+
+# A letter and its mark, a family of joined emoji, right-to-left words between their controls,
+# vowel signs and joiners of Devanagari, a mark at the very beginning.
+SCRIPTS = "\u0301e\u0301 👨\u200d👩\u200d👧 \u2067שָׁלוֹם\u2069 \u202bمرحبا\u202c क्\u200dष नमस्ते ﷽\n"
+
+
+@pytest.mark.parametrize("way", ["--prompt", "--prompt-file"])
+@pytest.mark.parametrize("environment", [C_LOCALE, {"PYTHONIOENCODING": "cp1252"}])
+def test_every_script_comes_through_unchanged(way, environment, tmp_path) -> None:
+    saved = save_run(tmp_path / "run", Vocabulary.from_text(SCRIPTS))
+    (tmp_path / "prompt.txt").write_bytes((SCRIPTS + "Ω").encode())
+    prompt = SCRIPTS + "Ω" if way == "--prompt" else str(tmp_path / "prompt.txt")
+    flags = [way, prompt, "--on-unknown", "skip", "--length", "60"]
+    with command(saved, *flags, **environment) as process:
+        out, err = process.communicate(timeout=60)
+    assert out.decode().removesuffix("\n") == expected(saved, SCRIPTS, 60).removesuffix("\n")
+    assert err.startswith(b"carousel sample: 1 unknown character left out of the prompt: '")
+    assert process.returncode == 0
 
 
 def test_the_text_streams_and_a_closed_pipe_ends_it_quietly(saved) -> None:

@@ -1,11 +1,9 @@
 """Text files to ids on disk: exact, streamed, cached, and never wrong."""
 
-import errno
+import gzip
 import hashlib
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,9 +18,9 @@ from hypothesis import strategies as st
 
 from carousel.errors import TextError
 from carousel.text import corpus as module
-from carousel.text import reading
-from carousel.text.corpus import Corpus, encode_with, prepare, prepare_text
-from carousel.text.reading import read_text
+from carousel.text import documents, entries, pipeline, reading
+from carousel.text.corpus import PHASES, Corpus, encode_with, name_of, prepare, prepare_text
+from carousel.text.reading import Reading, read_text
 from carousel.text.vocabulary import Vocabulary
 from conftest import CORPORA
 
@@ -40,19 +38,25 @@ def text_of(corpus: Corpus) -> str:
     return corpus.vocabulary.decode(corpus.ids)
 
 
+def cut_small(patch: pytest.MonkeyPatch, size: int) -> None:
+    """Let everything fall on a border between two blocks, in more threads than there are cores."""
+    for place in (reading, module, documents):
+        patch.setattr(place, "BLOCK", size)
+    patch.setattr(entries, "CHECKED", 7 * size)
+    patch.setattr(pipeline, "usable_cores", lambda: 4)
+
+
 @pytest.fixture(params=[1, 2, 3, 5, 1 << 20])
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How much is read at a time: also so little that everything falls on a border."""
-    monkeypatch.setattr(reading, "BLOCK", request.param)
-    monkeypatch.setattr(module, "BLOCK", request.param)
+    """How much is read at a time: also very little."""
+    cut_small(monkeypatch, request.param)
     return request.param
 
 
 @pytest.fixture
 def tiny_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:  # not the fixture: hypothesis repeats the test
-        patch.setattr(reading, "BLOCK", 3)
-        patch.setattr(module, "BLOCK", 3)
+        cut_small(patch, 3)
         yield
 
 
@@ -63,7 +67,10 @@ def test_a_file_becomes_ids(block: int, tmp_path: Path) -> None:
     assert corpus.borders.tolist() == BORDERS
     assert corpus.sha256 == hashlib.sha256(TEXT.encode()).hexdigest()
     assert (corpus.name, len(corpus), corpus.ids.dtype) == ("a.txt", len(TEXT), np.uint8)
-    assert not corpus.ids.flags.writeable
+    assert corpus.folder == tmp_path / "cache" / corpus.sha256[:32]
+    assert not any(
+        array.flags.writeable for array in (corpus.ids, corpus.borders, corpus.fingerprints)
+    )
 
 
 PIECES = st.sampled_from(["\n", "\n\n", "\r", "\r\n", "a", "é", "\ufeff"]) | st.text()
@@ -84,6 +91,7 @@ def test_any_text_comes_back(text: str) -> None:
         assert text_of(corpus) == expected
         starts = [match.end() for match in re.finditer(r"\n\n+(?=[^\n])", expected)]
         assert corpus.borders.tolist() == starts
+        assert len(corpus.fingerprints) == len(starts) + 1
         assert prepare_text(expected, "same", cache=Path(folder)).sha256 == corpus.sha256
 
 
@@ -113,10 +121,7 @@ def test_a_blank_line_stands_between_files(
     [
         (b"", r"a\.txt is empty$"),
         ("\ufeff".encode(), r"a\.txt is empty$"),
-        (
-            b"abcdefg\xe9h",
-            r"a\.txt is not UTF-8: byte 0xe9 at offset 7; convert it to UTF-8 first$",
-        ),
+        (b"abcdefg\xe9h", r"a\.txt is not UTF-8: byte 0xe9 at offset 7; --encoding NAME reads "),
         ("aé😀".encode()[:-1], "byte 0xf0 at offset 3;"),
         (b"\xff\xfea\0", "byte 0xff at offset 0;"),
         (b"abc\xed\xa0\x80", "byte 0xed at offset 3;"),  # half a surrogate pair
@@ -131,15 +136,14 @@ def test_refuses_what_is_no_text(content: bytes, message: str, block: int, tmp_p
 def test_refuses_paths_that_are_no_files(tmp_path: Path) -> None:
     file, empty = written(tmp_path, TEXT), written(tmp_path, "", "empty")
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "none").mkdir()
     for path, message in {
         tmp_path / "gone.txt": "no such file: .*gone.txt$",
         file / "below": "no such file: .*below$",
-        tmp_path: f"{tmp_path} is a folder; name the text files in it$",
+        tmp_path / "none": "folder .*none has no file that fits",
         tmp_path / "pipe": "pipe is not a regular file; save its content to one first$",
         empty: "empty is empty$",
     }.items():
-        with pytest.raises(TextError, match=message):
-            read_text([file, path])  # at once: before a byte of the first file is read
         with pytest.raises(TextError, match=message):
             prepare([file, path], cache=tmp_path / "cache")
     with pytest.raises(TextError, match="no text given: name at least one file"):
@@ -154,96 +158,17 @@ def test_a_text_at_hand_is_treated_as_a_file_is(tmp_path: Path) -> None:
         prepare_text("a\ud83d", "tales", cache=tmp_path)
 
 
-@pytest.fixture
-def entry(tmp_path: Path) -> Path:
-    """The folder of TEXT in a cache at tmp_path / "cache"."""
-    sha256 = prepare_text(TEXT, "tales", cache=tmp_path / "cache").sha256
-    return tmp_path / "cache" / sha256[:32]
-
-
-def test_the_second_time_the_cache_answers(
-    entry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_write", None)
-    monkeypatch.setattr(module, "Lock", None)  # and a cache that cannot be written will do
-    corpus = prepare([written(tmp_path, TEXT)], cache=entry.parent)
-    assert text_of(corpus) == TEXT
-    assert corpus.name == "a.txt"  # by the path now given, not the one before
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def age(path: Path) -> None:
-    about = json.loads(path.read_text())
-    path.write_text(json.dumps({**about, "version": module.VERSION + 1}))
-
-
-DAMAGES = {
-    "flipped": flip,
-    "cut": lambda path: os.truncate(path, path.stat().st_size - 1),
-    "emptied": lambda path: os.truncate(path, 0),
-    "lengthened": lambda path: path.write_bytes(path.read_bytes() + b"\0" * 8),
-    "gone": lambda path: path.unlink(),
-}
-FILES = ["ids.bin", "borders.bin", "vocabulary.json", "corpus.json"]
-
-
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        *((name, damage) for name in FILES for damage in DAMAGES.values()),
-        ("corpus.json", age),
-        ("corpus.json", lambda path: path.write_text("[]")),
-    ],
-)
-def test_a_damaged_entry_is_made_anew(name: str, damage: object, entry: Path) -> None:
-    sound = {path.name: path.read_bytes() for path in entry.iterdir()}
-    assert callable(damage)
-    damage(entry / name)
-    corpus = prepare_text(TEXT, "tales", cache=entry.parent)
-    assert text_of(corpus) == TEXT
-    assert corpus.borders.tolist() == BORDERS
-    harmless = name == "corpus.json" and damage is flip  # in the name, which is not used
-    assert harmless or {path.name: path.read_bytes() for path in entry.iterdir()} == sound
-    assert {path.name for path in entry.parent.iterdir()} == {entry.name, f"{entry.name}.lock"}
-
-
-def test_another_text_is_another_entry(entry: Path) -> None:
-    other = prepare_text(TEXT + "!", "tales", cache=entry.parent)
-    assert text_of(other) == TEXT + "!"
-    assert text_of(prepare_text(TEXT, "tales", cache=entry.parent)) == TEXT
-    shutil.rmtree(entry)
-    shutil.copytree(entry.parent / other.sha256[:32], entry)  # sound, but of the wrong text
-    assert text_of(prepare_text(TEXT, "tales", cache=entry.parent)) == TEXT
-
-
 @pytest.mark.parametrize("change", ["Ones.", "new", ""])
 def test_a_file_that_changes_meanwhile_is_refused(change: str, tmp_path: Path) -> None:
     path = written(tmp_path, TEXT)
 
-    def between_the_readings(done: int, total: int) -> None:
-        if done == total // 2:
+    def between_the_readings(phase: str, done: int, total: int) -> None:
+        if (phase, done) == ("reading", total):
             path.write_text(TEXT.replace("Once.", change))
 
     with pytest.raises(TextError, match=r"a\.txt changed while it was read; run the command again"):
         prepare([path], cache=tmp_path / "cache", progress=between_the_readings)
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
-
-
-def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr("carousel.files._sync", full)
-        with pytest.raises(OSError, match="No space left on device"):
-            prepare_text(TEXT, "tales", cache=tmp_path)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
-    assert text_of(prepare_text(TEXT, "tales", cache=tmp_path)) == TEXT
 
 
 RACER = """
@@ -272,28 +197,96 @@ def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path: Path) -> No
     assert (cache / ".tmp-gone-1-01234567").exists()
 
 
-def test_memory_does_not_grow_with_the_text(tmp_path: Path) -> None:
-    path = written(tmp_path, "0123456789é" * 2_000_000)  # 24 MB in a single line
+def test_memory_does_not_grow_with_the_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
+    path = written(tmp_path, "0123456789é" * 4_000_000)  # 48 MB in a single line
     tracemalloc.start()
     try:
         corpus = prepare([path], cache=tmp_path / "cache")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert len(corpus) == 22_000_000
-    assert peak < 20e6  # the text alone would take 44e6, its code points 88e6
+    assert len(corpus) == 44_000_000
+    assert peak < 40e6  # the text alone would take 44e6, its code points 176e6
 
 
-def test_progress_counts_both_readings(block: int, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    path = written(tmp_path, TEXT)
-    total = 2 * path.stat().st_size
-    for _ in range(2):  # made, then found
-        prepare([path], cache=tmp_path / "cache", progress=lambda *at: seen.append(at))
-        assert all(of == total for _, of in seen)
-        assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-        assert seen[-1] == (total, total)
+def test_progress_tells_what_is_done_and_how_far(block: int, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    path, cache = written(tmp_path, TEXT), tmp_path / "cache"
+    size, made = path.stat().st_size, {"reading", "writing", "indexing"}
+    for phases in (made, {"reading", "checking"}):  # made, then found
+        corpus = prepare([path], cache=cache, progress=lambda *at: seen.append(at))
+        assert corpus.folder is not None
+        sizes = {each.name: each.stat().st_size for each in corpus.folder.iterdir()}
+        checked = sum(sizes.values()) - sizes["corpus.json"]
+        totals = dict(zip(PHASES, (size, size, corpus.ids.nbytes, checked), strict=True))
+        assert seen == sorted(seen, key=lambda at: (PHASES.index(at[0]), at[1]))
+        assert {phase: max(at for at in seen if at[0] == phase)[1:] for phase in phases} == {
+            phase: (totals[phase], totals[phase]) for phase in phases
+        }
+        assert {phase for phase, _, _ in seen} == phases
         seen.clear()
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.txt"], "a.txt"),
+        (["deep/a.txt", "b.txt", "c.txt"], "a.txt and 2 more"),
+        (["a.txt.gz"], "a.txt"),
+        (["a.txt.ZST", "b.txt"], "a.txt and 1 more"),
+        (["tales"], "tales"),
+        (["tales/", "a.txt"], "tales and 1 more"),
+        (["tales/../tales/"], "tales"),
+        (["tales.gz"], "tales.gz"),  # a folder
+        (["."], "here"),
+        (["/"], "text"),
+    ],
+)
+def test_a_corpus_is_called_after_what_it_was_made_from(
+    names: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here/tales", "here/tales.gz"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert name_of([Path(name) for name in names]) == expected
+
+
+def test_folders_and_compressed_files_are_corpora(block: int, tmp_path: Path) -> None:
+    (tmp_path / "tales").mkdir()
+    written(tmp_path / "tales", "two", "b.txt")
+    written(tmp_path / "tales", gzip.compress(b"one"), "a.txt.gz")
+    written(tmp_path / "tales", "three", "c.md")
+    prepared = prepare([tmp_path / "tales"], cache=tmp_path / "cache")
+    assert (prepared.name, text_of(prepared)) == ("tales", "one\n\ntwo\n\nthree")
+    only = prepare([tmp_path / "tales"], cache=tmp_path / "cache", reading=Reading(pattern="*.txt"))
+    assert text_of(only) == "two"
+    named = prepare([tmp_path / "tales" / "c.md"], cache=tmp_path / "cache", name="three")
+    assert named.name == "three"
+
+
+@pytest.mark.parametrize(
+    ("symbols", "dtype"), [(1, "u1"), (256, "u1"), (257, "u2"), (65_536, "u2"), (65_537, "u4")]
+)
+def test_ids_are_as_narrow_as_the_alphabet_allows(symbols: int, dtype: str, tmp_path: Path) -> None:
+    codes = [code for code in range(0x20, 0x20 + symbols + 2048) if not 0xD800 <= code < 0xE000]
+    text = "".join(map(chr, codes[:symbols]))
+    corpus = prepare([written(tmp_path, text)], cache=tmp_path / "cache")
+    assert (len(corpus.vocabulary), corpus.ids.dtype) == (symbols, np.dtype(dtype))
+    assert text_of(corpus) == text
+    again = prepare([tmp_path / "a.txt"], cache=tmp_path / "cache")
+    assert (again.ids.dtype, text_of(again)) == (np.dtype(dtype), text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1", "cp1252", "shift_jis"])
+def test_a_text_in_another_encoding_is_the_same_corpus(encoding: str, tmp_path: Path) -> None:
+    text = {"shift_jis": "こんにちは\n世界"}.get(encoding, "größer\ncafé")
+    path = written(tmp_path, text.encode(encoding))
+    corpus = prepare([path], cache=tmp_path / "cache", reading=Reading(encoding=encoding))
+    assert text_of(corpus) == text
+    assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_encodes_with_the_vocabulary_of_a_model(block: int, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Splits: exact where asked, between documents where there are any, never with an empty part."""
 
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -8,26 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carousel.errors import ConfigError, TextError
-from carousel.text.corpus import Corpus, prepare, prepare_text
-from carousel.text.split import PARTS, Split, contiguous, exact, split
-from carousel.text.vocabulary import Vocabulary
+from carousel.text.corpus import prepare, prepare_text
+from carousel.text.split import PARTS, Method, Split, contiguous, exact, sha256, split
+from carousel.training.config import DataConfig
 from conftest import CORPORA
-
-
-def corpus(length: int, borders: list[int] | None = None) -> Corpus:
-    """A corpus of which only length and borders matter."""
-    ids = np.zeros(length, np.uint8)
-    places = np.array(borders or [], dtype=np.int64)
-    return Corpus("a text", "", Vocabulary.from_text("a"), ids, places)
+from text.small_corpora import blank_corpus as corpus
+from text.small_corpora import bounds
 
 
 def cuts(parts: Split) -> list[int]:
-    return [stop for _, stop in parts.values()][:-1]
+    return [stop for _, stop in bounds(parts)][:-1]
 
 
 def test_exact_is_the_customary_split_of_tiny_shakespeare() -> None:
     parts = exact(corpus(1_115_394))
-    assert parts == {"train": (0, 1_003_854), "validation": (1_003_854, 1_115_394)}
+    assert list(parts) == ["train", "validation"]
+    assert bounds(parts) == [[0, 1_003_854], [1_003_854, 1_115_394]]
 
 
 @pytest.mark.parametrize(
@@ -76,10 +73,10 @@ def test_parts_cover_the_text_in_order_and_none_is_empty(length: int, data: st.D
         assert length < 20
         return
     assert tuple(parts) == PARTS
-    edges = [0, *(stop for _, stop in parts.values())]
-    assert [start for start, _ in parts.values()] == edges[:-1]
+    edges = [0, *(stop for _, stop in bounds(parts))]
+    assert [start for start, _ in bounds(parts)] == edges[:-1]
     assert edges[-1] == length
-    assert all(start < stop for start, stop in parts.values())
+    assert all(start < stop for start, stop in bounds(parts))
     for cut, percent in zip(cuts(parts), (90, 95), strict=True):
         assert cut in borders or cut == percent * length // 100
 
@@ -89,12 +86,8 @@ def test_a_text_of_200_characters_can_be_split(tmp_path: Path) -> None:
     small = prepare_text(text, "small", cache=tmp_path)
     parts = contiguous(small)
     assert len(small) == 200
-    assert {name: stop - start for name, (start, stop) in parts.items()} == {
-        "train": 180,
-        "validation": 10,
-        "test": 10,
-    }
-    assert text[parts["train"][1] - 2 : parts["train"][1]] == "\n\n"
+    assert bounds(parts) == [[0, 180], [180, 190], [190, 200]]
+    assert text[178:180] == "\n\n"
 
 
 @pytest.mark.parametrize("method", ["contiguous", "exact"])
@@ -105,11 +98,39 @@ def test_a_part_that_would_be_empty_is_an_error(method: str) -> None:
 
 def test_split_goes_by_the_name_of_the_method() -> None:
     text = corpus(1000, [899])
-    assert split(text, "contiguous") == contiguous(text)
-    assert split(text, "exact") == exact(text)
-    assert split(text, "exact", (0.5, 0.5)) == exact(text, (0.5, 0.5))
-    with pytest.raises(ConfigError, match="split must be one of contiguous, exact, got 'random'"):
+    assert bounds(split(text, "contiguous")) == bounds(contiguous(text))
+    assert bounds(split(text, "exact")) == bounds(exact(text))
+    assert bounds(split(text, "exact", (0.5, 0.5))) == bounds(exact(text, (0.5, 0.5)))
+    message = "split must be one of contiguous, exact, documents, books, got 'random'"
+    with pytest.raises(ConfigError, match=message):
         split(text, "random")  # type: ignore[arg-type]
+
+
+def test_the_settings_know_every_method() -> None:
+    assert get_type_hints(DataConfig)["split"] == Method
+
+
+@pytest.mark.parametrize(("method", "index"), [("books", None), ("documents", Path("a.tsv"))])
+def test_an_index_is_for_books_and_books_need_one(method: str, index: Path | None) -> None:
+    with pytest.raises(
+        ConfigError, match=r"--split books needs --index|--index is for --split boo"
+    ):
+        split(corpus(1000), method, index=index)  # type: ignore[arg-type]
+
+
+def test_the_hash_of_a_split_tells_parts_apart() -> None:
+    parts = exact(corpus(1000))
+    train, validation = parts["train"], parts["validation"]
+    # Written down once: a run resumed on another machine compares with what this one wrote.
+    assert sha256(parts).startswith("890a2e1cd4910cd0")
+    others: list[Split] = [
+        exact(corpus(1001)),
+        {"train": validation, "validation": train},
+        {"train": train, "test": validation},
+        {"train": np.array([[0, 500], [600, 900]]), "validation": validation},
+    ]
+    assert len({sha256(parts), *map(sha256, others)}) == 5
+    assert sha256({"train": train.astype(">i8"), "validation": validation}) == sha256(parts)
 
 
 @pytest.mark.parametrize(

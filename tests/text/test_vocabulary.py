@@ -92,6 +92,39 @@ def test_positions_count_from_the_start_of_the_longer_text() -> None:
         ABC.encode("abx", start=1000)
 
 
+@settings(deadline=None)
+@given(st.text(), st.text(min_size=1), st.sampled_from(["\ufffd? ", "? ", " ", "\ufffd"]))
+def test_unknown_characters_are_left_out_or_replaced(text: str, known: str, marks: str) -> None:
+    vocabulary = Vocabulary.from_text(known + marks)
+    assert vocabulary.itos[vocabulary.replacement] in "\ufffd? "
+    skipped = vocabulary.encode(text, on_unknown="skip")
+    replaced = vocabulary.encode(text, on_unknown="replace")
+    assert skipped.dtype == replaced.dtype == vocabulary.dtype
+    mark = vocabulary.itos[vocabulary.replacement]
+    assert vocabulary.decode(skipped) == "".join(c for c in text if c in vocabulary.stoi)
+    assert vocabulary.decode(replaced) == "".join(c if c in vocabulary.stoi else mark for c in text)
+
+
+@pytest.mark.parametrize(
+    ("known", "mark"),
+    [("a ?\ufffd", "\ufffd"), ("a ?", "?"), ("\n ~", " "), ("a\n.", None), ("\ufffd", "\ufffd")],
+)
+def test_the_best_known_replacement_is_taken(known: str, mark: str | None) -> None:
+    vocabulary = Vocabulary.from_text(known)
+    assert vocabulary.replacement == (None if mark is None else vocabulary.stoi[mark])
+
+
+def test_nothing_is_replaced_where_nothing_can_be() -> None:
+    vocabulary = Vocabulary.from_text("ab")
+    assert vocabulary.encode("abba", on_unknown="replace").tolist() == [0, 1, 1, 0]
+    with pytest.raises(TextError) as caught:
+        vocabulary.encode("abé", 10, "replace")
+    assert str(caught.value) == (
+        "'é' (U+00E9) at position 12 is not among the 2 characters of the vocabulary, "
+        "and neither are U+FFFD, '?' and ' ', which could replace it"
+    )
+
+
 @pytest.mark.parametrize(
     ("ids", "message"),
     [

@@ -57,6 +57,12 @@ def test_fractions() -> None:
         DataConfig(fractions="0.9;0.1")
 
 
+@pytest.mark.parametrize("seed", [-1, 2**64])
+def test_impossible_seeds_of_a_split_are_named(seed: int) -> None:
+    with pytest.raises(ConfigError, match=rf"split_seed must be in \[0, 2\^64\), got {seed}"):
+        DataConfig(split_seed=seed)
+
+
 def test_later_layers_win_and_defaults_stay() -> None:
     config = run_config(
         ("a", {"training": {"steps": 5, "seed": 1}}),

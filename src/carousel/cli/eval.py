@@ -1,7 +1,7 @@
 """`carousel eval`: how well a trained model predicts a text."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,10 +11,13 @@ from rich.progress import Progress
 from carousel.cli.console import console
 from carousel.cli.parse import parse
 from carousel.errors import RunError, TextError, UsageError
+from carousel.text.reading import Reading
+from carousel.text.vocabulary import OnUnknown
 
 if TYPE_CHECKING:
-    from carousel.cli.text_source import Source
     from carousel.models.checkpoint import TrainedModel
+    from carousel.text.corpus import Corpus
+    from carousel.text.pieces import Ranges
     from carousel.text.vocabulary import Ids
 
 
@@ -24,18 +27,29 @@ class Eval:
 
     Attributes:
         run: Folder of a run (its best checkpoint) or of a checkpoint.
-        corpus: Text files. None: the built-in tales, for a model that was trained on them.
+        corpus: Text files (.gz and .zst are unpacked), folders of them, and - for stdin. None: the
+            built-in tales, for a model that was trained on them.
         part: Of the text that the model was trained on, one part of its split alone.
+        index: Where the index of its books is now, if --part is asked for and it was moved.
+        on_unknown: What to do with characters that the model does not know: "error" names the
+            first, "skip" leaves them out, "replace" puts the first of U+FFFD, ? and space that
+            the model knows.
         lanes: Read the text in this many pieces side by side, each from a zero state: quicker,
             and a little worse than 1, which carries the state through the whole text.
         json: Print one JSON object.
+        cache_dir: Where prepared texts are kept. None: CAROUSEL_CACHE, else the user's cache
+            folder.
     """
 
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     corpus: tyro.conf.Positional[tuple[Path, ...]] = ()
     part: Literal["whole", "train", "validation", "test"] = "whole"
+    index: Path | None = None
+    on_unknown: OnUnknown = "error"
     lanes: int = 1
     json: bool = False
+    cache_dir: Path | None = None
+    reading: Reading = field(default_factory=Reading)
 
 
 def main(arguments: list[str]) -> int:
@@ -43,17 +57,23 @@ def main(arguments: list[str]) -> int:
     command = parse(Eval, arguments, prog="carousel eval")
     if command.lanes < 1:
         raise UsageError(f"--lanes must be at least 1, got {command.lanes}")
+    from carousel.cli.parts import floor_of
     from carousel.cli.text_source import open_source
     from carousel.models.checkpoint import load_model
     from carousel.models.evaluation import evaluate
     from carousel.models.loss import bits_per_character, perplexity
+    from carousel.text.pieces import IdSequence, part
 
     trained = load_model(command.run)
     if not command.corpus and trained.config["corpus"]["name"] != "tales":
         raise RunError(f"{command.run} was trained on a text of its own: name one to evaluate on")
-    source = open_source(command.corpus)
-    start, stop = _range(command, trained, source)
-    ids = _encode(trained, source)[start:stop]
+    source = open_source(command.corpus, command.reading, command.cache_dir)
+    ranges = _ranges(command, trained, source.corpus)
+    ids: IdSequence
+    if command.part == "whole":
+        ids = _encode(trained, source.corpus, command.on_unknown)
+    else:  # of its own text, so there is nothing to translate
+        ids = part(source.corpus.ids, ranges)
     if len(ids) < 2:
         raise TextError(
             f"{source.corpus.name} has {len(ids)} characters; it takes 2 to predict one"
@@ -73,7 +93,7 @@ def main(arguments: list[str]) -> int:
         "perplexity": perplexity(loss),
         "characters": len(ids) - 1,
     }
-    floor = source.floor(start, stop) if source.floor else None
+    floor = floor_of(source, ranges)
     if floor is not None:
         figures["best_possible_nats_per_character"] = floor
     if command.json:
@@ -85,15 +105,19 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _range(command: Eval, trained: "TrainedModel", source: "Source") -> tuple[int, int]:
-    """Return where the part that is asked for begins and ends."""
-    corpus, own = source.corpus, trained.config["corpus"]
+def _ranges(command: Eval, trained: "TrainedModel", corpus: "Corpus") -> "Ranges":
+    """Return where the part that is asked for stands."""
+    import numpy as np
+
+    from carousel.cli.parts import make_again
+
+    own = trained.config["corpus"]
     is_own = corpus.sha256 == own["sha256"]
     if command.part == "whole":
         if is_own:
             parts = " or ".join(f"--part {part}" for part in own["parts"] if part != "train")
             console.print(f"note: the model was trained on most of this text; {parts} was held out")
-        return 0, len(corpus)
+        return np.array([[0, len(corpus)]])
     if not is_own:
         raise RunError(
             f"--part {command.part} is of the text that the model was trained on "
@@ -101,27 +125,41 @@ def _range(command: Eval, trained: "TrainedModel", source: "Source") -> tuple[in
         )
     if command.part not in own["parts"]:
         raise RunError(f"the run's split has no {command.part} part; it has {list(own['parts'])}")
-    start, stop = own["parts"][command.part]
-    return start, stop
+    return make_again(corpus, trained.config, command.index)[command.part]
 
 
-def _encode(trained: "TrainedModel", source: "Source") -> "Ids":
-    """Translate the corpus's ids into the model's.
+def _encode(trained: "TrainedModel", corpus: "Corpus", on_unknown: OnUnknown) -> "Ids":
+    """Translate the corpus's ids into the model's, and note what was left out or replaced.
 
     Raises:
-        TextError: If the model does not know a character; the message says which and where.
+        TextError: If the model does not know a character and that is an error, or nothing can
+            replace it; the message says which and where.
     """
     import numpy as np
 
-    corpus, known = source.corpus, trained.vocabulary.stoi
-    if corpus.vocabulary == trained.vocabulary:
+    vocabulary, known = trained.vocabulary, trained.vocabulary.stoi
+    if corpus.vocabulary == vocabulary:
         return corpus.ids
-    table = np.array([known.get(c, -1) for c in corpus.vocabulary.itos])
-    for id_, character in enumerate(corpus.vocabulary.itos):
-        if table[id_] < 0:
-            position = int(np.argmax(corpus.ids == id_))
-            raise TextError(
-                f"the model does not know {character!r} (U+{ord(character):04X}), "
-                f"at position {position:,} of {corpus.name}"
-            )
-    return table[corpus.ids].astype(trained.vocabulary.dtype)
+    stand_in = vocabulary.replacement
+    table = np.array([known.get(c, stand_in or 0) for c in corpus.vocabulary.itos])
+    ids: Ids = table.astype(vocabulary.dtype)[corpus.ids]
+    is_unknown = np.array([c not in known for c in corpus.vocabulary.itos])[corpus.ids]
+    if not is_unknown.any():
+        return ids
+    if on_unknown == "error" or (on_unknown == "replace" and stand_in is None):
+        position = int(np.argmax(is_unknown))
+        character = corpus.vocabulary.itos[corpus.ids[position]]
+        raise TextError(
+            f"the model does not know {character!r} (U+{ord(character):04X}), "
+            f"at position {position:,} of {corpus.name}"
+            + ("" if on_unknown == "error" else ", nor U+FFFD, '?' or ' ', which could replace it")
+        )
+    fate = "left out"
+    if on_unknown == "replace" and stand_in is not None:
+        fate = f"replaced by {vocabulary.itos[stand_in]!r}"
+    console.print(
+        f"note: the model does not know {np.count_nonzero(is_unknown):,} of the {len(ids):,} "
+        f"characters; they are {fate}",
+        markup=False,
+    )
+    return ids[~is_unknown] if on_unknown == "skip" else ids

@@ -1,6 +1,7 @@
 """`carousel COMMAND …`: find the command, run it, turn what goes wrong into one line.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 and 143 interrupted after saving.
+Exit codes: 0 done, 1 the run failed, 2 wrong usage; 129, 130 and 143 interrupted (a hangup, Ctrl-C,
+SIGTERM), training after saving.
 """
 
 import os
@@ -14,6 +15,7 @@ from carousel._version import __version__
 from carousel.errors import CarouselError, UsageError
 
 COMMANDS = {
+    "prepare": "turn a text into what training reads, or see to the cache of such",
     "train": "train a model on a text, or on the built-in tales",
     "sample": "let a trained model continue a prompt",
     "eval": "measure how well a model predicts a text",

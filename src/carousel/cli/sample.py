@@ -13,6 +13,7 @@ from carousel.cli.runs import find_run
 from carousel.errors import TextError, UsageError
 from carousel.sampling.config import SamplingConfig, check_integer
 from carousel.text.reading import normalise_newlines
+from carousel.text.vocabulary import OnUnknown, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,9 @@ class Sample:
         run: Run folder, or one checkpoint of it. None: the newest run in ./runs.
         prompt: The text to continue; without one, a line is begun.
         prompt_file: Read the prompt from this file, its last line feed included (- for stdin).
+        on_unknown: What to do with characters of the prompt that the model does not know: error
+            names the first, skip leaves them out, replace puts the first of U+FFFD, ? and space
+            that the model knows. The prompt is printed as the model was given it.
         length: Characters to write, the prompt not counted.
         num_samples: Texts to write.
         stop: End a text before this string, should it come up; may be given several times.
@@ -35,6 +39,7 @@ class Sample:
     run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
     prompt: str = ""
     prompt_file: Path | None = None
+    on_unknown: OnUnknown = "error"
     length: int = 500
     num_samples: int = 1
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -63,6 +68,7 @@ def main(arguments: list[str]) -> int:
 
     torch.set_num_threads(1)  # the fastest for one character at a time
     model = load_model(run)
+    prompt = _known(prompt, model.vocabulary, request.on_unknown)
     for sample in range(request.num_samples):
         text = continue_text(
             model.model,
@@ -105,6 +111,30 @@ def _read_prompt(request: Sample) -> str:
             f"{source} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
         ) from None
     return "".join(normalise_newlines([text]))
+
+
+def _known(prompt: str, vocabulary: Vocabulary, on_unknown: OnUnknown) -> str:
+    """Return the prompt as the model is given it, and say on stderr what was altered.
+
+    Raises:
+        TextError: If unknown characters are to be replaced and the model knows no replacement.
+    """
+    unknown = [character for character in prompt if character not in vocabulary.stoi]
+    if not unknown or on_unknown == "error":  # the sampler names the first, with its position
+        return prompt
+    try:
+        known = vocabulary.decode(vocabulary.encode(prompt, on_unknown=on_unknown))
+    except TextError as error:
+        raise TextError(f"prompt: {error}") from None
+    distinct = dict.fromkeys(unknown)
+    shown = ", ".join(map(repr, list(distinct)[:10])) + (", …" if len(distinct) > 10 else "")
+    count = f"{len(unknown)} unknown character" + ("s" if len(unknown) > 1 else "")
+    done = "left out of" if on_unknown == "skip" else "replaced in"
+    print(
+        f"carousel sample: {count} {done} the prompt: {shown}",
+        file=sys.stderr,
+    )
+    return known
 
 
 def _write(text: str) -> None:

@@ -1,15 +1,22 @@
-"""The text a command works on: files of the user's, or the built-in tales."""
+"""The text a command works on: the user's files, folders or pipe, or the built-in tales."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from carousel.cli.console import console
-from carousel.text.corpus import Corpus, prepare, prepare_text
+from carousel.errors import TextError, UsageError
+from carousel.files import user_cache_folder
+from carousel.text.corpus import Corpus, name_of, prepare, prepare_text
+from carousel.text.reading import PLAIN, Reading
+from carousel.text.spool import spooled
 
 TALES_SEED, TALES_CHARACTERS = 0, 2_000_000
+STDIN = Path("-")
 
 
 class Source(NamedTuple):
@@ -25,23 +32,76 @@ class Source(NamedTuple):
     floor: Callable[[int, int], float | None] | None
 
 
-def open_source(paths: tuple[Path, ...]) -> Source:
-    """Prepare the files (the first time with a progress bar), or write the tales."""
-    if not paths:
-        from carousel.text.tales import floor, tell
+class Prepared(NamedTuple):
+    """A corpus, and whether it was there already."""
 
-        tales = tell(TALES_SEED, TALES_CHARACTERS)
-        corpus = prepare_text(tales.text, "tales")
+    corpus: Corpus
+    was_kept: bool
 
-        def known_floor(start: int, stop: int) -> float | None:
-            is_whole = {start, stop} <= set(tales.borders)
-            return floor(tales, start, stop) if is_whole else None
 
-        return Source(corpus, known_floor)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=None)
+def open_source(
+    paths: tuple[Path, ...], reading: Reading = PLAIN, cache: Path | None = None
+) -> Source:
+    """Prepare the text (the first time with a progress bar), or write the tales.
 
-        def show(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
+    Args:
+        paths: Files, folders, and - for stdin; none for the tales.
+        reading: How bytes become text.
+        cache: Where prepared texts are kept; None takes the user's cache folder.
+    """
+    if paths:
+        return Source(prepare_shown(paths, reading, cache).corpus, None)
+    from carousel.text.tales import floor, tell
 
-        return Source(prepare(list(paths), progress=show), None)
+    tales = tell(TALES_SEED, TALES_CHARACTERS)
+    corpus = prepare_text(tales.text, "tales", cache=cache)
+
+    def known_floor(start: int, stop: int) -> float | None:
+        is_whole = {start, stop} <= set(tales.borders)
+        return floor(tales, start, stop) if is_whole else None
+
+    return Source(corpus, known_floor)
+
+
+def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None) -> Prepared:
+    """Prepare files, folders and - for stdin, with a bar on a terminal that shows how far it is."""
+    phases = set[str]()
+    with (
+        _stdin_in_a_file(paths, cache or user_cache_folder()) as files,
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ) as progress,
+    ):
+
+        def show(phase: str, done: int, total: int) -> None:
+            if phase not in phases:  # the one before is done
+                for task in progress.task_ids:
+                    progress.remove_task(task)
+                progress.add_task(phase, total=total)
+            phases.add(phase)
+            progress.update(progress.task_ids[-1], completed=done)
+
+        name = name_of([Path("stdin") if path == STDIN else path for path in paths])
+        corpus = prepare(files, reading=reading, cache=cache, name=name, progress=show)
+    return Prepared(corpus, "writing" not in phases)
+
+
+@contextmanager
+def _stdin_in_a_file(paths: tuple[Path, ...], cache: Path) -> Iterator[list[Path]]:
+    """Yield the paths, - replaced by a file that holds what came through stdin."""
+    if STDIN not in paths:
+        yield list(paths)
+        return
+    if paths.count(STDIN) > 1:
+        raise UsageError("- stands for stdin, which can be read only once")
+    with spooled(sys.stdin.buffer, cache) as spool:
+        try:
+            yield [spool if path == STDIN else path for path in paths]
+        except TextError as error:  # of a file that nobody knows
+            raise TextError(str(error).replace(str(spool), "stdin")) from None

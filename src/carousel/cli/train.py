@@ -14,6 +14,7 @@ from carousel.cli.parse import parse, usage_error
 from carousel.cli.runs import new_run, newest_of
 from carousel.errors import ConfigError, RunError
 from carousel.models.config import ModelConfig
+from carousel.text.reading import Reading
 from carousel.training.config import (
     PRESETS,
     DataConfig,
@@ -34,7 +35,8 @@ class Train:
     Presets and --config files are read first; flags win over both.
 
     Attributes:
-        corpus: Text files, UTF-8. None: the built-in tales, whose best possible loss is known.
+        corpus: Text files (.gz and .zst are unpacked), folders of them, and - for stdin. None: the
+            built-in tales, whose best possible loss is known.
         out: Folder of the run. None: runs/NAME, after the text.
         preset: Settings to start from: "story" is the reference recipe, "demo" takes a minute.
         config: A TOML file of settings: tables [model], [training], [data].
@@ -44,6 +46,8 @@ class Train:
         device: "auto" takes CUDA where there is one, else the CPU.
         threads: Threads to compute with. None: as many as the products can feed. Other
             programs at work slow several threads far more than --threads 1.
+        cache_dir: Where prepared texts are kept. None: CAROUSEL_CACHE, else the user's cache
+            folder.
     """
 
     corpus: tyro.conf.Positional[tuple[Path, ...]] = ()
@@ -54,6 +58,8 @@ class Train:
     init_from: Path | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = None
+    cache_dir: Path | None = None
+    reading: Reading = field(default_factory=Reading)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -101,10 +107,14 @@ def main(arguments: list[str]) -> int:
     from carousel.cli.text_source import open_source
     from carousel.cli.train_run import train
     from carousel.files import Lock
+    from carousel.text.split import check_method
 
+    check_method(command.data.split, command.data.index)
     device = choose_device(command.device)
-    source = open_source(command.corpus)
-    path = _run_folder(command, Path(source.corpus.name).stem)
+    source = open_source(command.corpus, command.reading, command.cache_dir)
+    is_folder = len(command.corpus) == 1 and command.corpus[0].is_dir()
+    name = source.corpus.name
+    path = _run_folder(command, name if is_folder else Path(name).stem)
     with _folder_made(path), Lock(path / "lock", name=str(path)):
         return train(command, source, path, device)
 

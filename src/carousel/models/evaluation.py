@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 
 from carousel.models.base import LanguageModel, State
 from carousel.models.loss import cross_entropy
 from carousel.text.batches import evaluation_lanes
+from carousel.text.pieces import IdSequence
 
 
 @torch.no_grad()
 def evaluate(
     model: LanguageModel,
-    ids: np.ndarray,
+    ids: IdSequence,
     *,
     lanes: int = 1,
     chunk: int = 256,

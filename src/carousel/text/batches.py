@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carousel.errors import TextError
+from carousel.text.pieces import IdSequence
 from carousel.text.vocabulary import Ids
 
 RESTART = 1 / 32  # how likely a lane is to begin a window from a zero state
@@ -49,7 +50,7 @@ class RandomWindows:
         TextError: If the ids are fewer than the T + 1 of one window.
     """
 
-    ids: Ids
+    ids: IdSequence
     batch_size: int
     sequence_length: int
     seed: int
@@ -101,7 +102,7 @@ class Lanes:
         TextError: If the ids are fewer than the BT + 1 of one window in each lane.
     """
 
-    ids: Ids
+    ids: IdSequence
     batch_size: int
     sequence_length: int
     seed: int
@@ -137,7 +138,7 @@ class Lanes:
         return Batch(*_parted(self.ids[places % len(self.ids)]), fresh=restarts | (window == 0))
 
 
-def evaluation_lanes(ids: Ids, lanes: int, chunk: int) -> Iterator[EvaluationBatch]:
+def evaluation_lanes(ids: IdSequence, lanes: int, chunk: int) -> Iterator[EvaluationBatch]:
     """Return batches in which every id but the first is a target exactly once.
 
     The N − 1 targets are dealt, in order, to at most `lanes` lanes whose lengths differ by one at
@@ -161,7 +162,7 @@ def evaluation_lanes(ids: Ids, lanes: int, chunk: int) -> Iterator[EvaluationBat
 
 
 def _lane_chunks(
-    ids: Ids, starts: NDArray[np.int64], lengths: NDArray[np.int64], chunk: int
+    ids: IdSequence, starts: NDArray[np.int64], lengths: NDArray[np.int64], chunk: int
 ) -> Iterator[EvaluationBatch]:
     longest = int(lengths.max())
     for begin in range(0, longest, chunk):

@@ -1,24 +1,15 @@
 """A text as ids on disk: streamed in, memory-mapped, cached under the SHA-256 of its content.
 
-An entry of the cache is a folder named by the first half of that hash:
-
-| file | content |
-|---|---|
-| ids.bin | the id of each character, uint8, uint16 or uint32 by the size of the vocabulary |
-| borders.bin | int64 offsets, in characters, at which a document begins after a blank line |
-| vocabulary.json | the characters in the order of their ids |
-| corpus.json | version of this layout, name, SHA-256, sizes, and the CRC-32 of each other file |
+The text is read twice: once for its hash and its characters, once to write their ids. Nothing here
+ever holds more of it than a few blocks. How an entry of the cache looks, entries.py says.
 """
 
-import hashlib
-import json
 import math
 import os
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,24 +23,41 @@ from carousel.files import (
     remove_leftovers,
     user_cache_folder,
 )
-from carousel.text.reading import BLOCK, Advance, normalise_newlines, read_text, size_in_bytes
-from carousel.text.vocabulary import Ids, Vocabulary, code_points
+from carousel.text.cache import check_room, entry_folder, lock_of, recall, remember, stamp
+from carousel.text.entries import bytes_needed, map_entry, open_entry, write_rest
+from carousel.text.reading import (
+    BLOCK,
+    PLAIN,
+    Advance,
+    Reading,
+    find_files,
+    normalise_newlines,
+    read_text,
+    size_in_bytes,
+)
+from carousel.text.sources import is_compressed
+from carousel.text.transcript import Survey, survey, transcribe
+from carousel.text.vocabulary import Ids, Vocabulary
 
-VERSION = 1  # of the layout above; an entry of another version is made anew
-
-Progress = Callable[[int, int], None]  # bytes done, bytes in all; the text is read twice
+# Told what is being done (see PHASES), how many bytes of it are done, and how many there are.
+Progress = Callable[[str, int, int], None]
+PHASES = ("reading", "writing", "indexing", "checking")  # the last only of what was in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text of N characters, ready to be cut into batches.
+    """A text of N characters in D documents, ready to be cut into batches.
 
     Attributes:
         name: What to call it.
         sha256: Of the text in UTF-8, line endings normalised.
         vocabulary: All its characters, V of them, in the order of their code points.
         ids: (N,), read-only, mapped from disk.
-        borders: Where a document begins after a blank line, ascending; read-only, mapped from disk.
+        borders: (D − 1,), where a document begins after a blank line, ascending; the first begins
+            with the text. Read-only, mapped from disk.
+        fingerprints: (D,), one of each document: equal documents, line feeds at their ends apart,
+            have equal ones. Read-only, mapped from disk.
+        folder: The entry of the cache; None where there is none.
     """
 
     name: str
@@ -57,32 +65,52 @@ class Corpus:
     vocabulary: Vocabulary
     ids: Ids
     borders: NDArray[np.int64]
+    fingerprints: NDArray[np.uint64]
+    folder: Path | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 def prepare(
-    paths: Sequence[Path], *, cache: Path | None = None, progress: Progress | None = None
+    paths: Sequence[Path],
+    *,
+    reading: Reading = PLAIN,
+    cache: Path | None = None,
+    name: str | None = None,
+    progress: Progress | None = None,
 ) -> Corpus:
     """Turn text files into a corpus, or find it in the cache.
 
-    The files are UTF-8; a byte order mark is dropped, CRLF and CR become LF, and a blank line
-    stands between two files. They are streamed: memory does not grow with them.
+    A byte order mark is dropped, CRLF and CR become LF, and a blank line stands between two files.
+    Files that look as they did when they were read before are not read again; what the cache has of
+    them is checked for damage.
 
     Args:
-        paths: At least one file.
+        paths: At least one: files, plain or compressed, and folders of them.
+        reading: How bytes become text, and which files of a folder count.
         cache: Where corpora are kept; None takes the user's cache folder.
-        progress: Called now and then with bytes done and bytes in all.
+        name: What to call the corpus; None takes `name_of` the paths.
+        progress: Called now and then.
 
     Raises:
-        TextError: If a file is missing, empty, a folder or not UTF-8, or changes meanwhile.
+        TextError: If a file is missing, empty or does not decode, or changes meanwhile.
+        StorageError: If the cache has no room for it.
         OSError: If a file cannot be read or the cache not be written.
     """
-    first, *more = (path.name for path in paths) if paths else ("",)
-    name = f"{first} and {len(more)} more" if more else first
-    source = _Source(name, size_in_bytes(paths), lambda advance: read_text(paths, advance))
-    return _prepare(source, cache or user_cache_folder(), progress or (lambda done, total: None))
+    files = find_files(paths, reading.pattern)
+    size = size_in_bytes(files)
+    source = _Source(
+        name or name_of(paths), size, lambda advance: read_text(files, reading, advance)
+    )
+    kept, show = cache or user_cache_folder(), progress or _silent
+    seen = stamp(files, reading)
+    sha256 = recall(kept, seen)
+    if sha256 and (corpus := _open_if_sound(kept, source.name, sha256, show)):
+        return corpus
+    corpus = _prepare(source, kept, show)
+    remember(kept, seen, corpus.sha256)
+    return corpus
 
 
 def prepare_text(
@@ -92,10 +120,23 @@ def prepare_text(
 
     Raises:
         TextError: If it is empty, or holds half a surrogate pair.
+        StorageError: If the cache has no room for it.
         OSError: If the cache cannot be written.
     """
     source = _Source(name, len(text), lambda advance: normalise_newlines(_slices(text, advance)))
-    return _prepare(source, cache or user_cache_folder(), progress or (lambda done, total: None))
+    return _prepare(source, cache or user_cache_folder(), progress or _silent)
+
+
+def name_of(paths: Sequence[Path]) -> str:
+    """Return what to call the text of these files and folders: after the first.
+
+    The ending of a compressed file is left out, as that of the file in it counts.
+    """
+    first, *more = paths
+    name = first.resolve().name if first.is_dir() else first.name
+    if is_compressed(first) and not first.is_dir():
+        name = first.stem
+    return f"{name or 'text'} and {len(more)} more" if more else name or "text"
 
 
 def encode_with(vocabulary: Vocabulary, paths: Sequence[Path]) -> Ids:
@@ -120,123 +161,47 @@ class _Source(NamedTuple):
     chunks: Callable[[Advance], Iterator[str]]
 
 
-class _Survey(NamedTuple):
-    """What the first reading finds out."""
-
-    sha256: str
-    vocabulary: Vocabulary
-
-
 def _prepare(source: _Source, cache: Path, progress: Progress) -> Corpus:
-    advance = _meter(progress, 2 * source.size)
-    survey = _survey(source.chunks(advance))
-    entry = cache / survey.sha256[:32]
-    corpus = _open_if_sound(entry, source.name, survey.sha256)
-    if corpus is None:
-        make_folder(cache)
-        with Lock(entry.with_suffix(".lock"), timeout=math.inf):
-            remove_leftovers(cache, entry.name)
-            corpus = _open_if_sound(entry, source.name, survey.sha256)  # made while we waited?
-            if corpus is None:
-                if os.path.lexists(entry):
-                    remove_folder(entry)
-                _write(entry, source.name, survey, source.chunks(advance))
-                corpus = _open(entry, source.name, survey.sha256)
-    progress(2 * source.size, 2 * source.size)
-    return corpus
+    found = survey(source.chunks(_meter(progress, "reading", source.size)))
+    name, sha256 = source.name, found.sha256
+    if corpus := _open_if_sound(cache, name, sha256, progress):
+        return corpus
+    make_folder(cache)
+    entry = entry_folder(cache, sha256)
+    with Lock(lock_of(entry), timeout=math.inf):
+        remove_leftovers(cache, entry.name)
+        if corpus := _open_if_sound(cache, name, sha256, progress):  # made while we waited
+            return corpus
+        if os.path.lexists(entry):
+            remove_folder(entry)
+        check_room(cache, bytes_needed(found.vocabulary, found.characters, found.documents))
+        _write(entry, source, found, progress)
+        return Corpus(name, sha256, *map_entry(entry), folder=entry)
 
 
-def _survey(chunks: Iterable[str]) -> _Survey:
-    digest = hashlib.sha256()
-    seen = np.zeros(0x110000, dtype=bool)  # one per code point
-    for chunk in chunks:
-        digest.update(chunk.encode("utf-8", "surrogatepass"))  # refused below, by name
-        seen[code_points(chunk)] = True
-    if not seen.any():
-        raise TextError("the text is empty")
-    vocabulary = Vocabulary.from_characters(map(chr, np.flatnonzero(seen)))
-    return _Survey(digest.hexdigest(), vocabulary)
-
-
-def _write(entry: Path, name: str, survey: _Survey, chunks: Iterable[str]) -> None:
+def _write(entry: Path, source: _Source, found: Survey, progress: Progress) -> None:
     """Make a new entry out of the second reading; hold its lock."""
-    vocabulary = survey.vocabulary
+    chunks = source.chunks(_meter(progress, "writing", source.size))
     with publishing(entry) as folder:
         with (folder / "ids.bin").open("xb") as file:
-            for ids in _encoded(chunks, survey, name):
-                file.write(ids.data)
-        _write_borders(folder, vocabulary)
-        (folder / "vocabulary.json").write_bytes(vocabulary.to_json().encode())
-        about = {
-            "version": VERSION,
-            "name": name,
-            "sha256": survey.sha256,
-            "characters": (folder / "ids.bin").stat().st_size // vocabulary.dtype.itemsize,
-            "checksums": _checksums(folder),
-        }
-        (folder / "corpus.json").write_bytes(json.dumps(about, indent=2).encode())
+            if transcribe(chunks, found.vocabulary, file) != found.sha256:
+                raise TextError(f"{source.name} changed while it was read; run the command again")
+        write_rest(
+            folder,
+            source.name,
+            found.sha256,
+            found.vocabulary,
+            lambda done, total: progress("indexing", done, total),
+        )
 
 
-def _encoded(chunks: Iterable[str], survey: _Survey, name: str) -> Iterator[Ids]:
-    """Encode each chunk, and make sure that the text is still the one that was surveyed."""
-    changed = TextError(f"{name} changed while it was read; run the command again")
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk.encode())
-        try:
-            ids = survey.vocabulary.encode(chunk)
-        except TextError:
-            raise changed from None
-        yield ids
-    if digest.hexdigest() != survey.sha256:
-        raise changed
-
-
-def _write_borders(folder: Path, vocabulary: Vocabulary) -> None:
-    newline = vocabulary.stoi.get("\n", -1)
-    ids = _mapped(folder / "ids.bin", vocabulary.dtype)
-    with (folder / "borders.bin").open("xb") as file:
-        for begin in range(2, len(ids), BLOCK):
-            is_newline = ids[begin - 2 : begin + BLOCK] == newline
-            is_first = is_newline[:-2] & is_newline[1:-1] & ~is_newline[2:]
-            file.write((begin + np.flatnonzero(is_first)).astype(np.int64).data)
-
-
-def _open_if_sound(entry: Path, name: str, sha256: str) -> Corpus | None:
+def _open_if_sound(cache: Path, name: str, sha256: str, progress: Progress) -> Corpus | None:
+    folder = entry_folder(cache, sha256)
     try:
-        return _open(entry, name, sha256)
-    except (OSError, ValueError, KeyError, TypeError):  # absent, damaged, or of another version
+        entry = open_entry(folder, sha256, lambda done, total: progress("checking", done, total))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent, damaged, outdated
         return None
-
-
-def _open(entry: Path, name: str, sha256: str) -> Corpus:
-    """Open an entry of the cache; whatever is wrong with it raises."""
-    about = json.loads((entry / "corpus.json").read_bytes())
-    expected = {"version": VERSION, "sha256": sha256, "checksums": _checksums(entry)}
-    if {key: about[key] for key in expected} != expected:
-        raise ValueError(f"{entry} is damaged")
-    vocabulary = Vocabulary.from_json((entry / "vocabulary.json").read_text(encoding="utf-8"))
-    ids = _mapped(entry / "ids.bin", vocabulary.dtype)
-    return Corpus(name, sha256, vocabulary, ids, _mapped(entry / "borders.bin", np.dtype(np.int64)))
-
-
-def _mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
-    if path.stat().st_size == 0:
-        return np.empty(0, dtype)  # nothing cannot be mapped
-    return np.memmap(path, dtype, mode="r")
-
-
-def _checksums(folder: Path) -> dict[str, int]:
-    names = ("ids.bin", "borders.bin", "vocabulary.json")
-    return {name: _checksum(folder / name) for name in names}
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
+    return Corpus(name, sha256, *entry, folder=folder)
 
 
 def _slices(text: str, advance: Advance) -> Iterator[str]:
@@ -246,12 +211,16 @@ def _slices(text: str, advance: Advance) -> Iterator[str]:
         advance(len(chunk))
 
 
-def _meter(progress: Progress, total: int) -> Advance:
+def _meter(progress: Progress, phase: str, total: int) -> Advance:
     done = 0
 
     def advance(count: int) -> None:
         nonlocal done
         done = min(done + count, total)  # a file may have grown
-        progress(done, total)
+        progress(phase, done, total)
 
     return advance
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """Show nothing."""

@@ -1,43 +1,127 @@
 """Files → one stream of text, in chunks: nothing here ever holds a whole file.
 
-The text of a file is its UTF-8 content without a byte order mark, with every line ending (CRLF, a
-lone CR) as LF; nothing else is altered. Between two files stands a blank line: as many line feeds
-are added as the first one lacks.
+The text of a file is its decoded content without a byte order mark, with every line ending (CRLF, a
+lone CR) as LF; nothing else is altered unless it is asked for. Between two files stands a blank
+line: as many line feeds are added as the first one lacks.
 """
 
 import codecs
 import io
-import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Literal, get_args
 
-from carousel.errors import TextError
+from carousel.errors import ConfigError, TextError
+from carousel.text.nfc import nfc
+from carousel.text.sources import Advance, find_files, is_compressed, read_blocks, size_in_bytes
 
-BLOCK = 1 << 20  # bytes read at a time
+__all__ = [
+    "BLOCK",
+    "PLAIN",
+    "Advance",
+    "Reading",
+    "find_files",
+    "normalise_newlines",
+    "read_text",
+    "size_in_bytes",
+]
 
-Advance = Callable[[int], None]  # told how many bytes were read since it was last called
+BLOCK = 1 << 20  # bytes read at a time, and characters of a chunk, about
+
+Errors = Literal["strict", "replace", "ignore"]
+Normalize = Literal["none", "nfc"]
+
+# Python calls these encodings too: they write names of hosts and parts of programs, or (UTF-7)
+# cannot be read in pieces, since a stretch of any length is one unit.
+_NO_ENCODINGS_OF_FILES = (
+    "idna",
+    "punycode",
+    "raw-unicode-escape",
+    "undefined",
+    "unicode-escape",
+    "utf-7",
+)
+_DROP_THEIR_MARK = ("utf-16", "utf-32", "utf-8-sig")
+
+# What the first bytes give away; the longer of two that begin alike comes first.
+_SIGNS = (
+    (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32", "utf-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16", "utf-16"),
+    (codecs.BOM_UTF8, "UTF-8", "utf-8"),
+    (b"\x1f\x8b", "gzip", ".gz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", ".zst"),
+)
 
 
-def read_text(paths: Sequence[Path], advance: Advance = lambda count: None) -> Iterator[str]:
-    """Return the text of these files, joined, as chunks of no particular length.
+def _is_encoding_of_files(name: str) -> bool:
+    try:
+        codec = codecs.lookup(name)
+        io.TextIOWrapper(io.BytesIO(), encoding=name)  # refuses rot13, hex and their like
+    except (LookupError, ValueError):  # unknown; no name at all
+        return False
+    return codec.name.replace("_", "-") not in _NO_ENCODINGS_OF_FILES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How files become text.
+
+    Attributes:
+        encoding: Of the files: utf-8, utf-16, latin-1, cp1252, shift_jis, gb18030, … (any text
+            encoding that Python knows).
+        errors: What to do with bytes that do not decode: strict refuses the file, replace puts
+            U+FFFD, ignore leaves them out.
+        normalize: nfc composes letters and their marks wherever Unicode has them as one character
+            (its normal form C); none leaves the text as it is.
+        pattern: Of the files in a folder, read those whose name fits, such as *.txt.
 
     Raises:
-        TextError: At once as `size_in_bytes` does; while reading, if a file is not UTF-8, naming
-            the byte and its offset in the file, or holds no character.
+        ConfigError: If a value is not one of these.
     """
-    size_in_bytes(paths)
-    return _joined(paths, advance)
+
+    encoding: str = "utf-8"
+    errors: Errors = "strict"
+    normalize: Normalize = "none"
+    pattern: str = "*"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be read with."""
+        if not _is_encoding_of_files(self.encoding):
+            raise ConfigError(
+                f"encoding must be one that Python reads text in "
+                f"(utf-8, utf-16, latin-1, cp1252, …), got {self.encoding!r}"
+            )
+        for name, values in (("errors", Errors), ("normalize", Normalize)):
+            if (value := getattr(self, name)) not in get_args(values):
+                words = ", ".join(get_args(values))
+                raise ConfigError(f"{name} must be one of {words}, got {value!r}")
 
 
-def size_in_bytes(paths: Sequence[Path]) -> int:
-    """Return how much there is to read.
+PLAIN = Reading()
+
+
+def read_text(
+    files: Sequence[Path], reading: Reading = PLAIN, advance: Advance = lambda count: None
+) -> Iterator[str]:
+    """Return the text of these files, joined, in chunks of about BLOCK characters.
+
+    Args:
+        files: At least one; a name that ends in .gz or .zst is decompressed.
+        reading: How their bytes become text.
+        advance: Told the bytes read, as they lie on disk.
 
     Raises:
-        TextError: If there is no path, or one is missing, empty or something other than a file.
+        TextError: At once as `size_in_bytes` does; while reading, if a file does not decode, naming
+            the byte and its offset, if it is compressed and damaged, or holds no character.
+        OSError: While reading, if a file cannot be read; it names the file.
     """
-    if not paths:
-        raise TextError("no text given: name at least one file")
-    return sum(_size(path) for path in paths)
+    size_in_bytes(files)
+    chunks = _gathered(_joined(files, reading, advance))
+    return nfc(chunks) if reading.normalize == "nfc" else chunks
 
 
 def normalise_newlines(chunks: Iterable[str]) -> Iterator[str]:
@@ -48,33 +132,35 @@ def normalise_newlines(chunks: Iterable[str]) -> Iterator[str]:
     yield decoder.decode("", final=True)
 
 
-def _size(path: Path) -> int:
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise TextError(f"no such file: {path}") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise TextError(f"{path} is a folder; name the text files in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise TextError(f"{path} is not a regular file; save its content to one first")
-    if status.st_size == 0:
-        raise TextError(f"{path} is empty")
-    return status.st_size
+def _gathered(chunks: Iterable[str]) -> Iterator[str]:
+    """Join what is short, so that a hundred thousand small files make a handful of chunks."""
+    waiting, length = list[str](), 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        length += len(chunk)
+        if length > BLOCK // 4:  # a block of bytes holds at least so many characters
+            yield "".join(waiting)
+            waiting, length = [], 0
+    if length:
+        yield "".join(waiting)
 
 
-def _joined(paths: Sequence[Path], advance: Advance) -> Iterator[str]:
-    for path in paths[:-1]:
+def _joined(files: Sequence[Path], reading: Reading, advance: Advance) -> Iterator[str]:
+    for path in files[:-1]:
         ending = ""  # its last two characters
-        for chunk in _file_text(path, advance):
-            ending = (ending + chunk)[-2:]
+        for chunk in _file_text(path, reading, advance):
+            ending = (ending + chunk[-2:])[-2:]
             yield chunk
         yield "\n" * (2 - (len(ending) - len(ending.rstrip("\n"))))
-    yield from _file_text(paths[-1], advance)
+    yield from _file_text(files[-1], reading, advance)
 
 
-def _file_text(path: Path, advance: Advance) -> Iterator[str]:
+def _file_text(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
+    chunks = _decoded(path, reading, advance)
+    if codecs.lookup(reading.encoding).name not in _DROP_THEIR_MARK:
+        chunks = _without_mark(chunks)
     is_empty = True
-    for chunk in normalise_newlines(_without_mark(_decoded(path, advance))):
+    for chunk in normalise_newlines(chunks):
         is_empty = is_empty and not chunk
         yield chunk
     if is_empty:
@@ -89,20 +175,43 @@ def _without_mark(chunks: Iterator[str]) -> Iterator[str]:
     yield from chunks
 
 
-def _decoded(path: Path, advance: Advance) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    offset = 0  # of the next byte to be read
-    with path.open("rb") as file:
-        block = None
-        while block != b"":
-            block = file.read(BLOCK)
-            begin = offset - len(decoder.getstate()[0])  # a character may span two blocks
-            try:
-                yield decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
-                raise TextError(
-                    f"{path} is not UTF-8: byte 0x{error.object[error.start]:02x} at offset "
-                    f"{begin + error.start}; convert it to UTF-8 first"
-                ) from None
-            offset += len(block)
-            advance(len(block))
+def _decoded(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(reading.encoding)(reading.errors)
+    offset = 0  # of the next byte to be decoded
+    for block in chain(read_blocks(path, BLOCK, advance), [b""]):
+        begin = offset - len(decoder.getstate()[0])  # a character may span two blocks
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeError as error:
+            raise _refusal(path, reading, error, begin) from None
+        yield text
+        offset += len(block)
+
+
+def _refusal(path: Path, reading: Reading, error: UnicodeError, begin: int) -> TextError:
+    """Say which byte, counted from `begin`, does not decode, and what would read the file."""
+    codec = codecs.lookup(reading.encoding).name
+    if not isinstance(error, UnicodeDecodeError):  # UTF-16 or 32 without a byte order mark
+        return TextError(
+            f"{path} has no byte order mark: --encoding {codec}-le or {codec}-be would say which "
+            "byte of a character comes first"
+        )
+    byte, offset = error.object[error.start], begin + error.start
+    where = " of the decompressed content" if is_compressed(path) else ""
+    return TextError(
+        f"{path} is not {reading.encoding.upper()}: byte 0x{byte:02x} at offset {offset}{where}; "
+        + _advice(next(read_blocks(path, 4, lambda count: None), b""), codec)
+    )
+
+
+def _advice(head: bytes, codec: str) -> str:
+    """Say what would read a file of these first bytes, which this codec does not."""
+    for sign, name, remedy in _SIGNS:
+        if head.startswith(sign) and not codec.startswith(remedy):
+            is_ending = remedy.startswith(".")
+            how = f"give it a name that ends in {remedy}" if is_ending else f"--encoding {remedy}"
+            return f"it looks like {name}: {how}"
+    return (
+        "--encoding NAME reads another encoding (latin-1, cp1252, …), "
+        "--errors replace puts U+FFFD for what does not decode"
+    )

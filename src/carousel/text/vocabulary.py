@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from carousel.errors import TextError
 
 Ids = NDArray[np.unsignedinteger[Any]]
+OnUnknown = Literal["error", "skip", "replace"]  # of characters that the vocabulary lacks
+
+_REPLACEMENTS = "\ufffd? "  # in this order, the first that the vocabulary knows
 
 
 @dataclass(frozen=True)
@@ -84,24 +87,40 @@ class Vocabulary:
         """The smallest of uint8, uint16 and uint32 that holds every id."""
         return np.min_scalar_type(len(self) - 1)
 
-    def encode(self, text: str, start: int = 0) -> Ids:
+    @cached_property
+    def replacement(self) -> int | None:
+        """The id that stands for what is unknown: of U+FFFD, "?" or a space; None without them."""
+        return next((self.stoi[c] for c in _REPLACEMENTS if c in self.stoi), None)
+
+    def encode(self, text: str, start: int = 0, on_unknown: OnUnknown = "error") -> Ids:
         """Return the id of each character of a text, (N,) of `dtype`.
 
         Args:
             text: N characters, any number.
             start: Where the text stands in a longer one; only the error speaks of it.
+            on_unknown: What to do with a character that is not in the vocabulary: raise, leave it
+                out, so that fewer than N ids are returned, or put `replacement` for it.
 
         Raises:
-            TextError: If a character is not in the vocabulary; the message names the first one, its
-                code point and its position, counted in characters from 0.
+            TextError: If a character is not in the vocabulary and that is an error, or nothing can
+                replace it; the message names the first one, its code point and its position,
+                counted in characters from 0.
         """
         ids = self._id_of_code.take(code_points(text), mode="clip")
         if ids.size and ids.max() == len(self):
-            position = int(np.argmax(ids == len(self)))
-            raise TextError(
-                f"{_name(text[position])} at position {start + position} is not among the "
-                f"{len(self)} characters of the vocabulary"
-            )
+            is_unknown = ids == len(self)
+            if on_unknown == "skip":
+                ids = ids[~is_unknown]
+            elif on_unknown == "replace" and self.replacement is not None:
+                ids[is_unknown] = self.replacement
+            else:
+                position = int(np.argmax(is_unknown))
+                lacking = ", and neither are U+FFFD, '?' and ' ', which could replace it"
+                raise TextError(
+                    f"{_name(text[position])} at position {start + position} is not among the "
+                    f"{len(self)} characters of the vocabulary"
+                    + (lacking if on_unknown == "replace" else "")
+                )
         return ids.astype(self.dtype)
 
     def decode(self, ids: ArrayLike) -> str:

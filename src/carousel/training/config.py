@@ -82,17 +82,26 @@ class DataConfig:
 
     Attributes:
         split: "contiguous" is 90/5/5 per cent for training, validation and test, cut at blank
-            lines where there are any; "exact" is 90/10, cut to the character.
+            lines where there are any; "exact" is 90/10, cut to the character; "documents" and
+            "books" are 90/5/5 again, drawn by lot from whole documents (between blank lines) or
+            from the whole books that --index names.
         fractions: Of training, validation and, if there is a third, test, instead of those:
             numbers with commas between them, such as 0.9,0.1.
+        split_seed: Of the drawing; it is not --seed, so that runs with other seeds share a split.
+        index: For books: a file of tab-separated values whose columns offset_chars and
+            length_chars say where each book stands, in characters of the text.
     """
 
-    split: Literal["contiguous", "exact"] = "contiguous"
+    split: Literal["contiguous", "exact", "documents", "books"] = "contiguous"
     fractions: str | None = None
+    split_seed: int = 0
+    index: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no list of numbers; whether they add up is the split's affair."""
         _ = self.parts
+        if not 0 <= self.split_seed < 2**64:
+            raise ConfigError(f"split_seed must be in [0, 2^64), got {self.split_seed}")
 
     @property
     def parts(self) -> tuple[float, ...] | None:

@@ -1,0 +1,161 @@
+"""Which files a text is made of, and their bytes: plain, gzip or zstd by the name's ending."""
+
+import gzip
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from typing import IO, Any
+
+from carousel.errors import TextError
+
+Advance = Callable[[int], None]  # told how many bytes were read since it was last called
+
+_JUNCTION = (
+    0xA0000003  # the reparse tag of Windows' links between folders: IO_REPARSE_TAG_MOUNT_POINT
+)
+
+
+def find_files(paths: Sequence[Path], pattern: str = "*") -> list[Path]:
+    """Return the files that these paths stand for, in the order in which they are read.
+
+    A file stands for itself. A folder stands for the regular files in it and in the folders below
+    it whose name fits the pattern, in the order of the code points of their relative paths; left
+    out are empty files, names with a leading dot, and what lies behind a link to a folder (links
+    to files are followed).
+
+    Raises:
+        TextError: If there is no path, one is missing or no regular file, a link in a folder leads
+            nowhere, or a folder has no file that fits.
+        OSError: If a folder cannot be read.
+    """
+    if not paths:
+        raise TextError("no text given: name at least one file")
+    return [file for path in paths for file in _files_of(path, pattern)]
+
+
+def size_in_bytes(files: Sequence[Path]) -> int:
+    """Return how much there is to read, as it lies on disk.
+
+    Raises:
+        TextError: If there is no file, or one is missing, empty or something other than a file.
+    """
+    if not files:
+        raise TextError("no text given: name at least one file")
+    return sum(_size(file) for file in files)
+
+
+def is_compressed(path: Path) -> bool:
+    """Say whether the content is read through a decompressor."""
+    return path.suffix.lower() in (".gz", ".zst")
+
+
+def read_blocks(path: Path, size: int, advance: Advance) -> Iterator[bytes]:
+    """Yield the content of a file, decompressed, in blocks of at most `size` bytes.
+
+    Args:
+        path: Its ending says how it is compressed: .gz (any number of gzip members), .zst (any
+            number of zstd frames), or not at all.
+        size: At least 1; memory is bounded by it, whatever the compression ratio.
+        advance: Told the bytes on disk as they are used up.
+
+    Raises:
+        TextError: If compressed content is damaged or cut short.
+        OSError: If the file cannot be read; it names the file.
+    """
+    told = 0
+    with path.open("rb", buffering=0) as file:
+        content, damage = _decompressor(path, file)
+        with content:
+            while True:
+                try:
+                    block: bytes = content.read(size)
+                    position = file.tell()
+                except damage as error:
+                    kind = "gzip" if path.suffix.lower() == ".gz" else "zstd"
+                    raise TextError(f"{path} cannot be read as {kind}: {error}") from None
+                except OSError as error:
+                    error.filename = error.filename or str(path)  # reading knows no name
+                    raise
+                advance(position - told)
+                told = position
+                if not block:
+                    return
+                yield block
+
+
+def _decompressor(path: Path, file: IO[bytes]) -> tuple[Any, tuple[type[Exception], ...]]:
+    """Return what reads the content, and what it raises if that is damaged."""
+    match path.suffix.lower():
+        case ".gz":
+            return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
+        case ".zst":
+            zstd = import_module(
+                "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+            )
+            return zstd.ZstdFile(file), (EOFError, zstd.ZstdError)
+        case _:
+            return file, ()
+
+
+def _size(path: Path) -> int:
+    status = _status(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise TextError(f"{path} is a folder; name the text files in it")
+    if status.st_size == 0:
+        raise TextError(f"{path} is empty")
+    return status.st_size
+
+
+def _status(path: Path) -> os.stat_result:
+    """Return what the disk says of a file or folder; anything else is refused."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise TextError(f"no such file: {path}") from None
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise TextError(f"{path} is not a regular file; save its content to one first")
+    return status
+
+
+def _files_of(path: Path, pattern: str) -> list[Path]:
+    if not stat.S_ISDIR(_status(path).st_mode):
+        return [path]
+    found = sorted(_below(path, pattern))
+    if not found:
+        raise TextError(f"folder {path} has no file that fits {pattern} and holds something")
+    return [path / relative for relative in found]
+
+
+def _below(folder: Path, pattern: str) -> Iterator[str]:
+    """Yield the path, relative to the folder, of each file in it that belongs to the text."""
+    waiting = [""]
+    while waiting:
+        parent = waiting.pop()
+        with os.scandir(folder / parent) as entries:
+            for entry in entries:
+                relative = parent + entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if not _is_junction(entry):
+                        waiting.append(relative + "/")
+                elif fnmatchcase(entry.name, pattern) and _holds_something(entry):
+                    yield relative
+
+
+def _is_junction(entry: os.DirEntry[str]) -> bool:
+    tag: int = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
+    return tag == _JUNCTION
+
+
+def _holds_something(entry: os.DirEntry[str]) -> bool:
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        raise TextError(f"no such file: {entry.path} is a link that leads nowhere") from None
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0
