@@ -13,16 +13,11 @@ from typing import Any
 
 import pytest
 
-from carousel import files
+from carousel import files, locks
 from carousel.errors import RunError
 
-FILES: dict[str, files.Content] = {"a.bin": b"first", "b.bin": lambda file: write_twice(file)}
+FILES = {"a.bin": b"first", "b.bin": b"second"}
 STEPS = ("fsync", "rename", "replace")  # of the os module: what makes a change durable or visible
-
-
-def write_twice(file: Any) -> None:
-    file.write(b"sec")
-    file.write(b"ond")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -87,7 +82,19 @@ def test_a_folder_is_on_disk_before_its_name_is(
         "rename folder",
         "fsync parent",
     ]
-    assert content(tmp_path / "x") == {"a.bin": b"first", "b.bin": b"second"}
+    assert content(tmp_path / "x") == FILES
+
+
+def test_a_disk_may_take_less_than_all_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:2]))
+    files.publish_folder(tmp_path / "x", FILES)
+    files.write_durably(tmp_path / "y", b"odd")
+    monkeypatch.undo()
+    assert content(tmp_path / "x") == FILES
+    assert (tmp_path / "y").read_bytes() == b"odd"
 
 
 @pytest.mark.parametrize("fails", range(3))
@@ -116,13 +123,32 @@ def test_a_failed_step_leaves_no_folder(
 
 
 def test_a_failing_writer_leaves_no_folder(tmp_path: Path) -> None:
-    def fail(file: Any) -> None:
-        file.write(b"half")
-        raise KeyboardInterrupt
+    def fail() -> None:
+        with files.publishing(tmp_path / "x") as folder:
+            (folder / "a").write_bytes(b"whole")
+            (folder / "b").mkdir()
+            (folder / "b" / "c").write_bytes(b"half")
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        files.publish_folder(tmp_path / "x", {"a": b"whole", "b": fail})
+        fail()
     assert names(tmp_path) == []
+
+
+def test_what_others_wrote_is_on_disk_before_its_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(tmp_path, monkeypatch)
+    with files.publishing(tmp_path / "x") as folder:
+        for name, data in FILES.items():
+            (folder / name).write_bytes(data)
+    assert recorder.trace == [
+        *["fsync file"] * len(FILES),
+        "fsync folder",
+        "rename folder",
+        "fsync parent",
+    ]
+    assert content(tmp_path / "x") == FILES
 
 
 def test_a_missing_folder_is_named_by_what_was_to_be_written(tmp_path: Path) -> None:
@@ -210,7 +236,59 @@ def test_makes_folders_durably(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     files.make_folder(tmp_path / "a" / "b")
     files.make_folder(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
-    assert recorder.trace == ["fsync parent", "fsync folder"]
+    made, again = ["fsync folder", "fsync parent", "fsync folder"], ["fsync folder"]
+    assert recorder.trace == made + again
+
+
+@pytest.mark.parametrize(
+    ("error", "is_fatal"), [(errno.EACCES, False), (errno.EROFS, False), (errno.EIO, True)]
+)
+def test_a_folder_may_stand_where_we_may_not_look(
+    error: int, is_fatal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Recorder(tmp_path, monkeypatch, fails=0, error=error)
+    if is_fatal:
+        with pytest.raises(OSError, match=os.strerror(error)):
+            files.make_folder(tmp_path)
+    else:
+        files.make_folder(tmp_path)
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    with pytest.raises(FileExistsError):
+        files.make_folder(tmp_path / "x")
+
+
+def test_a_growing_file_is_on_disk_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(tmp_path, monkeypatch)
+    log = files.Appender(tmp_path / "log")
+    log.sync()
+    assert names(tmp_path) == []
+    for line in (b"one\n", b"two\n"):
+        log.append(line)
+        log.sync()
+    assert recorder.trace == ["fsync file", "fsync parent", "fsync file"]
+    log.close()
+    log.append(b"three\n")
+    assert (tmp_path / "log").read_bytes() == log.content() == b"one\ntwo\nthree\n"
+    log.close()
+
+
+def test_a_growing_file_knows_when_it_was_removed(tmp_path: Path) -> None:
+    log = files.Appender(tmp_path / "log")
+    assert log.is_in_place()
+    assert log.content() == b""
+    log.append(b"one\n")
+    assert log.is_in_place()
+    (tmp_path / "log").unlink()
+    assert not log.is_in_place()
+    (tmp_path / "log").write_bytes(b"another\n")
+    assert not log.is_in_place()
+    assert log.content() == b"one\n"
+    log.close()
 
 
 @pytest.mark.parametrize(("error", "is_fatal"), [(errno.EINVAL, False), (errno.EIO, True)])
@@ -272,18 +350,19 @@ class WindowsLocks:
 @pytest.fixture(params=["fcntl", "msvcrt", "neither"])
 def mechanism(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     if request.param != "fcntl":
-        windows = WindowsLocks(files.fcntl) if request.param == "msvcrt" else None
+        windows = WindowsLocks(locks.fcntl) if request.param == "msvcrt" else None
+        monkeypatch.setattr(locks, "fcntl", None)
         monkeypatch.setattr(files, "fcntl", None)
-        monkeypatch.setattr(files, "msvcrt", windows)
+        monkeypatch.setattr(locks, "msvcrt", windows)
     return request.param
 
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from carousel import files
+from carousel import files, locks
 if sys.argv[2] == "neither":
-    files.fcntl = None
+    locks.fcntl = None
 with files.Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(float(sys.argv[3]))

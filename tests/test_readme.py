@@ -31,7 +31,10 @@ def test_the_python_blocks_run() -> None:
         exec(compile(block, "README.md", "exec"), {})
 
 
-def test_the_commands_run_one_after_the_other(tmp_path: Path) -> None:
+def test_the_commands_run_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAROUSEL_CACHE", str(tmp_path / "cache"))
     text = "It was a dark night.\n\nIt was a bright morning, and nobody knew why.\n" * 40
     (tmp_path / "my-own-text.txt").write_text(text, encoding="utf-8")
     run = [command for command in commands() if command[1] != "serve"]  # it would not end

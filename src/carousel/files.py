@@ -3,39 +3,27 @@
 Every name is published by one rename, after its content has reached the disk: a reader meets the
 old content or the new, never a mixture, also after a kill or a loss of power. What a killed process
 leaves behind has a hidden temporary name, which `remove_leftovers` knows. An `OSError` (disk full,
-folder read-only, …) passes through, naming the file that was to be written.
+folder read-only, …) passes through, naming the file that was to be written. Whatever changes the
+disk is called as `os.NAME`, not by pathlib: tests/durability puts disks that fail in its place.
 
 Source: Pillai et al. 2014, All File Systems Are Not Created Equal (OSDI), section 4: what a rename
 does not promise without the fsync before and after it.
 """
 
+# ruff: noqa: PTH102, PTH106, PTH108
+
 import errno
 import os
 import re
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO, Self
 
-from carousel.errors import RunError
-
-
-def _module_or_none(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        return None
-
-
-fcntl = _module_or_none("fcntl")  # POSIX
-msvcrt = _module_or_none("msvcrt")  # Windows
-
-Content = bytes | Callable[[BinaryIO], None]  # of a file: itself, or a function that writes it
+from carousel.locks import Lock as Lock  # part of the same promise: whoever writes, locks
+from carousel.locks import fcntl
 
 _TEMPORARY = re.compile(r"\.tmp-(?P<name>.+)-\d+-[0-9a-f]{8}", re.DOTALL)
 
@@ -50,12 +38,9 @@ def write_durably(path: Path, data: bytes) -> None:
     """
     temporary = _temporary_name(path)
     with _undone_on_error(temporary, path):
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            _sync(file.fileno())
+        _write_new(temporary, data)
         _rename(os.replace, temporary, path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 @contextmanager
@@ -65,34 +50,39 @@ def publishing(folder: Path) -> Iterator[Path]:
     The files are on disk before the rename; if the block raises, nothing remains. Raises what
     `publish_folder` does.
     """
-    temporary = _temporary_name(folder)
-    with _undone_on_error(temporary, folder):
-        temporary.mkdir()
+    with _appearing(folder) as temporary:
         yield temporary
         for path in sorted(temporary.iterdir()):
-            with path.open("rb+") as file:  # Windows flushes only what is open for writing
-                _sync(file.fileno())
-        _sync_folder(temporary)
-        if os.path.lexists(folder):  # the rename would silently replace an empty folder
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
-        _rename(os.rename, temporary, folder)
-    _sync_folder(folder.parent)
+            with _opened(path, os.O_RDWR) as descriptor:  # Windows flushes nothing opened to read
+                _sync(descriptor)
 
 
-def publish_folder(folder: Path, files: Mapping[str, Content]) -> None:
+def publish_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make a folder of files, given by name, in a single step that survives a loss of power.
 
     Raises:
         FileExistsError: If the name is taken.
         OSError: If it cannot be done; no folder of this name exists then.
     """
-    with publishing(folder) as temporary:
-        for name, content in files.items():
-            with (temporary / name).open("xb") as file:
-                if isinstance(content, bytes):
-                    file.write(content)
-                else:
-                    content(file)
+    with _appearing(folder) as temporary:
+        for name, data in files.items():
+            _write_new(temporary / name, data)
+
+
+@contextmanager
+def scratch_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden name beside this one, for a file that the block needs; then it is deleted."""
+    temporary = _temporary_name(path)
+    try:
+        yield temporary
+    finally:
+        _delete(temporary)
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file if there is one; a loss of power may bring it back, until the next fsync."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def remove_folder(folder: Path) -> None:
@@ -103,7 +93,7 @@ def remove_folder(folder: Path) -> None:
     """
     temporary = _temporary_name(folder)
     _rename(os.rename, folder, temporary)
-    _sync_folder(folder.parent)  # the old name is gone for good before the first file is
+    sync_folder(folder.parent)  # the old name is gone for good before the first file is
     _delete(temporary)
 
 
@@ -123,46 +113,79 @@ def make_folder(folder: Path) -> None:
     Raises:
         FileExistsError: If something other than a folder has that name.
     """
-    if folder.is_dir():
+    if folder.is_dir():  # perhaps made by a process that was killed before the fsync
+        with _passing_over(errno.EACCES, errno.EPERM, errno.EROFS):  # else it is not our making
+            sync_folder(folder.parent)
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+    sync_folder(folder.parent)
 
 
-class Lock:
-    """An exclusive lock on a file, held by the `with` block and given back when its process dies.
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can do that."""
+    if sys.platform == "win32":  # cannot open a folder; NTFS journals its names
+        return
+    with (
+        _opened(folder, os.O_RDONLY) as descriptor,
+        _passing_over(errno.EINVAL, errno.ENOTSUP),  # some network drives cannot either
+    ):
+        _sync(descriptor)
 
-    The file holds the holder's pid, and stays when the lock is released: deleting it would let two
-    holders in. Where the system has no file locks, the file's existence is the lock, and one whose
-    process is gone is taken over.
 
-    Args:
-        path: The lock file; its folder must exist.
-        name: What the error calls the locked thing; None gives the path.
-        timeout: Seconds to wait for another holder; 0 refuses at once, `math.inf` never.
+class Appender:
+    """A file that grows at its end, made by the first append.
 
-    Raises:
-        RunError: On entering, if another holder keeps it.
+    What was appended survives a kill at once, and a loss of power from the next `sync` on.
     """
 
-    def __init__(self, path: Path, *, name: str | None = None, timeout: float = 0.0) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._name = name or str(path)
-        self._timeout = timeout
+        self._descriptor: int | None = None
+        self._is_named = False  # is the file's name known to be on disk?
 
-    def __enter__(self) -> Self:
-        deadline = time.monotonic() + self._timeout
-        while (descriptor := _try_lock(self._path)) is None:
-            if time.monotonic() >= deadline:
-                holder = _holder(self._path) or "unknown"
-                raise RunError(f"{self._name} is in use by another process (pid {holder})")
-            time.sleep(0.05)
-        self._descriptor = descriptor
-        return self
+    def append(self, data: bytes) -> None:
+        """Write at the end of the file; OSError may leave a part of it there."""
+        if self._descriptor is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY
+            self._descriptor = os.open(self._path, flags, 0o666)
+        _write(self._descriptor, data)
 
-    def __exit__(self, *error: object) -> None:
-        _unlock(self._path, self._descriptor)
+    def sync(self) -> None:
+        """Wait until all that was appended is on the disk, and the file's name with it."""
+        if self._descriptor is None:
+            return
+        _sync(self._descriptor)
+        if not self._is_named:
+            sync_folder(self._path.parent)
+            self._is_named = True
+
+    def is_in_place(self) -> bool:
+        """Say whether the file still stands where it was made, or was not made yet."""
+        if self._descriptor is None:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def content(self) -> bytes:
+        """Return the whole file, even one that was deleted meanwhile; nothing before an append."""
+        if (descriptor := self._descriptor) is None:
+            return b""
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
+
+    def close(self) -> None:
+        """Let go of the file; the next append opens it anew."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor, self._is_named = self._descriptor, None, False
+            with suppress(OSError):  # of a network drive: nothing was promised since the last sync
+                os.close(descriptor)
 
 
 def user_cache_folder() -> Path:
@@ -184,6 +207,20 @@ def _temporary_name(path: Path) -> Path:
 
 
 @contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """Yield a hidden new folder, which gets its name when the block ends; its files are on disk."""
+    temporary = _temporary_name(folder)
+    with _undone_on_error(temporary, folder):
+        os.mkdir(temporary)
+        yield temporary
+        sync_folder(temporary)
+        if os.path.lexists(folder):  # the rename would silently replace an empty folder
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
+        _rename(os.rename, temporary, folder)
+    sync_folder(folder.parent)
+
+
+@contextmanager
 def _undone_on_error(temporary: Path, final: Path) -> Iterator[None]:
     try:
         yield
@@ -195,13 +232,51 @@ def _undone_on_error(temporary: Path, final: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _passing_over(*numbers: int) -> Iterator[None]:
+    """Ignore an OSError of one of these kinds."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
+
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write CRLF
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags | _BINARY, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet, down to the disk itself."""
+    with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
+        _write(descriptor, data)
+        _sync(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all of it: the system may take less at a time, on Linux never more than 2 GiB."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
 def _delete(path: Path) -> None:
     """Delete a file or folder under a temporary name; what resists stays, for the next time."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+    with suppress(OSError):
+        if path.is_symlink() or not path.is_dir():
+            os.unlink(path)
+        else:
+            for item in list(path.iterdir()):
+                _delete(item)
+            os.rmdir(path)
 
 
 def _rename(rename: Callable[[Path, Path], None], old: Path, new: Path) -> None:
@@ -223,78 +298,3 @@ def _sync(descriptor: int) -> None:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
     os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can do that."""
-    if sys.platform == "win32":  # cannot open a folder; NTFS journals its names
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        _sync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network drives cannot either
-            raise
-    finally:
-        os.close(descriptor)
-
-
-_FAR = 1 << 30  # the byte that Windows locks: a locked one cannot be read, and the pid should be
-
-
-def _try_lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock, or None while somebody else does."""
-    if fcntl is None and msvcrt is None:
-        return _try_pid_file(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            os.lseek(descriptor, _FAR, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, str(os.getpid()).encode())
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # as flock and as Windows say it
-            return None
-        raise
-    return descriptor
-
-
-def _unlock(path: Path, descriptor: int) -> None:
-    if fcntl is None and msvcrt is not None:
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-    os.close(descriptor)
-    if fcntl is None and msvcrt is None:
-        path.unlink(missing_ok=True)
-
-
-def _try_pid_file(path: Path) -> int | None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        if (holder := _holder(path)) is None or _is_alive(holder):
-            return None
-        path.unlink(missing_ok=True)
-        return _try_pid_file(path)
-    os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
-
-
-def _holder(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return error.errno == errno.EPERM  # alive, but somebody else's
-    return True

@@ -1,10 +1,12 @@
 """Checkpoints of a small model, and every way of damaging one."""
 
+import hashlib
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from carousel.models.checkpoint import model_files, write_checkpoint
+from carousel.models.checkpoint import MANIFEST, model_files, to_json, write_checkpoint
 from carousel.models.config import ModelConfig
 from models.small_models import random_model, vocabulary
 
@@ -27,6 +29,45 @@ def save(folder: Path, **changed: bytes | None) -> Path:
     content = files() | {name.replace("_", "."): data for name, data in changed.items()}
     write_checkpoint(folder, {name: data for name, data in content.items() if data is not None})
     return folder
+
+
+def rewrite(folder: Path, name: str, data: bytes) -> None:
+    """Change a file of a checkpoint, and the manifest so that it is right about it."""
+    (folder / name).write_bytes(data)
+    manifest = json.loads((folder / MANIFEST).read_bytes())
+    manifest["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (folder / MANIFEST).write_bytes(to_json(manifest))
+
+
+def random_damage(data: bytes, draw: random.Random) -> bytes:
+    """Flip bits, cut off the end, or blank, drop, double or swap some bytes in the middle."""
+    data, a, b = bytearray(data), *sorted(draw.sample(range(len(data) + 1), 2))
+    b = min(b, a + draw.choice([1, 4, 64, len(data)]))
+    kind = draw.choice(["flip", "flip", "flip", "cut", "blank", "drop", "double", "swap", "noise"])
+    if kind == "flip":
+        for _ in range(draw.choice([1, 1, 2, 8])):
+            # Half of them where the structure is: at the beginning.
+            place = draw.randrange(draw.choice([len(data), min(len(data), 600)]))
+            data[place] ^= 1 << draw.randrange(8)
+    elif kind == "cut":
+        del data[a:]
+    elif kind == "blank":
+        data[a:b] = bytes(b - a)
+    elif kind == "drop":
+        del data[a:b]
+    elif kind == "double":
+        data[a:a] = data[a:b]
+    elif kind == "swap":
+        data[a:b] = reversed(data[a:b])
+    else:
+        data[a:b] = draw.randbytes(b - a)
+    return bytes(data)
+
+
+def tensor_file(header: object, data: bytes) -> bytes:
+    """A safetensors file whose header says whatever it is told to say; a str as it stands."""
+    text = (header if isinstance(header, str) else json.dumps(header)).encode()
+    return len(text).to_bytes(8, "little") + text + data
 
 
 def bit_flips(data: bytes, count: int) -> Iterator[tuple[str, bytes]]:

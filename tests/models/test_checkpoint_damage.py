@@ -1,7 +1,12 @@
 """Whatever happened to a checkpoint, it is loaded whole or refused with a CheckpointError."""
 
+import errno
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +14,24 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from amounts import amount, torture
 from carousel.errors import CheckpointError
 from carousel.models.checkpoint import load_model, read_checkpoint
-from models.checkpoints import NAMES, bit_flips, config_with, files, save, truncations
+from models.checkpoints import (
+    NAMES,
+    bit_flips,
+    config_with,
+    files,
+    random_damage,
+    rewrite,
+    save,
+    tensor_file,
+    truncations,
+)
 
-DAMAGES = 40  # of each kind and file; each place is another
+DAMAGES = amount(20, 1_000)  # of each kind and file; each place is another
+CONTENT_DAMAGES = amount(50, 2_500)  # of each file, with a manifest that is right about them
+SECONDS = 1.0  # that one may take
 
 Damage = Callable[[bytes, int], Iterator[tuple[str, bytes]]]
 
@@ -39,6 +57,7 @@ def refused(checkpoint: Path) -> str:
     return str(caught.value)
 
 
+@torture
 @pytest.mark.parametrize("damage", [bit_flips, truncations])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_damaged_file_is_named(checkpoint: Path, name: str, damage: Damage) -> None:
@@ -46,7 +65,9 @@ def test_a_damaged_file_is_named(checkpoint: Path, name: str, damage: Damage) ->
     count = 0
     for where, damaged in damage(whole, DAMAGES):
         (checkpoint / name).write_bytes(damaged)
+        begin = time.monotonic()
         message = refused(checkpoint)
+        assert time.monotonic() - begin < SECONDS
         # A manifest that is damaged and still one accuses the file that it is wrong about.
         culprits = NAMES if name == "manifest.json" else (name,)
         assert any(f"{checkpoint / culprit}" in message for culprit in culprits), where
@@ -142,12 +163,44 @@ def test_a_vocabulary_of_another_size_is_refused(tmp_path: Path, characters: str
         load_model(folder)
 
 
+@torture
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "model.safetensors"])
+def test_content_that_was_changed_is_refused_or_is_a_model(tmp_path: Path, name: str) -> None:
+    """The manifest is right about it, and what it says may be possible: then it loads."""
+    folder, draw, refusals = save(tmp_path / "a"), random.Random(name), 0
+    whole = (folder / name).read_bytes()
+    for _ in range(CONTENT_DAMAGES):
+        damaged = random_damage(whole, draw)
+        rewrite(folder, name, damaged)
+        begin, message = time.monotonic(), None
+        try:
+            load_model(folder)
+        except CheckpointError as error:
+            message = str(error)
+        assert time.monotonic() - begin < SECONDS, damaged
+        refusals += message is not None
+        assert message is None or re.search(rf"{folder}/(config|vocabulary|model)\.", message)
+    assert refusals > CONTENT_DAMAGES // 4
+    rewrite(folder, name, whole)
+    load_model(folder)
+
+
 def shape(weights: dict[str, Tensor]) -> None:
     weights["output.weight"] = weights["output.weight"].T.contiguous()
 
 
 def dtype(weights: dict[str, Tensor]) -> None:
     weights["output.bias"] = weights["output.bias"].double()
+
+
+def half(weights: dict[str, Tensor]) -> None:
+    for name, weight in weights.items():
+        weights[name] = weight.bfloat16()
+
+
+def swapped(weights: dict[str, Tensor]) -> None:
+    a, b = "output.weight", "embedding.weight"
+    weights[a], weights[b] = weights[b], weights[a]
 
 
 def missing(weights: dict[str, Tensor]) -> None:
@@ -162,7 +215,7 @@ def name(weights: dict[str, Tensor]) -> None:
     weights["output.shift"] = weights.pop("output.bias")
 
 
-@pytest.mark.parametrize("change", [shape, dtype, missing, extra, name])
+@pytest.mark.parametrize("change", [shape, dtype, half, swapped, missing, extra, name])
 def test_weights_of_another_model_are_refused(
     tmp_path: Path, change: Callable[[dict[str, Tensor]], None]
 ) -> None:
@@ -171,12 +224,6 @@ def test_weights_of_another_model_are_refused(
     folder = save(tmp_path / "a", model_safetensors=safetensors.torch.save(weights))
     with pytest.raises(CheckpointError, match=r"a/model\.safetensors"):
         load_model(folder)
-
-
-def tensor_file(header: Mapping[str, object], data: bytes) -> bytes:
-    """A safetensors file whose header says whatever it is told to say."""
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + data
 
 
 @pytest.mark.parametrize(
@@ -193,3 +240,45 @@ def test_a_tensor_file_that_lies_is_named(tmp_path: Path, content: bytes) -> Non
     folder = save(tmp_path / "a", model_safetensors=content)
     with pytest.raises(CheckpointError, match=r"a/model\.safetensors"):
         load_model(folder)
+
+
+def test_a_tensor_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    """The safetensors library takes the last of them without a word."""
+    data = files()["model.safetensors"]
+    begin = 8 + int.from_bytes(data[:8], "little")
+    header = data[8:begin].decode().rstrip()
+    name, row = next(iter(json.loads(header).items()))
+    double = tensor_file(f'{{"{name}":{json.dumps(row)},{header[1:]}', data[begin:])
+    assert safetensors.torch.load(double).keys() == safetensors.torch.load(data).keys()
+    folder = save(tmp_path / "a", model_safetensors=double)
+    with pytest.raises(CheckpointError, match=r"a/model\.safetensors .*header is damaged"):
+        load_model(folder)
+
+
+def test_a_manifest_cannot_lead_out_of_its_folder(checkpoint: Path) -> None:
+    rewrite(checkpoint, "../outside.bin", b"elsewhere")
+    assert "outside.bin is missing" in refused(checkpoint)
+
+
+def test_a_folder_in_the_place_of_a_file_is_refused(checkpoint: Path) -> None:
+    (checkpoint / "note.txt").unlink()
+    (checkpoint / "note.txt").mkdir()
+    assert "note.txt is " in refused(checkpoint)
+
+
+def test_a_disk_that_cannot_read_is_a_damage(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, *arguments: object, **settings: object) -> object:
+        if self.name == broken:
+            raise OSError(number, os.strerror(number), str(self))
+        return real(self, *arguments, **settings)
+
+    real = Path.open
+    monkeypatch.setattr(Path, "open", fail)
+    for name in NAMES:
+        broken, number = name, errno.EIO
+        assert f"{checkpoint / name} is damaged: {os.strerror(number)}" in refused(checkpoint)
+        number = errno.EACCES  # may pass, or be mended: not the checkpoint's fault
+        with pytest.raises(PermissionError):
+            read_checkpoint(checkpoint)

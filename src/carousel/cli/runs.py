@@ -1,5 +1,6 @@
 """Which run a command means."""
 
+import re
 from pathlib import Path
 
 from carousel.errors import RunError
@@ -24,24 +25,32 @@ def find_run(run: Path | None) -> Path:
 
 
 def new_run(name: str) -> Path:
-    """Return the first name that is free: runs/NAME, else runs/NAME-2, and so on."""
-    path, k = RUNS / name, 2
-    while path.exists():
-        path, k = RUNS / f"{name}-{k}", k + 1
-    return path
+    """Return the name after the last one taken: runs/NAME, else runs/NAME-2, and so on."""
+    last = max(_numbers(name), default=0)
+    return RUNS / (f"{name}-{last + 1}" if last else name)
 
 
 def newest_of(name: str) -> Path | None:
-    """Return the newest of runs/NAME, runs/NAME-2, …, or None."""
-    mine = [
-        path
-        for path in _by_age(RUNS)
-        if path.name == name or path.name.removeprefix(f"{name}-").isdigit()
-    ]
-    return mine[-1] if mine else None
+    """Return the last made of runs/NAME, runs/NAME-2, … that has a checkpoint, or None.
+
+    Their numbers say which that is; a clock that was set back would say otherwise.
+    """
+    runs = sorted(_numbers(name).items())
+    saved = [path for _, path in runs if (path / "last").is_file()]
+    return saved[-1] if saved else None
+
+
+def _numbers(name: str) -> dict[int, Path]:
+    """Return what there is of runs/NAME, runs/NAME-2, …, by number; runs/NAME is 1."""
+    numbered = re.compile(re.escape(name) + r"-([2-9]|[1-9][0-9]+)")
+    found = {
+        int(match[1]): path for path in RUNS.glob("*") if (match := numbered.fullmatch(path.name))
+    }
+    first = RUNS / name
+    return found | ({1: first} if first.exists() else {})
 
 
 def _by_age(folder: Path) -> list[Path]:
-    """Return the runs in a folder that have a checkpoint, the newest last."""
+    """Return the runs in a folder that have a checkpoint, the last written to at the end."""
     saved = [path / "last" for path in folder.glob("*") if (path / "last").is_file()]
     return [last.parent for last in sorted(saved, key=lambda last: last.stat().st_mtime)]

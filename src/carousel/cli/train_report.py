@@ -24,6 +24,7 @@ from carousel.models.checkpoint import load_model
 from carousel.models.loss import perplexity
 from carousel.sampling.config import SamplingConfig
 from carousel.sampling.generate import continue_text
+from carousel.text.pieces import total
 from carousel.text.split import Split
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.fit import End, Progress
@@ -44,7 +45,7 @@ def announce(
 ) -> None:
     """Print the plan and the estimate before anything takes long."""
     corpus, model, settings = source.corpus, command.model, trainer.config
-    sizes = {name: stop - start for name, (start, stop) in parts.items()}
+    sizes = {name: total(ranges) for name, ranges in parts.items()}
     left = trainer.steps - trainer.step
     threads = torch.get_num_threads()
     device = next(trainer.model.parameters()).device.type

@@ -1,11 +1,13 @@
 """What `carousel train` does once its text, folder and device are known."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,6 +16,7 @@ from carousel.cli.console import (
     console,
     one_thread,
 )
+from carousel.cli.parts import describe, floor_of, make_parts, warn_of_repeated
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
@@ -21,7 +24,9 @@ from carousel.cli.train_report import SAMPLING, announce, opening, sum_up
 from carousel.errors import RunError, TextError
 from carousel.models.checkpoint import load_model
 from carousel.sampling.generate import continue_text
-from carousel.text.split import Split, split
+from carousel.text.duplicates import duplicates
+from carousel.text.pieces import part
+from carousel.text.split import sha256
 from carousel.training.fit import End, Progress, Session, Validation, fit
 from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder, step_name
@@ -36,7 +41,13 @@ from carousel.training.start import (
 )
 from carousel.training.trainer import StepReport, Trainer
 
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+EXIT_CODES: dict[int, int] = {
+    getattr(signal, name): code
+    for name, code in {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}.items()
+    if hasattr(signal, name)  # Windows has no SIGHUP
+}
+_HANGUP: int | None = getattr(signal, "SIGHUP", None)
+_TWICE = 0.5  # seconds within which two signals are one: `timeout` and job systems send two
 
 
 class Run(NamedTuple):
@@ -52,35 +63,67 @@ def train(command: Train, source: Source, path: Path, device: str) -> int:
     """Prepare, train, sum up; return the exit code."""
     folder = RunFolder(path)
     with _signals() as caught:
-        run = _prepare(command, source, folder, device, caught)
         try:
+            run = _prepare(command, source, folder, device, caught)
+            caught.at_work = True
             end, display = _watch(run)
+        except KeyboardInterrupt:
+            if caught.number is None or caught.at_work:
+                raise
+            return _interrupted(folder, caught.number)
         finally:
             folder.close()
-    if end.ending == "interrupted":
-        kept = (
-            f"step {end.step:,} is saved in {path}; "
-            "the same command with --resume goes on from there"
-            if end.step > 0
-            else "before the first step; nothing to save"
-        )
-        console.print(f"interrupted: {kept}", style="yellow", markup=False)
-        return EXIT_CODES[signal.Signals(caught[0])]
+    if end.ending == "interrupted" and caught.number is not None:
+        return _interrupted(folder, caught.number)
     sum_up(path, run.progress, run.floor, end, display)
     return 0
 
 
+def _interrupted(folder: RunFolder, number: int) -> int:
+    """Say what is saved, and return the signal's exit code."""
+    saved = folder.saved_steps()
+    kept = (
+        f"step {saved[-1]:,} is saved in {folder.path}; "
+        "the same command with --resume goes on from there"
+        if saved
+        else "before the first step; nothing to save"
+    )
+    console.print(f"interrupted: {kept}", style="yellow", markup=False)
+    return EXIT_CODES[number]
+
+
+@dataclass
+class _Caught:
+    """The first signal, and whether training is at work: it then saves, and ends by itself."""
+
+    number: int | None = None
+    at_work: bool = False
+
+
 @contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Note SIGINT and SIGTERM instead of obeying them; a second one is obeyed."""
-    caught: list[int] = []
+def _signals() -> Iterator[_Caught]:
+    """Note the first signal instead of obeying it; a second one, but for a hangup, is obeyed.
+
+    Before training is at work there is nothing to save: the first one then raises a
+    KeyboardInterrupt too.
+    """
+    caught, first = _Caught(), 0.0
 
     def note(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        nonlocal first
+        if caught.number is None:
+            caught.number, first = number, clock()
+            if number == _HANGUP:
+                _leave_a_closed_terminal()
+            if not caught.at_work:
+                raise KeyboardInterrupt
+        elif number != _HANGUP and clock() - first > _TWICE:
+            signal.signal(number, before[number])
+            signal.raise_signal(number)
 
-    before = {number: signal.getsignal(number) for number in EXIT_CODES}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in EXIT_CODES}
+    if _HANGUP is not None and before[_HANGUP] is signal.SIG_IGN:  # by nohup
+        del before[_HANGUP]
     for number in before:
         signal.signal(number, note)
     try:
@@ -90,13 +133,22 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _leave_a_closed_terminal() -> None:
+    """Let what is still to be said go nowhere where the terminal is gone: writing would fail."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
 def _prepare(
-    command: Train, source: Source, folder: RunFolder, device: str, caught: list[int]
+    command: Train, source: Source, folder: RunFolder, device: str, caught: _Caught
 ) -> Run:
     """Build the trainer, fresh or resumed, and say what is going to happen."""
     corpus, given = source.corpus, command.settings
-    parts = split(corpus, given.data.split, given.data.parts)
-    train_ids, validation_ids = (corpus.ids[slice(*parts[p])] for p in ("train", "validation"))
+    parts = make_parts(corpus, given.data)
+    train_ids, validation_ids = (part(corpus.ids, parts[p]) for p in ("train", "validation"))
     if len(validation_ids) < 2:
         raise TextError(f"{corpus.name} has {len(corpus)} characters: too few to validate on")
     if folder.saved_steps() and not command.resume:
@@ -105,7 +157,9 @@ def _prepare(
         )
     folder.prepare()
     vocab_size, progress, asked = len(corpus.vocabulary), Progress(), command.threads
-    resumed = resume(folder, given, corpus=corpus.sha256, ids=train_ids, device=device)
+    resumed = resume(
+        folder, given, corpus=corpus.sha256, ids=train_ids, device=device, split=sha256(parts)
+    )
     if resumed:
         trainer, progress, settings = resumed.trainer, resumed.progress, resumed.settings
         asked = resumed.config["threads"]  # sums may be grouped by thread
@@ -134,30 +188,21 @@ def _prepare(
         settings = shorten(given, settings, len(train_ids), seconds)
         trainer.config, trainer.steps = settings.training, settings.training.steps or 0
     announce(command, source, parts, trainer, folder.path, seconds)
+    repeated = duplicates(corpus, parts)
+    warn_of_repeated(repeated)
+    about = describe(corpus, parts, repeated)
     stop_at = clock() + (given.training.time_limit or float("inf"))
     session = Session(
         folder=folder,
         vocabulary=corpus.vocabulary,
-        config=config_table(given, settings, _describe(source, parts)) | {"threads": threads},
+        config=config_table(given, settings, about) | {"threads": threads},
         validation=validation_ids,
         eval_every=settings.training.eval_every or 1,
         save_every=settings.training.save_every or 1,
-        stop=lambda: bool(caught),
+        stop=lambda: caught.number is not None,
         time_is_up=lambda: clock() > stop_at,
     )
-    floor = source.floor(*parts["validation"]) if source.floor else None
-    return Run(trainer, session, progress, floor)
-
-
-def _describe(source: Source, parts: Split) -> dict[str, object]:
-    """Return what config.json says of the text."""
-    corpus = source.corpus
-    return {
-        "name": corpus.name,
-        "sha256": corpus.sha256,
-        "characters": len(corpus),
-        "parts": {name: list(part) for name, part in parts.items()},
-    }
+    return Run(trainer, session, progress, floor_of(source, parts["validation"]))
 
 
 def _watch(run: Run) -> tuple[End, Display]:

@@ -4,10 +4,13 @@ config.json, vocabulary.json, model.safetensors, what else its writer adds, and 
 the size and SHA-256 of each. The folder appears by one rename; no pickle is written or read.
 """
 
+import errno
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +24,13 @@ from carousel.files import publish_folder
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
 from carousel.models.recurrent import build
+from carousel.models.tensor_file import Entry, check_like, read_header, read_tensors
 from carousel.tables import from_table
 from carousel.text.vocabulary import Vocabulary
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_MODEL_FILES = {"config.json", "vocabulary.json", "model.safetensors"}  # what load_model keeps
 
 
 class TrainedModel(NamedTuple):
@@ -63,8 +68,12 @@ def write_checkpoint(folder: Path, files: Mapping[str, bytes]) -> None:
     publish_folder(folder, {**files, MANIFEST: to_json({"format": FORMAT, "files": manifest})})
 
 
-def read_checkpoint(folder: Path) -> dict[str, bytes]:
-    """Return every file of a checkpoint, each found whole and unchanged.
+def read_checkpoint(folder: Path, keep: Collection[str] | None = None) -> dict[str, bytes]:
+    """Return files of a checkpoint, after every one was found whole and unchanged.
+
+    Args:
+        folder: Of the checkpoint.
+        keep: Names of those to return; the others pass through a small buffer. None: all of them.
 
     Raises:
         CheckpointError: If the folder is none, or a file is missing, damaged or too many.
@@ -74,10 +83,17 @@ def read_checkpoint(folder: Path) -> dict[str, bytes]:
         present = {path.name for path in folder.iterdir()} - {MANIFEST}
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(f"{folder} is no checkpoint: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise _unreadable(error, folder / MANIFEST) from None
     expected = _read_manifest(folder / MANIFEST, data)
     if surplus := sorted(present - set(expected)):
         raise CheckpointError(f"{folder / surplus[0]} is not in the manifest")
-    return {name: _read(folder / name, *row) for name, row in expected.items()}
+    if missing := sorted(set(expected) - present):
+        raise CheckpointError(f"{folder / missing[0]} is missing")
+    kept = set(expected) if keep is None else set(keep)
+    for name in sorted(set(expected) - kept):
+        _check(folder / name, *expected[name])
+    return {name: _read(folder / name, *row) for name, row in expected.items() if name in kept}
 
 
 def _read_manifest(path: Path, data: bytes) -> dict[str, tuple[int, str]]:
@@ -98,15 +114,40 @@ def _read_manifest(path: Path, data: bytes) -> dict[str, tuple[int, str]]:
 
 def _read(path: Path, size: int, sha256: str) -> bytes:
     """Read one file and hold it against its manifest entry, the size first."""
-    try:
-        if (found := path.stat().st_size) != size:
-            raise CheckpointError(f"{path} is damaged: {found} bytes instead of {size}")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing") from None
+    with _opened(path, size) as file:
+        data = file.read()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise CheckpointError(f"{path} is damaged: its SHA-256 is not the manifest's")
     return data
+
+
+def _check(path: Path, size: int, sha256: str) -> None:
+    """Hold one file against its manifest entry without keeping it."""
+    with _opened(path, size) as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the manifest's")
+
+
+@contextmanager
+def _opened(path: Path, size: int) -> Iterator[FileIO]:
+    """Open a file of this size for reading."""
+    try:
+        if (found := path.stat().st_size) != size:
+            raise CheckpointError(f"{path} is damaged: {found} bytes instead of {size}")
+        with path.open("rb", buffering=0) as file:
+            yield file
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is missing") from None
+    except OSError as error:
+        raise _unreadable(error, path) from None
+
+
+def _unreadable(error: OSError, path: Path) -> Exception:
+    """Tell a damage of the disk from what may pass (no permission, too many files open)."""
+    if error.errno in (errno.EIO, errno.EISDIR):
+        return CheckpointError(f"{path} is damaged: {error.strerror}")
+    return error
 
 
 def load_model(path: Path, *, device: str = "cpu") -> TrainedModel:
@@ -118,7 +159,7 @@ def load_model(path: Path, *, device: str = "cpu") -> TrainedModel:
     while True:
         folder = resolve(path)
         try:
-            return unpack(read_checkpoint(folder), folder, device=device)
+            return unpack(read_checkpoint(folder, _MODEL_FILES), folder, device=device)
         except CheckpointError:
             if resolve(path) == folder:  # else a training run moved on meanwhile: follow it
                 raise
@@ -150,14 +191,17 @@ def unpack(files: Mapping[str, bytes], folder: Path, *, device: str = "cpu") -> 
     with _blaming(folder / "vocabulary.json"):
         vocabulary = Vocabulary.from_json(files["vocabulary.json"].decode())
     with _blaming(folder / "model.safetensors"):
-        weights = safetensors.torch.load(files["model.safetensors"])
-        found = sum(tensor.numel() for tensor in weights.values())
+        entries = read_header(files["model.safetensors"])
+        found = sum(math.prod(entry.shape) for entry in entries.values())
         needed = settings.num_parameters(len(vocabulary))
         if found != needed:  # before a model of absurd size is built
             raise CheckpointError(f"{found:,} numbers, the model has {needed:,}")
         with torch.device("meta"):
             model = build(settings, len(vocabulary))
-        load_weights(model.to_empty(device=device), weights)
+        _check_weights(model, entries)  # before memory is taken
+        weights = read_tensors(files["model.safetensors"], entries)
+        model.load_state_dict(weights, assign=True)
+        model.to(device)
     return TrainedModel(model.eval(), vocabulary, config, folder)
 
 
@@ -174,7 +218,6 @@ def _blaming(path: Path) -> Iterator[None]:
         TypeError,
         AttributeError,
         RecursionError,
-        safetensors.SafetensorError,
     ) as error:
         raise CheckpointError(
             f"{path} does not fit this program or its checkpoint: {error}"
@@ -184,14 +227,15 @@ def _blaming(path: Path) -> Iterator[None]:
 @torch.no_grad()
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Copy weights into a model: the same names, shapes and types, or a CheckpointError."""
+    _check_weights(model, weights)
+    for name, parameter in model.named_parameters():
+        parameter.copy_(weights[name])
+
+
+def _check_weights(model: nn.Module, weights: Mapping[str, Entry] | Mapping[str, Tensor]) -> None:
+    """Refuse weights of other names, shapes or types than the model's."""
     own = dict(model.named_parameters())
     if different := sorted(set(own) ^ set(weights)):
         raise CheckpointError(f"weights missing or unknown: {', '.join(different)}")
     for name, parameter in own.items():
-        given = weights[name]
-        if given.shape != parameter.shape or given.dtype != parameter.dtype:
-            raise CheckpointError(
-                f"{name} is {given.dtype} {tuple(given.shape)}, "
-                f"the model needs {parameter.dtype} {tuple(parameter.shape)}"
-            )
-        parameter.copy_(given)
+        check_like(weights[name], parameter, name, "the model")

@@ -10,14 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from carousel.errors import DivergenceError
+from carousel.errors import DivergenceError, StorageError
 from carousel.models.checkpoint import model_files
 from carousel.models.evaluation import evaluate
+from carousel.text.pieces import IdSequence
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.run_folder import RunFolder
-from carousel.training.trainer import StepReport, Trainer, pack, train_step
+from carousel.training.trainer import StepReport, Trainer, is_sound, pack, train_step
 
 Ending = Literal["finished", "no longer improving", "time is up", "interrupted"]
 # Validation reads at most this many characters, in at most so many lanes of at least this length.
@@ -89,7 +88,7 @@ class Session:
     folder: RunFolder
     vocabulary: Vocabulary
     config: Mapping[str, Any]
-    validation: np.ndarray
+    validation: IdSequence
     eval_every: int
     save_every: int
     stop: Callable[[], bool] = lambda: False
@@ -102,6 +101,7 @@ def fit(trainer: Trainer, session: Session, progress: Progress) -> Iterator[Even
     Raises:
         DivergenceError: If a step or a validation is not finite; the state before the step has been
             saved, and the message says what would help.
+        StorageError: If the disk refuses; the message says which step is safe, and what would help.
     """
     unsaved = False
     while True:
@@ -123,8 +123,11 @@ def fit(trainer: Trainer, session: Session, progress: Progress) -> Iterator[Even
         try:
             report = train_step(trainer)
         except DivergenceError as error:
-            if unsaved and all(p.isfinite().all() for p in trainer.model.parameters()):
-                _save(trainer, session, progress)
+            try:
+                if unsaved and is_sound(trainer):
+                    _save(trainer, session, progress)
+            except StorageError as refusal:
+                raise DivergenceError(f"{error}; {refusal}") from None
             raise DivergenceError(f"{error}; {_advice(trainer, session)}") from None
         unsaved = True
         session.folder.log(asdict(report))

@@ -7,15 +7,19 @@ from typing import Any, NamedTuple
 from carousel.errors import RunError
 from carousel.models.checkpoint import load_weights, unpack
 from carousel.tables import from_table
-from carousel.text.vocabulary import Ids
+from carousel.text.pieces import IdSequence
 from carousel.training.config import RunConfig, run_config, to_tables
 from carousel.training.fit import Progress
 from carousel.training.run_folder import RunFolder, step_name
 from carousel.training.start import new_trainer, resolve
 from carousel.training.trainer import Trainer, restore
 
-# Settings that may differ when a run goes on: they do not enter into any step before them.
-_MAY_CHANGE = {"steps", "eval_every", "save_every", "sample_every", "patience", "time_limit"}
+# Settings that may differ when a run goes on: they do not enter into any step before them (an
+# index of books may have been moved; what it says is compared as the split that it gives).
+_MAY_CHANGE = {
+    *("steps", "eval_every", "save_every", "sample_every", "patience", "time_limit"),
+    "index",
+}
 
 
 class Resumed(NamedTuple):
@@ -37,7 +41,13 @@ class Resumed(NamedTuple):
 
 
 def resume(
-    folder: RunFolder, given: RunConfig, *, corpus: str, ids: Ids, device: str
+    folder: RunFolder,
+    given: RunConfig,
+    *,
+    corpus: str,
+    ids: IdSequence,
+    device: str,
+    split: str | None = None,
 ) -> Resumed | None:
     """Put a run back to its newest readable checkpoint, on disk too; None if it has none.
 
@@ -47,16 +57,22 @@ def resume(
         corpus: SHA-256 of the command's text.
         ids: Of it, what to train on.
         device: Where to train.
+        split: SHA-256 of the parts of the text; None if the caller vouches for them.
 
     Raises:
         CheckpointError: If there are checkpoints and none can be read.
-        RunError: If text or settings are not those of the run; nothing was changed then.
+        RunError: If text, settings or parts are not those of the run; nothing was changed then.
     """
     if (newest := folder.newest()) is None:
         return None
     step, files, faults = newest
     saved = unpack(files, folder.checkpoints / step_name(step), device=device)
     settings = resumed_settings(given, saved.config, corpus, len(ids))
+    if split is not None and split != saved.config["corpus"]["split_sha256"]:
+        raise RunError(
+            "the run was started on other parts of this text, so the index of its books is not "
+            "what it was; resume with the one of then, or start anew with --init-from"
+        )
     trainer = new_trainer(settings, len(saved.vocabulary), ids, device)
     load_weights(trainer.model, dict(saved.model.named_parameters()))
     restore(trainer, files)

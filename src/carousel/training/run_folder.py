@@ -7,43 +7,67 @@ samples/            text written while learning
 lock                held while a trainer works here
 """
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from carousel.errors import CheckpointError
-from carousel.files import make_folder, remove_folder, remove_leftovers, write_durably
+from carousel.errors import CheckpointError, StorageError
+from carousel.files import (
+    Appender,
+    make_folder,
+    remove_file,
+    remove_folder,
+    remove_leftovers,
+    sync_folder,
+    write_durably,
+)
 from carousel.models.checkpoint import read_checkpoint, write_checkpoint
 
 
 class RunFolder:
-    """The folder of one run, written by one trainer at a time (hold the lock)."""
+    """The folder of one run, written by one trainer at a time (hold the lock).
+
+    A disk that refuses to write is a StorageError: it says what could not be written, why, which
+    step is safe, and what would help. Nothing that was saved before is lost by it.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
-        self._metrics: IO[str] | None = None
+        self._metrics = Appender(path / "metrics.jsonl")
+        self._safe: int | None = None  # step of the newest checkpoint known to be on disk
 
     def prepare(self) -> None:
-        """Make what is missing and clear away what a killed trainer left half-written."""
-        make_folder(self.checkpoints)
+        """Make what is missing and clear away what a killed trainer left half-written.
+
+        Raises:
+            StorageError: If the disk refuses.
+        """
+        try:
+            make_folder(self.checkpoints)
+        except OSError as error:
+            refusal = f"no run can be kept in {self.path}: {error.strerror or error}"
+            raise StorageError(f"{refusal}; name another with --out") from error
         remove_leftovers(self.path)
         remove_leftovers(self.checkpoints)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one record to metrics.jsonl."""
-        if self._metrics is None:
-            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
-        self._metrics.write(json.dumps(record) + "\n")
+        """Append one record to metrics.jsonl.
+
+        Raises:
+            StorageError: If the disk refuses.
+        """
+        with self._explaining(f"the metrics of step {record['step']} could not be written"):
+            self._metrics.append(f"{json.dumps(record)}\n".encode())
 
     def close(self) -> None:
-        """Write out what is buffered."""
-        if self._metrics is not None:
-            self._metrics.close()
-            self._metrics = None
+        """Let go of metrics.jsonl."""
+        self._metrics.close()
 
     def rewind(self, step: int, *, validated: int, best: int) -> None:
         """Go back to a checkpoint: forget what came after it, which will be computed again.
@@ -52,31 +76,76 @@ class RunFolder:
             step: Of the checkpoint.
             validated: Step of the last validation that it knows.
             best: Step of the best one.
+
+        Raises:
+            StorageError: If the disk refuses.
         """
         self.close()
+        self._safe = step
         kept = [
             record
             for record in read_metrics(self.path)
             if record["step"] <= (validated if "validation_loss" in record else step)
         ]
         lines = "".join(json.dumps(record) + "\n" for record in kept)
-        write_durably(self.path / "metrics.jsonl", lines.encode())
-        self._settle(step, best)
+        with self._explaining(f"going back to step {step} failed"):
+            write_durably(self.path / "metrics.jsonl", lines.encode())
+            sync_folder(self.checkpoints)  # a kill may have come before its writer did
+            for k in self.saved_steps():
+                if k > step:  # damaged; a save leaves what is there under its name
+                    remove_folder(self.checkpoints / step_name(k))
+            self._settle(step, best)
 
     def save(self, step: int, files: Mapping[str, bytes], *, best: int) -> Path:
         """Publish a checkpoint; from now on it is the last, and the one of step `best` the best.
 
         One that is there already, of the same step, stays: a resumed run comes to the same state,
         and a checkpoint that is never replaced is never missing.
+
+        Raises:
+            StorageError: If the disk refuses; or if the folder was removed or replaced meanwhile:
+                the checkpoint and all metrics are then in a new one, which the message names.
         """
-        if self._metrics is not None:  # a checkpoint must not know more than the metrics
-            self._metrics.flush()
-            os.fsync(self._metrics.fileno())
         folder = self.checkpoints / step_name(step)
-        if not folder.exists():
-            write_checkpoint(folder, files)
-        self._settle(step, best)
+        with self._explaining(f"step {step} could not be saved"):
+            if not (self.checkpoints.is_dir() and self._metrics.is_in_place()):
+                refuge = self._save_elsewhere(step, files)
+                raise StorageError(
+                    f"{self.path} was removed while training; step {step} was saved in {refuge}: "
+                    f"go on with --resume --out {refuge}"
+                )
+            self._metrics.sync()  # a checkpoint must not know more than the metrics
+            if folder.exists():
+                sync_folder(self.checkpoints)
+            else:
+                write_checkpoint(folder, files)
+            self._settle(step, best)
+        self._safe = step
         return folder
+
+    def _save_elsewhere(self, step: int, files: Mapping[str, bytes]) -> Path:
+        """Save in a new folder, not in what may be another trainer's by now; return its path."""
+        refuge = RunFolder(_free_name(self.path))
+        refuge.prepare()
+        with refuge._explaining(f"step {step} could not be saved"):
+            write_durably(refuge.path / "metrics.jsonl", self._metrics.content())
+        refuge.save(step, files, best=step)
+        return refuge.path
+
+    @contextmanager
+    def _explaining(self, what: str) -> Iterator[None]:
+        """Turn an OSError into what the user should know."""
+        try:
+            yield
+        except OSError as error:
+            help = _HELP.get(error.errno or 0, "see to the disk")
+            safe = (
+                f"nothing was saved yet: {help} and start again"
+                if self._safe is None
+                else f"step {self._safe} is safe there: {help} and go on with --resume"
+            )
+            why = error.strerror or error
+            raise StorageError(f"{what} in {self.path}: {why}; {safe}") from error
 
     def _settle(self, step: int, best: int) -> None:
         """Point `last` and `best` at these steps, and keep them and the one before the last."""
@@ -86,7 +155,8 @@ class RunFolder:
             write_durably(self.path / pointer, f"{step_name(k)}\n".encode())
         before = [k for k in saved if k < step]
         for k in set(saved) - {step, best, *before[-1:]}:
-            remove_folder(self.checkpoints / step_name(k))
+            with suppress(OSError):  # Windows keeps what somebody reads: one too many, till later
+                remove_folder(self.checkpoints / step_name(k))
 
     def saved_steps(self) -> list[int]:
         """Return the steps that have a checkpoint, in order."""
@@ -111,11 +181,35 @@ class RunFolder:
         return None
 
     def clear(self) -> None:
-        """Empty the folder of an earlier run that saved nothing."""
+        """Empty the folder of an earlier run that saved nothing.
+
+        Raises:
+            StorageError: If the disk refuses.
+        """
         self.close()
-        for name in ("metrics.jsonl", "best", "last"):
-            (self.path / name).unlink(missing_ok=True)
+        with self._explaining("an earlier run could not be cleared away"):
+            for name in ("metrics.jsonl", "best", "last"):
+                remove_file(self.path / name)
         shutil.rmtree(self.path / "samples", ignore_errors=True)
+
+
+_HELP = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EFBIG: "allow larger files",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+}
+
+
+def _free_name(path: Path) -> Path:
+    """Return the path itself, or, if something stands there, a name beside it that is free."""
+    free, k = path, 1
+    while os.path.lexists(free):
+        whole = path if path.name else path.absolute()  # of `.`
+        free, k = whole.with_name(f"{whole.name}-rescued{f'-{k}' if k > 1 else ''}"), k + 1
+    return free
 
 
 def step_name(step: int) -> str:
@@ -132,7 +226,9 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
     records = []
     for line in lines:
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            records.append(record)
     return records

@@ -5,7 +5,6 @@ import time
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from carousel.errors import ConfigError
@@ -13,6 +12,7 @@ from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import TrainedModel
 from carousel.models.recurrent import build
 from carousel.text.batches import Lanes, RandomWindows
+from carousel.text.pieces import IdSequence
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.config import RunConfig, to_tables
 from carousel.training.optimizers import build_optimizer
@@ -48,7 +48,7 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
     return replace(given, training=resolved)
 
 
-def new_trainer(config: RunConfig, vocab_size: int, ids: np.ndarray, device: str) -> Trainer:
+def new_trainer(config: RunConfig, vocab_size: int, ids: IdSequence, device: str) -> Trainer:
     """Build a trainer at step 0 from resolved settings; the seed decides its weights.
 
     Raises:

@@ -6,8 +6,8 @@ down and `restore` puts it back, so that a resumed run computes the same bits.
 """
 
 import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.models.base import LanguageModel, State
 from carousel.models.loss import cross_entropy
+from carousel.models.tensor_file import check_like, read_header, read_tensors
 from carousel.text.batches import Batch, Lanes, RandomWindows
 from carousel.training.config import TrainingConfig
 from carousel.training.schedule import learning_rate
@@ -60,7 +61,8 @@ def train_step(trainer: Trainer) -> StepReport:
     """Take one step along the clipped gradient of the mean loss of the next batch.
 
     Raises:
-        DivergenceError: If loss or gradient is not finite; the trainer is then as it was before.
+        DivergenceError: If loss, gradient or the state after the window is not finite; the trainer
+            is then as it was before.
     """
     model, config = trainer.model, trainer.config
     generators = random_state(_device(model))
@@ -75,11 +77,12 @@ def train_step(trainer: Trainer) -> StepReport:
         grad_norm=norm.item(),
         learning_rate=learning_rate(trainer.step + 1, trainer.steps, config),
     )
-    if not (torch.isfinite(loss) and torch.isfinite(norm)):
+    if not (_all_finite((loss, norm)) and _all_finite(state)):
         set_random_state(generators)
+        state_too = ", the state after it not finite" if _all_finite((loss, norm)) else ""
         raise DivergenceError(
             f"step {report.step}: the loss is {report.loss:.4g} "
-            f"and the gradient norm {report.grad_norm:.4g}"
+            f"and the gradient norm {report.grad_norm:.4g}{state_too}"
         )
     for group in trainer.optimizer.param_groups:
         group["lr"] = report.learning_rate
@@ -87,6 +90,15 @@ def train_step(trainer: Trainer) -> StepReport:
     trainer.carried = tuple(tensor.detach() for tensor in state)
     trainer.step += 1
     return report
+
+
+def is_sound(trainer: Trainer) -> bool:
+    """Tell whether weights and carried state are finite, so that they are worth saving."""
+    return _all_finite((*trainer.model.parameters(), *(trainer.carried or ())))
+
+
+def _all_finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def starting_state(trainer: Trainer, batch: Batch) -> State | None:
@@ -163,18 +175,31 @@ def restore(trainer: Trainer, files: Mapping[str, bytes]) -> None:
     Raises:
         CheckpointError: If the files are not those of this trainer, which may then be half changed.
     """
-    try:
+    with _blaming("trainer.json"):
         step = json.loads(files["trainer.json"])["step"]
-        tensors = safetensors.torch.load(files["trainer.safetensors"])
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step is {step!r}")
+    with _blaming("trainer.safetensors"):
+        data = files["trainer.safetensors"]
+        tensors = read_tensors(data, read_header(data))
         _restore_optimizer(trainer, _under("optimizer.", tensors), step)
         carried = _under("carried.", tensors)
         trainer.carried = _carried(trainer, [carried[f"{k}"] for k in range(len(carried))])
         usable = ("torch", _device(trainer.model).type)
         generators = _under("random.", tensors).items()
         set_random_state({name: state for name, state in generators if name in usable})
-    except (KeyError, ValueError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"the trainer's state does not fit this run: {error}") from None
     trainer.step = step
+
+
+@contextmanager
+def _blaming(name: str) -> Iterator[None]:
+    """Name the file in whatever turns out to be wrong with its content."""
+    try:
+        yield
+    except (CheckpointError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"the trainer's state does not fit this run: {name}: {error}"
+        ) from None
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -191,8 +216,11 @@ def _restore_optimizer(trainer: Trainer, saved: Mapping[str, Tensor], step: int)
         if own.keys() != slots[0].keys() or (step > 0 and not own):
             raise ValueError(f"the optimiser's state of {name} is not complete")
         for slot, tensor in own.items():
-            if tensor.dim() > 0:  # else a count of steps
-                _check_like(tensor, parameter, f"{slot} of {name}")
+            like = torch.zeros(()) if slot == "step" else parameter
+            check_like(tensor, like, f"{slot} of {name}", "this run")
+            if slot == "step" and tensor.item() != step:
+                counted = f"{tensor.item():g} steps of {name}"
+                raise ValueError(f"the optimiser counts {counted}, not {step}")
     groups = trainer.optimizer.state_dict()["param_groups"]
     state = {k: own for k, own in enumerate(slots) if own}
     trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
@@ -204,13 +232,5 @@ def _carried(trainer: Trainer, saved: list[Tensor]) -> State | None:
         return None
     expected = trainer.model.initial_state(trainer.config.batch_size)
     for tensor, own in zip(saved, expected, strict=True):
-        _check_like(tensor, own, "the carried state")
+        check_like(tensor, own, "the carried state", "this run")
     return tuple(tensor.to(own.device) for tensor, own in zip(saved, expected, strict=True))
-
-
-def _check_like(given: Tensor, own: Tensor, name: str) -> None:
-    if (given.shape, given.dtype) != (own.shape, own.dtype):
-        raise ValueError(
-            f"{name} is {given.dtype} {tuple(given.shape)}, "
-            f"this run needs {own.dtype} {tuple(own.shape)}"
-        )

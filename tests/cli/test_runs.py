@@ -1,0 +1,69 @@
+"""Which run a command means, whatever the clock said when it was written."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from carousel.cli.runs import find_run, new_run, newest_of
+from carousel.errors import RunError
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def make(name: str, *, at: int | None = 0) -> None:
+    """Make a run that was last saved at a time; None: that was never saved."""
+    (run := Path("runs", name)).mkdir(parents=True)
+    if at is not None:
+        (run / "last").write_text("00000001\n")
+        os.utime(run / "last", (at, at))
+
+
+def test_names_follow_one_another() -> None:
+    for expected in ("tale", "tale-2", "tale-3"):
+        path = new_run("tale")
+        assert path == Path("runs", expected)
+        path.mkdir(parents=True)
+
+
+def test_the_name_of_a_removed_run_is_not_given_to_a_younger_one() -> None:
+    for name in ("tale", "tale-2", "tale-3"):
+        make(name)
+    Path("runs/tale-2/last").unlink()
+    Path("runs/tale-2").rmdir()
+    assert new_run("tale") == Path("runs/tale-4")
+
+
+def test_the_newest_is_the_last_made_though_the_clock_was_set_back() -> None:
+    for name, at in [("tale", 3000), ("tale-2", 2000), ("tale-9", 1500), ("tale-10", 1000)]:
+        make(name, at=at)
+    assert newest_of("tale") == Path("runs/tale-10")
+
+
+def test_the_newest_has_something_to_go_on_from() -> None:
+    assert newest_of("tale") is None
+    make("tale")
+    make("tale-2", at=None)
+    assert newest_of("tale") == Path("runs/tale")
+
+
+def test_runs_of_other_names_are_told_apart() -> None:
+    for name in ("tale", "tale-two", "tale-2-3", "tales-4", "tale-²", "t.le-5", "tale-007"):
+        make(name)
+    assert newest_of("tale") == Path("runs/tale")
+    assert newest_of("t.le") == Path("runs/t.le-5")
+    assert new_run("tale") == Path("runs/tale-2")
+
+
+def test_without_a_name_the_run_last_written_to_is_meant() -> None:
+    with pytest.raises(RunError, match="no run in runs/ yet"):
+        find_run(None)
+    make("a", at=1000)
+    make("b", at=3000)
+    make("c", at=2000)
+    assert find_run(None) == Path("runs/b")
+    with pytest.raises(RunError, match=r"no such run: d; there are runs/a, runs/c, runs/b"):
+        find_run(Path("d"))
