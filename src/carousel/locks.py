@@ -77,6 +77,7 @@ def _try_lock(path: Path) -> int | None:
         os.close(descriptor)
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # as flock and as Windows say it
             return None
+        error.filename = str(path)  # which a write does not know
         raise
     return descriptor
 

@@ -221,3 +221,14 @@ def test_the_tales_are_the_default_and_have_a_floor(
     half = call("train", "--out", "half", *QUICK, "--split", "exact")  # cuts through a tale
     assert half.code == 0, half.err
     assert "floor" not in half.err
+
+
+def test_a_sample_that_cannot_be_written_ends_nothing(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "run").mkdir()
+    for name in ("lock", "samples"):  # a file where the folder should be
+        (tmp_path / "run" / name).touch()
+    brief = ["--steps", "4", "--eval-every", "2", "--sample-every", "2"]
+    result = call("train", "song.txt", "--out", "run", *TINY, *brief)
+    assert result.code == 0, result.err
+    assert "warning: File exists: run/samples" in result.err
+    assert (tmp_path / "run" / "last").read_text() == "00000004\n"

@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -71,7 +73,8 @@ def announce(
 def sum_up(path: Path, progress: Progress, floor: float | None, end: End, display: Display) -> None:
     """Say how it went, draw the loss curve, let the best model speak, and say what to try next."""
     command = this_command()
-    loss_curve(read_metrics(path), path / "loss", floor=floor)
+    with warning_of_the_disk():
+        loss_curve(read_metrics(path), path / "loss", floor=floor)
     memory = peak_memory()
     done = f"{end.ending}: step {end.step:,}"
     if display.done:
@@ -113,3 +116,17 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
         suggestions.append(f"{command} train a-text-of-your-own.txt")
     for line in suggestions:
         console.print(f"  {escape(line)}")
+
+
+@contextmanager
+def warning_of_the_disk() -> Iterator[None]:
+    """Say that something could not be written, and go on: what is made here, a run can do without.
+
+    A disk that refuses a checkpoint as well is an error soon enough.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        message = f"warning: {error.strerror or error}{where}"
+        console.print(message, style="yellow", markup=False)

@@ -20,7 +20,13 @@ from carousel.cli.parts import describe, floor_of, make_parts, warn_of_repeated
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
-from carousel.cli.train_report import SAMPLING, announce, opening, sum_up
+from carousel.cli.train_report import (
+    SAMPLING,
+    announce,
+    opening,
+    sum_up,
+    warning_of_the_disk,
+)
 from carousel.errors import RunError, TextError
 from carousel.models.checkpoint import load_model
 from carousel.sampling.generate import continue_text
@@ -233,8 +239,8 @@ def _write_sample(run: Run) -> tuple[str, str]:
     model.eval()
     with one_thread():
         text = "".join(continue_text(model, vocabulary, prompt, SAMPLING, length=240))
-    folder = run.session.folder.path / "samples"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{step_name(run.trainer.step)}.txt"
-    path.write_text(prompt + text, encoding="utf-8")
+    path = run.session.folder.path / "samples" / f"{step_name(run.trainer.step)}.txt"
+    with warning_of_the_disk():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(prompt + text, encoding="utf-8")
     return prompt, text
