@@ -11,20 +11,39 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from carousel.ops.layer_norm import normalise, normalise_backward
+
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (B, H); the first one is the output
-Weights = dict[str, Tensor]  # w_hh (G, H), b_hh (G,): the keys present say which variant it is
+Weights = dict[str, Tensor]  # w_hh (G, H), b_hh (G,), …: the keys present say which variant it is
 Cache = tuple[Tensor, ...]  # what a step keeps for its reverse
 
 
 class Dense(NamedTuple):
     """An input not yet projected: x (T, B, D), to be multiplied by w_ih (G, D) and shifted by b_ih.
 
-    Handed over unprojected so that a kernel may fuse the projection with the loop.
+    Handed over unprojected so that a kernel may fuse the projection with the loop. Where there is a
+    gain (G,), the product is layer-normalised, and multiplied by it, before the shift.
     """
 
     x: Tensor
     w_ih: Tensor
-    b_ih: Tensor | None
+    b_ih: Tensor | None = None
+    gain: Tensor | None = None
+
+
+class Masks(NamedTuple):
+    """What is known or drawn before the loop begins; no gradient flows to it. None: absent.
+
+    `hold` keeps old state: after the end of a shorter sequence of the batch (all of it), and in
+    zoneout (a random part of it): one thing, since both say m ⊙ old + (1 - m) ⊙ new.
+    """
+
+    hold: tuple[Tensor | None, ...] = (None, None)  # per part of the state, each (T, B or 1, H or 1)
+    h: Tensor | None = None  # (B, H): multiplies what the recurrent product reads of h, at each step
+    candidate: Tensor | None = None  # (T, B, H): multiplies what a step would add to the state
+
+
+NO_MASKS = Masks()
 
 
 class Trace(NamedTuple):
@@ -52,19 +71,26 @@ class Family(NamedTuple):
 
 
 def forward(
-    family: Family, source: Dense, state: State, weights: Weights
+    family: Family, source: Dense, state: State, weights: Weights, masks: Masks = NO_MASKS
 ) -> tuple[Tensor, State, Trace]:
     """Run T steps: return the outputs (T, B, H), the state after the last, and the trace."""
     outputs, caches = [], []
-    for a_t in project(source).unbind(0):  # unbind: indexing a[t] makes autograd ten times slower
-        state, cache = family.step(a_t, state, weights)  # (bptt.2)
+    for t, a_t in enumerate(project(source).unbind(0)):  # a[t] would make autograd ten times slower
+        read = state if masks.h is None else (state[0] * masks.h, *state[1:])  # (bptt.7)
+        new, cache = family.step(a_t, read, _at(t, weights, masks))  # (bptt.2)
+        state = tuple(map(_held, new, state, _holds(t, masks)))  # (bptt.8)
         outputs.append(state[0])
         caches.append(cache)
     return torch.stack(outputs), state, Trace(source, caches)
 
 
 def backward(
-    family: Family, dy: Tensor, dstate: State, trace: Trace, weights: Weights
+    family: Family,
+    dy: Tensor,
+    dstate: State,
+    trace: Trace,
+    weights: Weights,
+    masks: Masks = NO_MASKS,
 ) -> tuple[Dense, State, Weights]:
     """Backpropagation through time: the gradients of the source, the initial state, the weights.
 
@@ -73,9 +99,14 @@ def backward(
     """
     da: list[Tensor] = []
     shares: dict[str, list[Product]] = {name: [] for name in weights}
-    for dy_t, cache in zip(reversed(dy.unbind(0)), reversed(trace.caches), strict=True):
+    steps = enumerate(zip(dy.unbind(0), trace.caches, strict=True))
+    for t, (dy_t, cache) in reversed(list(steps)):
         dstate = (dstate[0] + dy_t, *dstate[1:])  # (bptt.3): h_t is output and next step's input
-        da_t, dstate, products = family.step_backward(dstate, cache, weights)
+        holds = _holds(t, masks)
+        dnew = tuple(map(_released, dstate, holds))  # (bptt.9)
+        da_t, dread, products = family.step_backward(dnew, cache, _at(t, weights, masks))
+        dread = dread if masks.h is None else (dread[0] * masks.h, *dread[1:])  # (bptt.10)
+        dstate = tuple(map(_kept, dread, dstate, holds))  # (bptt.9)
         da.append(da_t)
         for product in products:
             shares[product.weight].append(product)
@@ -86,17 +117,48 @@ def backward(
 def project(source: Dense) -> Tensor:
     """Return a (T, B, G), the input's part of the gates: one product for all steps."""
     a = source.x @ source.w_ih.T  # (T, B, G)  (bptt.1)
+    if source.gain is not None:
+        a = normalise(a)[0] * source.gain  # (bptt.11)
     return a if source.b_ih is None else a + source.b_ih
 
 
 def project_backward(da: Tensor, source: Dense) -> Dense:
-    """Pull dL/da back to the input, its weight and its bias."""
+    """Pull dL/da back to the input, its weight, its bias and its gain."""
     flat = da.flatten(0, 1)  # (T·B, G)
+    db_ih = None if source.b_ih is None else flat.sum(0)
+    dgain = None
+    if source.gain is not None:
+        unit, scale = normalise(source.x @ source.w_ih.T)
+        dgain = (flat * unit.flatten(0, 1)).sum(0)  # (bptt.12)
+        da = normalise_backward(da * source.gain, unit, scale)
+        flat = da.flatten(0, 1)
     return Dense(
         x=da @ source.w_ih,  # (T, B, D)  (bptt.4)
         w_ih=flat.T @ source.x.flatten(0, 1),  # (G, D)  (bptt.5)
-        b_ih=None if source.b_ih is None else flat.sum(0),
+        b_ih=db_ih,
+        gain=dgain,
     )
+
+
+def _at(t: int, weights: Weights, masks: Masks) -> Weights:
+    """Return the weights that step t sees; a mask of the candidate rides along as one of them."""
+    return weights if masks.candidate is None else {**weights, "mask": masks.candidate[t]}
+
+
+def _holds(t: int, masks: Masks) -> tuple[Tensor | None, ...]:
+    return tuple(None if hold is None else hold[t] for hold in masks.hold)
+
+
+def _held(new: Tensor, old: Tensor, hold: Tensor | None) -> Tensor:
+    return new if hold is None else hold * old + (1 - hold) * new
+
+
+def _released(d: Tensor, hold: Tensor | None) -> Tensor:
+    return d if hold is None else (1 - hold) * d
+
+
+def _kept(dread: Tensor, d: Tensor, hold: Tensor | None) -> Tensor:
+    return dread if hold is None else dread + hold * d
 
 
 def _sum(steps: list[Product]) -> Tensor:
