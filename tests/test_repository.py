@@ -47,8 +47,11 @@ def read(*patterns: str) -> str:
     return "\n".join(p.read_text("utf-8") for pattern in patterns for p in ROOT.glob(pattern))
 
 
-LABEL = re.compile(r"\(([a-z]+\.\d+)\)")  # such as (lstm.3)
-DEFINED = re.findall(r"^\| \(([a-z]+\.\d+)\) \|", read("math/**/*.md"), re.MULTILINE)
+LABEL = re.compile(r"\(([a-z][a-z0-9]*\.\d+)\)")  # such as (lstm.3)
+DEFINITION = re.compile(r"^\| \(([a-z][a-z0-9]*\.\d+)\) \|", re.MULTILINE)  # a row of a table
+DEFINED = DEFINITION.findall(read("math/**/*.md"))
+OPS = {path.name: path.read_text("utf-8") for path in sorted((PACKAGE / "ops").glob("[a-z]*.py"))}
+DERIVATIONS = sorted(ROOT.glob("math/**/*.md"))
 
 
 def test_every_equation_cited_is_defined() -> None:
@@ -57,8 +60,43 @@ def test_every_equation_cited_is_defined() -> None:
 
 
 def test_every_equation_defined_is_cited_by_an_op() -> None:
-    assert len(DEFINED) >= 14, "the pattern finds too little"
-    assert set(DEFINED) - set(LABEL.findall(read("src/carousel/ops/*.py"))) == set()
+    assert len(DEFINED) >= 80, "the pattern finds too little"
+    assert set(DEFINED) - set(LABEL.findall("".join(OPS.values()))) == set()
+
+
+def derivations(op: str) -> set[Path]:
+    """The pages that an op's first lines name."""
+    named = re.findall(r"math/[\w/]+\.md", OPS[op].split('"""')[1])
+    return {ROOT / name for name in named}
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_an_op_cites_the_equations_of_the_pages_it_names_and_no_others(op: str) -> None:
+    assert derivations(op)
+    defined = {label for page in derivations(op) for label in definitions(page)}
+    cited = set(LABEL.findall(OPS[op]))
+    assert cited
+    assert cited - defined == set()
+
+
+@pytest.mark.parametrize("page", DERIVATIONS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_names_the_ops_that_name_it_and_they_cite_all_of_its_equations(page: Path) -> None:
+    text = page.read_text("utf-8")
+    (code,) = re.findall(r"^Code: .*$", text, re.MULTILINE)
+    linked = set(re.findall(r"/src/carousel/ops/(\w+\.py)\)", code))
+    naming = {op for op in OPS if page in derivations(op)}
+    assert naming == linked
+    cited = {label for op in naming for label in LABEL.findall(OPS[op])}
+    assert set(definitions(page)) - cited == set()
+    assert definitions(page)
+
+
+def definitions(page: Path) -> list[str]:
+    return DEFINITION.findall(page.read_text("utf-8"))
+
+
+def test_no_equation_is_defined_twice() -> None:
+    assert [label for label, count in Counter(DEFINED).items() if count > 1] == []
 
 
 def test_equations_are_numbered_from_one_without_gap() -> None:

@@ -1,7 +1,8 @@
 """Carousel: character-level language models from first principles.
 
-`carousel.LSTM` is a drop-in for `torch.nn.LSTM`; the rooms below (`ops`, `layers`, `models`, …)
-are mapped in ARCHITECTURE.md. Names are loaded when first used, so that importing stays quick.
+`carousel.RNN`, `GRU`, `LSTM` and their cells are drop-ins for their namesakes in `torch.nn`; the
+rooms below (`ops`, `layers`, `models`, …) are mapped in ARCHITECTURE.md. Names are loaded when
+first used, so that importing stays quick.
 """
 
 from importlib import import_module
@@ -10,11 +11,32 @@ from typing import TYPE_CHECKING, Any
 from carousel._version import __version__
 
 if TYPE_CHECKING:
+    from carousel.kernels.implementation import backend
+    from carousel.layers.cells import GRUCell, LSTMCell, RNNCell
+    from carousel.layers.gru import GRU
     from carousel.layers.lstm import LSTM
+    from carousel.layers.rnn import RNN
 
-_EXPORTS = {"LSTM": "carousel.layers.lstm"}
+_EXPORTS = {
+    "GRU": "carousel.layers.gru",
+    "GRUCell": "carousel.layers.cells",
+    "LSTM": "carousel.layers.lstm",
+    "LSTMCell": "carousel.layers.cells",
+    "RNN": "carousel.layers.rnn",
+    "RNNCell": "carousel.layers.cells",
+    "backend": "carousel.kernels.implementation",
+}
 
-__all__ = ["LSTM", "__version__"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+    "__version__",
+    "backend",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from twins import each_variant, made
 
 import carousel
 from closeness import assert_near
@@ -157,6 +158,27 @@ def test_autocast_hands_over_half_precision() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         got = layer(x, (state, state))
     torch.testing.assert_close(got, want, rtol=0, atol=0)
+
+
+@each_variant
+def test_no_variant_has_a_second_derivative(variant: str) -> None:
+    layer = made(variant, backend="bptt").train()
+    y, _ = layer(torch.randn(T, B, D, dtype=torch.float64))
+    with pytest.raises(RuntimeError, match="cannot be differentiated again"):
+        torch.autograd.grad(y.sum(), layer.weight_hh_l0, create_graph=True)
+
+
+@each_variant
+def test_no_variant_leaves_a_cycle(variant: str) -> None:
+    layer = made(variant, backend="bptt").train()
+    gc.disable()
+    try:
+        y, state = layer(torch.randn(T, B, D, dtype=torch.float64))
+        graph = weakref.ref(y.grad_fn)
+        del y, state
+        assert graph() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("has_backward", [True, False])

@@ -1,5 +1,7 @@
 """Models small enough for float64, with every parameter random and wide."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -12,10 +14,23 @@ V, D, H, L = 7, 4, 6, 2  # all different: a swapped axis cannot pass unseen
 TEXT = "cabbage, a bag\n"
 
 # One of each kind that forward treats differently.
-SETTINGS: dict[str, dict[str, int | bool | float]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "one layer": {"embedding_size": D, "hidden_size": H, "num_layers": 1},
     "two layers": {"embedding_size": D, "hidden_size": H, "num_layers": L, "dropout": 0.3},
     "tied": {"embedding_size": H, "hidden_size": H, "num_layers": L, "tie_weights": True},
+} | {
+    name: {"embedding_size": D, "hidden_size": H, "num_layers": L, **variant}
+    for name, variant in {
+        "rnn": {"model": "rnn"},
+        "rnn relu": {"model": "rnn", "nonlinearity": "relu"},
+        "gru": {"model": "gru"},
+        "gru reset before": {"model": "gru", "reset_after": False},
+        "peepholes, projected": {"peephole": True, "proj_size": 5},
+        "coupled": {"coupled": True},
+        "1997": {"forget_gate": False},
+        "layer norm": {"layer_norm": True},
+        "noisy": {"zoneout": 0.2, "recurrent_dropout": 0.3, "variational_dropout": 0.4},
+    }.items()
 }
 CONFIGS = {name: ModelConfig(**settings) for name, settings in SETTINGS.items()}
 

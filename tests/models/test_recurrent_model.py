@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -193,16 +194,61 @@ def test_orthogonal_initialisation() -> None:
     assert model.embedding.weight.std().item() == pytest.approx(D**-0.5, rel=0.2)
 
 
+@pytest.mark.parametrize("model", ["lstm", "gru", "coupled"])
+def test_chrono_spreads_the_memory_of_the_units(model: str) -> None:
+    """1/(1 - σ(b)) - 1 = eᵇ is uniform on [1, longest - 1]."""
+    torch.manual_seed(0)
+    config = ModelConfig(
+        **{"coupled": {"coupled": True}}.get(model, {"model": model}),
+        initialization="chrono",
+        longest_memory=100,
+        hidden_size=400,
+    )
+    bias = build(config, V).recurrence.bias_ih_l0.detach()
+    if model == "gru":
+        r, keeps, n = bias.chunk(3)
+        rest = torch.cat([r, n])
+    elif model == "coupled":
+        i, *others = bias.chunk(3)
+        keeps, rest = -i, torch.cat(others)
+    else:
+        i, keeps, *others = bias.chunk(4)
+        assert torch.equal(i, -keeps)
+        rest = torch.cat(others)
+    assert (rest == 0).all()
+    assert keeps.exp().min() >= 1
+    assert keeps.exp().max() <= 99
+    assert keeps.exp().mean().item() == pytest.approx(50, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "gate", "value"),
+    [({"model": "gru"}, 1, 1.5), ({"coupled": True}, 0, -1.5), ({}, 1, 1.5)],
+)
+def test_forget_bias_is_that_of_the_gate_that_keeps(
+    settings: dict[str, Any], gate: int, value: float
+) -> None:
+    config = ModelConfig(**settings, forget_bias=1.5, hidden_size=H)
+    model = build(config, V)
+    for name in ("bias_ih_l0", "bias_hh_l0"):
+        blocks = getattr(model.recurrence, name).detach().chunk(config.gates)
+        for k, block in enumerate(blocks):
+            assert (block == (value if k == gate and name == "bias_ih_l0" else 0.0)).all()
+
+
 @pytest.mark.parametrize("vocab_size", [30, 90])
 @pytest.mark.parametrize(
     "config",
     [
         ModelConfig(),
         ModelConfig(initialization="torch"),
+        ModelConfig(initialization="chrono"),
+        ModelConfig(model="rnn"),
+        ModelConfig(model="gru"),
         ModelConfig(num_layers=3, hidden_size=128, forget_bias=1.0),
         ModelConfig(embedding_size=128, hidden_size=128, tie_weights=True),
     ],
-    ids=["default", "torch", "deep", "tied"],
+    ids=["default", "torch", "chrono", "rnn", "gru", "deep", "tied"],
 )
 def test_the_first_guess_is_nearly_uniform(config: ModelConfig, vocab_size: int) -> None:
     torch.manual_seed(0)

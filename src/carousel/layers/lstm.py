@@ -1,20 +1,20 @@
-"""`carousel.LSTM`: takes and returns what torch.nn.LSTM does; runs carousel.ops.lstm."""
+"""`carousel.LSTM`: takes and returns what torch.nn.LSTM does; runs carousel.ops.lstm and kin."""
 
-import warnings
 from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from carousel.kernels.implementation import Backend, choose
-from carousel.layers.recurrence import (
-    add_parameters,
-    is_autocast_on,
-    layer_parameters,
-    reset_parameters,
-    stack,
-)
-from carousel.ops.lstm import LSTM as FAMILY
+from carousel.kernels.implementation import Backend
+from carousel.layers import parameters
+from carousel.layers.extras import Extras
+from carousel.layers.module import add_parameters, call, describe, set_arguments
+from carousel.layers.refusals import as_state, check_is, check_probability
+from carousel.ops import lstm as plain
+from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
+from carousel.ops.lstm_three_gates import LSTM_1997, LSTM_COUPLED
+from carousel.ops.recurrence import Family
 
 
 @final
@@ -22,7 +22,8 @@ class LSTM(nn.Module):
     """Stacked long short-term memory, a drop-in for torch.nn.LSTM.
 
     Parameter names, layout (gate order i, f, g, o), initialisation U(-1/√H, 1/√H) and therefore
-    `state_dict` are torch's; a state_dict moves both ways without renaming.
+    `state_dict` are torch's; a state_dict moves both ways without renaming. What torch lacks is
+    keyword-only and off by default; parameters that it brings stand after torch's own.
 
     Args:
         input_size: Features of the input, D.
@@ -31,14 +32,42 @@ class LSTM(nn.Module):
         bias: Whether the gates have biases (two per gate, as in torch).
         batch_first: Input and output are (B, T, ·) instead of (T, B, ·); states never are.
         dropout: Probability of zeroing a feature between layers while training.
+        bidirectional: Whether a second recurrence reads each sequence from its end; outputs and
+            states of both stand side by side.
+        proj_size: Features P < H that h is projected to; 0 leaves all H.
         device: Where the parameters are made.
         dtype: Type of the parameters.
+        peephole: Whether the gates see the cell: weight_ci, weight_cf, weight_co, (H,) each.
+        coupled: Whether the forget gate is 1 - i. Three gates: i, g, o.
+        forget_gate: Without it the cell keeps all, as in 1997. Three gates: i, g, o.
+        layer_norm: Whether both products and the cell on its way out are normalised: norm_ih,
+            norm_hh (4·H,) and norm_c (H,) multiply, the biases and norm_c_bias (H,) shift.
+        zoneout: Probability of a unit keeping its old h, and its old c, at a time step; out of
+            training that part of the old is kept.
+        recurrent_dropout: Probability of a unit adding nothing to its cell at a time step, while
+            training.
+        variational_dropout: Probability of each layer not seeing a feature of its input, and of the
+            recurrent product not seeing a unit of h, for a whole sequence, while training.
         backend: "bptt" the hand-derived reverse, "autograd" the loop differentiated by torch,
             "auto" the fastest that applies. They give the same numbers.
 
     Raises:
-        ValueError: If a size is below 1, or dropout is no probability.
+        ValueError: If a size is below 1, something is no probability, a name is unknown, or extras
+            are combined that are not verified together.
+        TypeError: If a size is no int, or a switch no bool.
     """
+
+    mode: str
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bias: bool
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    proj_size: int
+    backend: Backend
+    _all_weights: list[list[str]]
 
     def __init__(
         self,
@@ -48,129 +77,125 @@ class LSTM(nn.Module):
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
-        *,
-        device: torch.device | str | None = None,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: parameters.Device = None,
         dtype: torch.dtype | None = None,
+        *,
+        peephole: bool = False,
+        coupled: bool = False,
+        forget_gate: bool = True,
+        layer_norm: bool = False,
+        zoneout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        variational_dropout: float = 0.0,
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
-        for name, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if isinstance(dropout, bool) or not 0 <= dropout <= 1:
-            raise ValueError(f"dropout must be a probability in [0, 1], got {dropout}")
-        if dropout > 0 and num_layers == 1:
-            warnings.warn(
-                f"dropout={dropout} acts between layers, and there is one layer only", stacklevel=2
-            )
-        choose(backend)
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bias = bias
-        self.batch_first = batch_first
-        self.dropout = float(dropout)
-        self.backend: Backend = backend
-        add_parameters(
+        set_arguments(
             self,
-            FAMILY,
+            "LSTM",
             input_size=input_size,
             hidden_size=hidden_size,
             num_layers=num_layers,
             bias=bias,
-            device=device,
-            dtype=dtype,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+            backend=backend,
+        )
+        self.peephole = peephole
+        self.coupled = coupled
+        self.forget_gate = forget_gate
+        self.layer_norm = layer_norm
+        self.zoneout = zoneout
+        self.recurrent_dropout = recurrent_dropout
+        self.variational_dropout = variational_dropout
+        check_extras(self)
+        add_parameters(
+            self, family(self).gates, device, dtype, peephole=peephole, layer_norm=layer_norm
         )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw every parameter anew from U(-1/√H, 1/√H)."""
-        reset_parameters(self, self.hidden_size)
+        """Draw every parameter anew from U(-1/√H, 1/√H); normalisation has gains 1, shift 0."""
+        parameters.reset(self, self.hidden_size)
 
     def flatten_parameters(self) -> None:
         """Do nothing: there is no packed copy to refresh. Here because torch.nn.LSTM has it."""
 
+    @property
+    def all_weights(self) -> list[list[Tensor]]:
+        """The parameters of each layer and direction."""
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
+
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults."""
-        shown = [f"{self.input_size}, {self.hidden_size}"]
-        if self.num_layers != 1:
-            shown.append(f"num_layers={self.num_layers}")
-        if not self.bias:
-            shown.append("bias=False")
-        if self.batch_first:
-            shown.append("batch_first=True")
-        if self.dropout:
-            shown.append(f"dropout={self.dropout}")
-        if self.backend != "auto":
-            shown.append(f"backend={self.backend!r}")
-        return ", ".join(shown)
+        return describe(self, {name: (getattr(self, name), off) for name, off in EXTRAS.items()})
 
     def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
         """Run the input through all layers.
 
         Args:
-            input: (T, B, D), or (B, T, D) if batch_first, or (T, D) for one sequence alone.
-            hx: Initial (h_0, c_0), each (L, B, H), or (L, H) for one sequence; None is zeros.
+            input: (T, B, D), or (B, T, D) if batch_first, (T, D) for one sequence alone, or a
+                PackedSequence.
+            hx: Initial (h_0, c_0): (L, B, P) and (L, B, H), without B for one sequence, 2·L where
+                bidirectional; P is H without projection. None is zeros.
 
         Returns:
-            The last layer's outputs, (T, B, H), (B, T, H) or (T, H), and the last states
-            (h_n, c_n), shaped like hx.
+            The last layer's outputs, in the form of the input, with P features, 2·P where
+            bidirectional; and the last states (h_n, c_n), shaped like hx.
 
         Raises:
-            ValueError: If a shape or type does not fit; the message names both.
+            TypeError, ValueError, RuntimeError: If something does not fit, as torch does; the
+                message names what came and what was expected.
         """
-        if input.dim() not in (2, 3):
-            raise ValueError(f"LSTM expects input of 2 or 3 axes, got {input.dim()}")
-        if input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"input has {input.shape[-1]} features, the layer expects {self.input_size}"
-            )
-        is_batched = input.dim() == 3
-        x = input.unsqueeze(1) if not is_batched else input
-        x = x.transpose(0, 1) if self.batch_first and is_batched else x  # (T, B, D)
-        if x.shape[0] == 0:
-            raise ValueError("input has no time steps; it needs at least 1")
-        layers = layer_parameters(self, self.num_layers)
-        h_0, c_0 = self._initial_state(x, hx, is_batched)
-        if not is_autocast_on(x.device):  # autocast converts by itself
-            _check_types({"input": x, "h_0": h_0, "c_0": c_0}, layers[0][0].dtype)
-        y, (h_n, c_n) = stack(
-            FAMILY,
-            x,
-            (h_0, c_0),
-            layers,
-            dropout=self.dropout if self.training else 0.0,
-            backend=self.backend,
-        )
-        if not is_batched:
-            return y.squeeze(1), (h_n.squeeze(1), c_n.squeeze(1))
-        return y.transpose(0, 1) if self.batch_first else y, (h_n, c_n)
-
-    def _initial_state(
-        self, x: Tensor, hx: tuple[Tensor, Tensor] | None, is_batched: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Return zeros, or the given state after a check: torch would broadcast it in silence."""
-        shape = (self.num_layers, x.shape[1], self.hidden_size)
-        if hx is None:
-            zeros = torch.zeros(shape, device=x.device, dtype=x.dtype)
-            return zeros, zeros
-        if isinstance(hx, Tensor) or len(hx) != 2:
-            raise ValueError("hx must be the pair (h_0, c_0)")
-        expected = shape if is_batched else (shape[0], shape[2])
-        for name, tensor in zip(("h_0", "c_0"), hx, strict=True):
-            if tuple(tensor.shape) != expected:
-                raise ValueError(
-                    f"{name} has shape {tuple(tensor.shape)}; this layer and input need {expected}"
-                )
-        h_0, c_0 = hx
-        return (h_0, c_0) if is_batched else (h_0.unsqueeze(1), c_0.unsqueeze(1))
+        extras = Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
+        y, (h_n, c_n) = call(self, family(self), input, as_state(hx, ("h_0", "c_0")), extras)
+        return y, (h_n, c_n)
 
 
-def _check_types(tensors: dict[str, Tensor], dtype: torch.dtype) -> None:
-    """Refuse, as torch does, what would be rounded, or token ids taken for features."""
-    for name, tensor in tensors.items():
-        if tensor.dtype != dtype:
-            raise ValueError(f"{name} is {tensor.dtype}, the layer {dtype}; convert one by .to()")
+# What torch lacks, and the value that switches it off.
+EXTRAS: dict[str, object] = {
+    "peephole": False,
+    "coupled": False,
+    "forget_gate": True,
+    "layer_norm": False,
+    "zoneout": 0.0,
+    "recurrent_dropout": 0.0,
+    "variational_dropout": 0.0,
+}
+
+
+def family(layer: LSTM) -> Family:
+    """Return the op that a layer's switches ask for."""
+    if layer.coupled:
+        return LSTM_COUPLED
+    if not layer.forget_gate:
+        return LSTM_1997
+    return LSTM_LAYER_NORM if layer.layer_norm else plain.LSTM
+
+
+def check_extras(layer: LSTM) -> None:
+    """Refuse what is no switch or no probability, and what is not verified together.
+
+    Zoneout and variational dropout go with every family; the rest with the ordinary LSTM alone.
+
+    Raises:
+        TypeError: If a switch is no bool.
+        ValueError: Otherwise; the message names both.
+    """
+    for name in ("peephole", "coupled", "forget_gate", "layer_norm"):
+        check_is(name, getattr(layer, name), bool)
+    for name in ("zoneout", "recurrent_dropout", "variational_dropout"):
+        check_probability(name, getattr(layer, name))
+    on = [name for name, off in EXTRAS.items() if getattr(layer, name) != off]
+    kinds = [name for name in ("coupled", "forget_gate", "layer_norm") if name in on]
+    plain_only = [name for name in ("peephole", "recurrent_dropout") if name in on]
+    clashing = kinds[1:] + plain_only + (["proj_size"] if layer.proj_size else [])
+    if kinds and clashing:
+        both = (f"{name}={getattr(layer, name)}" for name in (kinds[0], clashing[0]))
+        raise ValueError(f"{' with '.join(both)} is not verified; use one without the other")

@@ -1,14 +1,37 @@
 """What a model is, apart from the text it reads. Imports no torch, so that --help is quick."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from carousel.errors import ConfigError
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a layer's matrices
+
+
+class _Variant(NamedTuple):
+    """A setting that one architecture alone knows, and the value that leaves it as it is."""
+
+    model: str
+    plain: object
+
+
+_VARIANTS = {
+    "nonlinearity": _Variant("rnn", "tanh"),
+    "reset_after": _Variant("gru", True),
+    "peephole": _Variant("lstm", False),
+    "coupled": _Variant("lstm", False),
+    "forget_gate": _Variant("lstm", True),
+    "layer_norm": _Variant("lstm", False),
+    "proj_size": _Variant("lstm", 0),
+    "zoneout": _Variant("lstm", 0.0),
+    "recurrent_dropout": _Variant("lstm", 0.0),
+    "variational_dropout": _Variant("lstm", 0.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes and initialisation of a language model.
+    """Sizes, variant and initialisation of a language model.
 
     Attributes:
         model: Architecture.
@@ -17,39 +40,116 @@ class ModelConfig:
         num_layers: Stacked layers, L.
         dropout: Probability of zeroing a feature on every non-recurrent connection in training.
         tie_weights: Share one matrix between embedding and output; needs D = H.
-        initialization: "orthogonal" recurrent matrices per gate and the forget bias below, or
+        initialization: "orthogonal" recurrent matrices per gate and the forget bias below;
+            "chrono", the same with gates that remember for 1 to longest_memory characters; or
             "torch": every weight as torch's own layers draw it.
-        forget_bias: Initial bias of the forget gate under "orthogonal"; a unit then remembers for
-            about 1/(1 - sigmoid(bias)) characters.
+        forget_bias: Initial bias, under "orthogonal", of the gate that keeps the past (the LSTM's
+            f, the GRU's z); a unit then remembers for about 1/(1 - sigmoid(bias)) characters.
+        longest_memory: Characters that the slowest unit remembers at first, under "chrono".
+        nonlinearity: Of the rnn.
+        reset_after: Whether the GRU's reset gate acts after the recurrent product (as in torch)
+            or, as in the paper of 2014, before it.
+        peephole: Let the LSTM's gates see the cell.
+        coupled: Let the LSTM forget as much as it takes in: f = 1 - i.
+        forget_gate: Without it the LSTM is that of 1997, which never forgets.
+        layer_norm: Normalise the LSTM's gates and its cell on the way out.
+        proj_size: Features to which the LSTM's output is projected; 0 leaves all H.
+        zoneout: Probability that a unit of the LSTM keeps its state for one more character.
+        recurrent_dropout: Probability of dropping what an LSTM unit would add to its cell.
+        variational_dropout: Probability of dropping, for a whole window, a feature of an LSTM
+            layer's input and of what it reads of its last output.
     """
 
-    model: Literal["lstm"] = "lstm"
+    model: Literal["rnn", "gru", "lstm"] = "lstm"
     embedding_size: int = 64
     hidden_size: int = 256
     num_layers: int = 1
     dropout: float = 0.0
     tie_weights: bool = False
-    initialization: Literal["orthogonal", "torch"] = "orthogonal"
+    initialization: Literal["orthogonal", "chrono", "torch"] = "orthogonal"
     forget_bias: float = 0.0
+    longest_memory: int = 128
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    reset_after: bool = True
+    peephole: bool = False
+    coupled: bool = False
+    forget_gate: bool = True
+    layer_norm: bool = False
+    proj_size: int = 0
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
+    variational_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Reject sizes no model can have, naming the field and its value."""
+        """Reject what no model can be, naming the field and its value."""
         for name in ("embedding_size", "hidden_size", "num_layers"):
             value = getattr(self, name)
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}")
-        if not -100 <= self.forget_bias <= 100:
-            raise ConfigError(f"forget_bias must be in [-100, 100], got {self.forget_bias}")
-        if self.tie_weights and self.embedding_size != self.hidden_size:
+        for name in ("dropout", "zoneout", "recurrent_dropout", "variational_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        for name, (model, plain) in _VARIANTS.items():
+            if self.model != model and getattr(self, name) != plain:
+                raise ConfigError(f"{name} is for --model {model}, this is {self.model}")
+        self._check_gates()
+        if not 0 <= self.proj_size < self.hidden_size:
             raise ConfigError(
-                "tie_weights needs embedding_size = hidden_size, "
-                f"got {self.embedding_size} and {self.hidden_size}"
+                f"proj_size must be in [0, hidden_size), got {self.proj_size} "
+                f"with hidden_size {self.hidden_size}"
+            )
+        if self.tie_weights and self.embedding_size != self.output_size:
+            raise ConfigError(
+                "tie_weights needs embedding_size = hidden_size (or proj_size), "
+                f"got {self.embedding_size} and {self.output_size}"
             )
 
+    def _check_gates(self) -> None:
+        """Refuse variants that do not go together, and biases of gates that are not there."""
+        kinds = {
+            "coupled": self.coupled,
+            "forget_gate false": not self.forget_gate,
+            "layer_norm": self.layer_norm,
+        }
+        others = {
+            "peephole": self.peephole,
+            "proj_size": self.proj_size > 0,
+            "recurrent_dropout": self.recurrent_dropout > 0,
+        }
+        chosen = [name for name, is_on in kinds.items() if is_on]
+        clashing = [*chosen[1:], *(name for name, is_on in others.items() if is_on)]
+        if chosen and clashing:
+            raise ConfigError(f"{chosen[0]} does not go together with {clashing[0]}")
+        has_keeping_gate = self.model == "gru" or (self.model == "lstm" and self.forget_gate)
+        if not -100 <= self.forget_bias <= 100:
+            raise ConfigError(f"forget_bias must be in [-100, 100], got {self.forget_bias}")
+        if not has_keeping_gate and self.forget_bias != 0:
+            raise ConfigError(f"forget_bias: this {self.model} has no gate that forgets")
+        if not has_keeping_gate and self.initialization == "chrono":
+            raise ConfigError(f"initialization chrono: this {self.model} has no gate that forgets")
+        if self.longest_memory < 3:
+            raise ConfigError(f"longest_memory must be at least 3, got {self.longest_memory}")
+
+    @property
+    def output_size(self) -> int:
+        """Features of a layer's output, H or what it is projected to."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def gates(self) -> int:
+        """Blocks of H rows in each layer's matrices."""
+        is_short = self.coupled or not self.forget_gate
+        return 3 if is_short else GATES[self.model]
+
     def num_parameters(self, vocab_size: int) -> int:
-        """Trainable scalars: V D + 4H(D + H + 2) + (L - 1) 4H(2H + 2) + V H (if untied) + V."""
-        v, d, h = vocab_size, self.embedding_size, self.hidden_size
-        layers = 4 * h * (d + h + 2) + (self.num_layers - 1) * 4 * h * (2 * h + 2)
-        return v * d + layers + (0 if self.tie_weights else v * h) + v
+        """Return the number of trainable scalars.
+
+        V D + Σ over layers of G(D or P + P + 2) + the variant's own + V P (if untied) + V, where
+        G = gates · H and P is the size of a layer's output.
+        """
+        v, d, h, p = vocab_size, self.embedding_size, self.hidden_size, self.output_size
+        packed = self.gates * h
+        own = 3 * h * self.peephole + h * self.proj_size + (2 * packed + 2 * h) * self.layer_norm
+        first = packed * (d + p + 2) + own
+        others = (self.num_layers - 1) * (packed * (2 * p + 2) + own)
+        return v * d + first + others + (0 if self.tie_weights else v * p) + v

@@ -56,7 +56,7 @@ def step_backward(
     if "w_co" in weights:
         dc = dc + da_o * weights["w_co"]  # (lstm.13)
         products.append(Product("w_co", da_o * c, None))
-    mask = weights.get("mask", 1)
+    mask = weights.get("mask", 1)  # (lstm.15)
     da_i = dc * mask * g * i * (1 - i)  # (lstm.6)
     da_f = dc * c_prev * f * (1 - f)
     da_g = dc * mask * i * (1 - g * g)

@@ -38,8 +38,8 @@ class Masks(NamedTuple):
     zoneout (a random part of it): one thing, since both say m ⊙ old + (1 - m) ⊙ new.
     """
 
-    hold: tuple[Tensor | None, ...] = (None, None)  # per part of the state, each (T, B or 1, H or 1)
-    h: Tensor | None = None  # (B, H): multiplies what the recurrent product reads of h, at each step
+    hold: tuple[Tensor | None, ...] = (None, None)  # per part of the state: (T, B or 1, H or 1)
+    h: Tensor | None = None  # (B, H): multiplies what a step reads of h, the same at every step
     candidate: Tensor | None = None  # (T, B, H): multiplies what a step would add to the state
 
 

@@ -1,0 +1,82 @@
+"""The mutants that survive since they say the same, and why they do."""
+
+from typing import NamedTuple
+
+
+class Equivalent(NamedTuple):
+    """In a function, this passage may become any of those, for that reason."""
+
+    place: str
+    was: str
+    becomes: tuple[str, ...]
+    reason: str
+
+
+LAST_AXIS = "the tensors are matrices: axis 1 is the last"
+ORDER = "each share finds its weight by name; in which order they stand is of no matter"
+PEEPHOLES = "the three peepholes are there together or not at all"
+SHARES_OF_READ = (
+    "Product('w_hh', torch.cat([dr, dz, none], dim=-1), h_prev)",
+    "Product('w_hh', torch.cat([none, none, dn], dim=-1), read)",
+)
+ZEROS = "0 times any (B, H) is the same block of zeros"
+
+EQUIVALENTS = [
+    Equivalent(
+        "recurrence.backward",
+        "zip(dy.unbind(0), trace.caches, strict=True)",
+        ("zip(dy.unbind(0), trace.caches, strict=False)",),
+        "outputs and caches are equally many",
+    ),
+    Equivalent(
+        "recurrence.backward",
+        "zip(dy.unbind(0), trace.caches, strict=True)",
+        ("zip(dy, trace.caches, strict=True)",),
+        "to go through a tensor is to go along its first axis",
+    ),
+    Equivalent("gru.step_backward", "dim=-1", ("dim=1",), LAST_AXIS),
+    Equivalent("gru.step_reset_before_backward", "dim=-1", ("dim=1",), LAST_AXIS),
+    Equivalent(
+        "gru.step_reset_before_backward",
+        "0 * dn",
+        tuple(
+            f"0 * {name}" for name in ("dh", "dr", "dread", "dz", "h_prev", "n", "r", "read", "z")
+        ),
+        ZEROS,
+    ),
+    Equivalent(
+        "gru.step_reset_before_backward",
+        ", ".join(SHARES_OF_READ),
+        (", ".join(reversed(SHARES_OF_READ)),),
+        "two shares of one weight: a sum has no order",
+    ),
+    Equivalent("lstm.step_backward", "dim=-1", ("dim=1",), LAST_AXIS),
+    Equivalent("lstm.step_backward", "'w_co' in", ("'w_ci' in", "'w_cf' in"), PEEPHOLES),
+    Equivalent("lstm.step_backward", "'w_ci' in", ("'w_co' in", "'w_cf' in"), PEEPHOLES),
+    Equivalent(
+        "lstm.step_backward",
+        "Product('w_ci', da_i * c_prev, None), Product('w_cf', da_f * c_prev, None)",
+        ("Product('w_cf', da_f * c_prev, None), Product('w_ci', da_i * c_prev, None)",),
+        ORDER,
+    ),
+    Equivalent("lstm_three_gates.gates_backward", "dim=-1", ("dim=1",), LAST_AXIS),
+    Equivalent("lstm_layer_norm.step_backward", "dim=-1", ("dim=1",), LAST_AXIS),
+    Equivalent(
+        "lstm_layer_norm.step_backward",
+        "Product('w_hh', du, h_prev), Product('gain_hh', da * unit_u, None)",
+        ("Product('gain_hh', da * unit_u, None), Product('w_hh', du, h_prev)",),
+        ORDER,
+    ),
+    Equivalent(
+        "lstm_layer_norm.step_backward",
+        "Product('gain_hh', da * unit_u, None), Product('gain_c', dv * unit_c, None)",
+        ("Product('gain_c', dv * unit_c, None), Product('gain_hh', da * unit_u, None)",),
+        ORDER,
+    ),
+    Equivalent(
+        "lstm_layer_norm.step_backward",
+        "Product('gain_c', dv * unit_c, None), Product('shift_c', dv, None)",
+        ("Product('shift_c', dv, None), Product('gain_c', dv * unit_c, None)",),
+        ORDER,
+    ),
+]

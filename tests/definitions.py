@@ -1,0 +1,102 @@
+"""Each family as its paper writes it: gate by gate, a weight matrix each, one time step at a time.
+
+Written apart from src/, to be held against it where torch.nn has no such layer. torch
+differentiates it.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, sigmoid, tanh
+from torch.nn.functional import layer_norm
+
+from carousel.ops.recurrence import Masks, State
+from recurrences import Case, Tensors, named, state
+
+Step = Callable[[Tensors, Tensor, State, Tensor | float], State]  # weights, x_t, state, dropout
+
+
+def by_definition(case: Case, p: Tensors, masks: Masks) -> Tensors:
+    """Run a case over time, under its masks."""
+    s, outputs = state(p), []
+    for t in range(len(p["x"])):
+        dropout = 1.0 if masks.candidate is None else masks.candidate[t]
+        read = (s[0] if masks.h is None else masks.h * s[0], *s[1:])
+        new = DEFINITIONS[case.name](p, p["x"][t], read, dropout)
+        s = tuple(
+            fresh if hold is None else torch.lerp(fresh, old, hold[t].expand_as(fresh))
+            for fresh, old, hold in zip(new, s, masks.hold, strict=False)
+        )
+        outputs.append(s[0])
+    return named(torch.stack(outputs), s)
+
+
+def part(p: Tensors, name: str, k: int, gates: int) -> Tensor:
+    """The k-th gate's part of a packed weight; 0 where there is no such bias."""
+    return p[name].chunk(gates)[k] if name in p else torch.zeros((), dtype=p["x"].dtype)
+
+
+def from_input(p: Tensors, gates: int, x: Tensor, k: int) -> Tensor:
+    return torch.einsum("jd,bd->bj", part(p, "w_ih", k, gates), x) + part(p, "b_ih", k, gates)
+
+
+def from_state(p: Tensors, gates: int, h: Tensor, k: int) -> Tensor:
+    return torch.einsum("jk,bk->bj", part(p, "w_hh", k, gates), h) + part(p, "b_hh", k, gates)
+
+
+def rnn(act: Callable[[Tensor], Tensor], p: Tensors, x: Tensor, s: State, _: object) -> State:
+    return (act(from_input(p, 1, x, 0) + from_state(p, 1, s[0], 0)),)
+
+
+def gru(after: bool, p: Tensors, x: Tensor, s: State, _: object) -> State:
+    (h,) = s
+    own, recurrent = partial(from_input, p, 3, x), partial(from_state, p, 3)
+    r, z = sigmoid(own(0) + recurrent(h, 0)), sigmoid(own(1) + recurrent(h, 1))
+    n = tanh(own(2) + (r * recurrent(h, 2) if after else recurrent(r * h, 2)))
+    return ((1 - z) * n + z * h,)
+
+
+def lstm(p: Tensors, x: Tensor, s: State, dropout: Tensor | float) -> State:
+    h, c_old = s
+    i, f, g, o = (from_input(p, 4, x, k) + from_state(p, 4, h, k) for k in range(4))
+    if "w_ci" in p:
+        i, f = i + p["w_ci"] * c_old, f + p["w_cf"] * c_old
+    c = sigmoid(f) * c_old + sigmoid(i) * (dropout * tanh(g))
+    o = o + p["w_co"] * c if "w_co" in p else o
+    h = sigmoid(o) * tanh(c)
+    return (torch.einsum("ph,bh->bp", p["w_hr"], h) if "w_hr" in p else h), c
+
+
+def lstm_three_gates(coupled: bool, p: Tensors, x: Tensor, s: State, _: object) -> State:
+    h, c_old = s
+    i, g, o = (from_input(p, 3, x, k) + from_state(p, 3, h, k) for k in range(3))
+    f = 1 - sigmoid(i) if coupled else 1
+    c = f * c_old + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(c), c
+
+
+def lstm_layer_norm(p: Tensors, x: Tensor, s: State, _: object) -> State:
+    h, c_old = s
+    packed = len(p["gain"])
+    a = layer_norm(x @ p["w_ih"].T, [packed], p["gain"], p.get("b_ih"))
+    a = a + layer_norm(h @ p["w_hh"].T, [packed], p["gain_hh"], p.get("b_hh"))
+    i, f, g, o = a.chunk(4, dim=1)
+    c = sigmoid(f) * c_old + sigmoid(i) * tanh(g)
+    out = layer_norm(c, [c.shape[1]], p["gain_c"], p["shift_c"])
+    return sigmoid(o) * tanh(out), c
+
+
+DEFINITIONS: dict[str, Step] = {
+    "rnn_tanh": partial(rnn, tanh),
+    "rnn_relu": partial(rnn, torch.relu),
+    "gru": partial(gru, True),
+    "gru_reset_before": partial(gru, False),
+    "lstm": lstm,
+    "lstm_peephole": lstm,
+    "lstm_projection": lstm,
+    "lstm_peephole_projection": lstm,
+    "lstm_1997": partial(lstm_three_gates, False),
+    "lstm_coupled": partial(lstm_three_gates, True),
+    "lstm_layer_norm": lstm_layer_norm,
+}
