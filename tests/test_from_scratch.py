@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
 from torch.autograd.profiler import profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -154,9 +155,24 @@ def banned_operators(run: Callable[[], Tensor]) -> set[str]:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("backend", ["auto", "bptt", "autograd"])
-def test_no_recurrence_of_torchs_runs(backend: str, dtype: torch.dtype) -> None:
-    layer = carousel.LSTM(3, 4, 2, backend=backend, dtype=dtype)
-    assert banned_operators(lambda: layer(torch.randn(5, 2, 3, dtype=dtype))[0]) == set()
+@pytest.mark.parametrize(
+    "layer", [carousel.RNN, carousel.GRU, carousel.LSTM], ids=lambda layer: layer.__name__
+)
+def test_no_recurrence_of_torchs_runs(layer: Any, backend: str, dtype: torch.dtype) -> None:
+    ours = layer(3, 4, 2, bidirectional=True, backend=backend, dtype=dtype)
+    x = torch.randn(5, 2, 3, dtype=dtype)
+    packed = pack_padded_sequence(x, [5, 3])
+    assert banned_operators(lambda: ours(x)[0]) == set()
+    assert banned_operators(lambda: ours(packed)[0].data) == set()
+
+
+@pytest.mark.parametrize("cell", [carousel.RNNCell, carousel.GRUCell, carousel.LSTMCell])
+def test_no_cell_of_torchs_runs(cell: Any) -> None:
+    def run() -> Tensor:
+        state = cell(3, 4)(torch.randn(2, 3))
+        return state[0] if isinstance(state, tuple) else state
+
+    assert banned_operators(run) == set()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
