@@ -1,0 +1,83 @@
+"""`carousel verify`: the proof that equations, hand-derived gradients and layers agree."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.progress import Progress
+
+from carousel.cli.console import clock, console, duration
+from carousel.cli.parse import parse
+from carousel.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from carousel.verify.cases import Variant
+    from carousel.verify.table import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Check every recurrent family: exactly, numerically, and against torch.nn. About a minute.
+
+    Attributes:
+        family: Only families whose name begins so: rnn, gru, lstm, "lstm peephole", …
+        processes: How many compute side by side.
+        json: Print one JSON object.
+        markdown: Print the table as Markdown, figures rounded up to a power of ten.
+    """
+
+    family: str = ""
+    processes: int = 2
+    json: bool = False
+    markdown: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Check, print the table to stdout, and return 1 where anything fails."""
+    command = parse(Verify, arguments, prog="carousel verify")
+    if command.processes < 1:
+        raise UsageError(f"--processes must be at least 1, got {command.processes}")
+    if command.json and command.markdown:
+        raise UsageError("--json and --markdown are two forms; take one")
+    if find_spec("sympy") is None:
+        raise RunError("this needs sympy: pip install 'carousel-lm[verify]'")
+    from carousel.cli import verify_table
+
+    variants, start = _chosen(command.family), clock()
+    found = _found(variants, command.processes)
+    if command.json:
+        print(verify_table.as_json(found))
+    elif command.markdown:
+        print(verify_table.as_markdown(found))
+    else:
+        verify_table.show(found)
+    failed = [cell for cell in found if not cell.figure.holds]
+    for cell in failed:
+        line = f"{cell.family}: {cell.check} fails: {verify_table.explained(cell.figure)}"
+        console.print(escape(line), style="red")
+    verdict = f"{len(failed)} of {len(found)} fail" if failed else f"all {len(found)} hold"
+    console.print(f"{verdict}, in {duration(clock() - start)}", style="dim")
+    return 1 if failed else 0
+
+
+def _chosen(family: str) -> "list[Variant]":
+    from carousel.verify.cases import VARIANTS
+
+    chosen = [variant for variant in VARIANTS if variant.name.startswith(family)]
+    if not chosen:
+        known = ", ".join(v.name for v in VARIANTS if not v.masks)
+        raise UsageError(f"--family: none begins with {family!r}; there are {known}")
+    return chosen
+
+
+def _found(variants: "list[Variant]", processes: int) -> "list[Cell]":
+    from carousel.verify.table import CHECKS, cells
+
+    found = []
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("verifying", total=len(variants) * len(CHECKS))
+        for cell in cells(variants, processes=processes):
+            found.append(cell)
+            progress.update(task, advance=1, description=f"{cell.family}: {cell.check}")
+    return found

@@ -1,0 +1,73 @@
+"""Finite differences: each hand-derived reverse against central differences of the op's forward."""
+
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from carousel.ops import recurrence, rnn
+from carousel.verify.cases import (
+    Case,
+    Tensors,
+    Variant,
+    backward,
+    draw_case,
+    draw_cotangents,
+    forward,
+)
+from carousel.verify.figure import Figure, distance, worst
+
+# What is left is the fourth power of the step, and the loss's rounding error over the step.
+STEP = 1e-4
+BOUND = 1e-8
+
+
+def differences(variant: Variant, seeds: range) -> Figure:
+    """Return the largest relative error of a gradient, in float64, all entries of it moved."""
+    return worst(_one(_smooth_case(variant, seed), seed) for seed in seeds)
+
+
+def _one(case: Case, seed: int) -> Figure:
+    outputs, trace = forward(case)
+    cotangents = draw_cotangents(outputs, seed)
+    got = backward(case, cotangents, trace)
+    return distance(got, by_differences(case, cotangents), BOUND, f"seed {seed}")
+
+
+def by_differences(case: Case, cotangents: Tensors) -> Tensors:
+    """Return the gradient of the weighted sum, by four values around each entry."""
+    return {name: _of_input(case, cotangents, name) for name in case.inputs}
+
+
+def _of_input(case: Case, cotangents: Tensors, name: str) -> Tensor:
+    x = case.inputs[name]
+    directions = torch.eye(x.numel(), dtype=x.dtype).view(-1, *x.shape)  # (N, *shape)
+
+    def loss(moved: Tensor) -> Tensor:
+        outputs, _ = forward(case._replace(inputs={**case.inputs, name: moved}))
+        return sum((y * cotangents[key]).sum() for key, y in outputs.items())  # type: ignore[return-value]
+
+    def slope(direction: Tensor) -> Tensor:
+        """Return the central difference of fourth order."""
+        near, far = STEP * direction, 2 * STEP * direction
+        differences = 8 * (loss(x + near) - loss(x - near)) - (loss(x + far) - loss(x - far))
+        return differences / (12 * STEP)
+
+    return torch.vmap(slope)(directions).view(x.shape)
+
+
+def _smooth_case(variant: Variant, seed: int) -> Case:
+    """Draw until no ReLU is so near to its kink that a step could cross it."""
+    cases = (draw_case(variant, seed + 10_000 * again, has_bias=seed % 3 > 0) for again in count())
+    return next(case for case in cases if not _has_kink_near(case))
+
+
+def _has_kink_near(case: Case) -> bool:
+    if case.variant.family.name != "rnn_relu":
+        return False
+    trace = forward(case)[1]
+    projected = recurrence.project(trace.source).unbind(0)
+    return any(
+        (rnn.preactivation(a, h_prev, case.inputs).abs() < 100 * STEP).any().item()
+        for a, (h_prev, _) in zip(projected, trace.caches, strict=True)
+    )

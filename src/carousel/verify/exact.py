@@ -1,0 +1,101 @@
+"""Exact: each hand-derived reverse is, entry by entry, the derivative of the op's own forward.
+
+Both run over a prime field, where equality needs no tolerance (`field.py`): the reverse goes back
+once from random weights of all outputs; the oracle has carried the derivative of every entry of
+every input forward through the time loop. They share no formula but σ', tanh', (1/√)' and that of
+the ReLU. That a wrong formula is right at a random point has a chance of its degree in 2⁶¹
+(Schwartz 1980, Zippel 1979).
+"""
+
+import random
+
+import torch
+from torch import Tensor
+
+from carousel.ops.recurrence import Trace
+from carousel.verify.cases import (
+    Case,
+    Tensors,
+    Variant,
+    as_masks,
+    backward,
+    draw_sizes,
+    forward,
+    input_shapes,
+    mask_shapes,
+)
+from carousel.verify.field import P, draw, field, plain, tangent, times, total
+from carousel.verify.figure import Figure, worst
+from carousel.verify.rules import unproven
+
+
+def exact(variant: Variant, seeds: range) -> Figure:
+    """Return which part of the derivatives differs: none, or the reverse is wrong."""
+    if unproven():
+        return Figure(1.0, 0.0, f"the rules of {unproven()} are not proven")
+    return worst(figure for seed in seeds for figure in _of_shape(variant, seed))
+
+
+def _of_shape(variant: Variant, seed: int) -> list[Figure]:
+    """Return a figure for each input of a random shape; its cases are the input's entries."""
+    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    sizes = draw_sizes(variant, rng, largest=6)
+    shapes = input_shapes(variant, sizes, has_bias=seed % 3 > 0)
+    inputs = {name: draw(shape, generator) for name, shape in shapes.items()}
+    masks = {name: draw(shape, generator) for name, shape in mask_shapes(variant, sizes).items()}
+    gradients, derivatives = by_both_ways(variant, inputs, masks, generator)
+    return [
+        Figure(
+            _differing(gradients[name], d),
+            bound=0.0,
+            where=f"{name} (seed {seed})",
+            cases=d.numel(),
+        )
+        for name, d in derivatives.items()
+    ]
+
+
+def _differing(got: Tensor, want: Tensor) -> float:
+    return (got != want).double().mean().item() if got.shape == want.shape else 1.0
+
+
+def by_both_ways(
+    variant: Variant, inputs: Tensors, masks: Tensors, generator: torch.Generator
+) -> tuple[Tensors, Tensors]:
+    """Return the gradients of a random weighted sum of the outputs: in reverse, and forward."""
+    tangents = dict(zip(inputs, _directions(list(inputs.values())), strict=True))
+    moving: Tensors = {name: field(x, tangents[name]) for name, x in inputs.items()}
+    case = Case(variant, moving, as_masks(_constants(masks)))
+    outputs, trace = forward(case)
+
+    cotangents = {name: draw(tuple(y.shape), generator) for name, y in outputs.items()}
+    along = [
+        total(times(tangent(outputs[name]), u).flatten(1), 1) for name, u in cotangents.items()
+    ]
+    slopes = torch.stack(along).sum(0) % P  # (N,): of the weighted sum, in each direction
+    parts = torch.split(slopes, [x.numel() for x in inputs.values()])
+    derivatives = {
+        name: d.view(x.shape) for (name, x), d in zip(inputs.items(), parts, strict=True)
+    }
+
+    still = case._replace(inputs=_constants(inputs))
+    gradients = backward(still, _constants(cotangents), _constant(trace))
+    return {name: plain(d) for name, d in gradients.items()}, derivatives
+
+
+def _directions(inputs: list[Tensor]) -> list[Tensor]:
+    """Return the unit directions of all entries of all inputs, (N, *shape) for each input."""
+    sizes = [x.numel() for x in inputs]
+    parts = torch.split(torch.eye(sum(sizes), dtype=torch.int64), sizes, dim=1)
+    return [part.reshape(-1, *x.shape) for part, x in zip(parts, inputs, strict=True)]
+
+
+def _constants(tensors: Tensors) -> Tensors:
+    return {name: field(x) for name, x in tensors.items()}
+
+
+def _constant(trace: Trace) -> Trace:
+    """Return what the forward pass kept, without the derivatives that went beside it."""
+    source = [None if x is None else field(plain(x)) for x in trace.source]
+    caches = [tuple(field(plain(x)) for x in cache) for cache in trace.caches]
+    return Trace(type(trace.source)(*source), caches)  # type: ignore[arg-type]

@@ -1,0 +1,58 @@
+"""What a check found: one number, and the number it must not exceed."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from carousel.verify.cases import Tensors
+
+
+class Figure(NamedTuple):
+    """The worst that was met; figures compare by it.
+
+    Attributes:
+        reached: None where the check does not apply.
+        bound: What `reached` must not exceed.
+        where: Which tensor it was, and of which case; or why the check does not apply.
+        cases: In how many cases it was looked for.
+    """
+
+    reached: float | None
+    bound: float = math.inf
+    where: str = ""
+    cases: int = 0
+
+    @property
+    def holds(self) -> bool:
+        """Whether the check passed, or does not apply."""
+        return self.reached is None or self.reached <= self.bound
+
+
+def distance(got: Tensors, want: Tensors, bound: float, case: str = "") -> Figure:
+    """Return the largest ‖got - want‖ / ‖want‖ of all tensors, and which one it was.
+
+    Entry by entry a bound has no meaning where an entry is near zero by cancellation; over the
+    whole tensor it says how many digits agree.
+    """
+    if got.keys() != want.keys():
+        return Figure(math.inf, bound, f"{sorted(got)} is not {sorted(want)}", 1)
+    return worst(
+        Figure(_relative(got, want, name), bound, f"{name}{case and f' ({case})'}") for name in want
+    )._replace(cases=1)
+
+
+def worst(figures: Iterable[Figure]) -> Figure:
+    """Return the largest of all figures, with the number of all their cases."""
+    every = list(figures)
+    largest = max(every, key=lambda figure: figure.reached or 0.0)
+    return largest._replace(cases=sum(figure.cases for figure in every))
+
+
+def _relative(got: Tensors, want: Tensors, name: str) -> float:
+    if got[name].shape != want[name].shape:
+        return math.inf
+    error, scale = (got[name] - want[name]).norm().item(), want[name].norm().item()
+    if error == 0:
+        return 0.0
+    relative = error / scale if scale else math.inf
+    return math.inf if math.isnan(relative) else relative

@@ -1,0 +1,115 @@
+"""The streaming law: whole = any split = one step at a time = saved and restored = any row.
+
+Outputs, last states and gradients. Between two pieces the state goes through the bytes of
+safetensors, so that every split is also a state saved and restored.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations, pairwise
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from carousel.ops.recurrence import Masks
+from carousel.verify.cases import (
+    STATE,
+    Case,
+    Tensors,
+    Variant,
+    backward,
+    draw_case,
+    draw_cotangents,
+    forward,
+)
+from carousel.verify.figure import Figure, distance, worst
+
+BOUND = 1e-12
+
+
+def streaming(variant: Variant, seeds: range) -> Figure:
+    """Return the largest relative difference, of every split of a random shape for each seed."""
+    return worst(_of_shape(variant, seed) for seed in seeds)
+
+
+def _of_shape(variant: Variant, seed: int) -> Figure:
+    case = draw_case(variant, seed, has_bias=seed % 3 > 0)
+    outputs, trace = forward(case)
+    cotangents = draw_cotangents(outputs, seed)
+    whole = outputs | _as_gradients(backward(case, cotangents, trace))
+    figures = []
+    for cuts in _splits(len(case.inputs["x"])):
+        got = in_pieces(case, cotangents, cuts)
+        figures.append(distance(got, whole, BOUND, f"seed {seed}, cut at {cuts}"))
+    alone = row_by_row(case, cotangents)
+    return worst([*figures, distance(alone, whole, BOUND, f"seed {seed}, row by row")])
+
+
+def _splits(steps: int) -> Iterator[tuple[int, ...]]:
+    """Yield every way to cut a sequence, among them: nowhere, and everywhere."""
+    for n in range(steps):
+        yield from combinations(range(1, steps), n)
+
+
+def in_pieces(case: Case, cotangents: Tensors, cuts: tuple[int, ...]) -> Tensors:
+    """Run piece after piece, the state handed on; then back, its gradient handed back."""
+    steps = len(case.inputs["x"])
+    pieces = [slice(*ends) for ends in pairwise((0, *cuts, steps))]
+    done, state = [], {name: case.inputs[name] for name in STATE if name in case.inputs}
+    for piece in pieces:
+        part = _piece(case, piece)
+        part = part._replace(inputs=part.inputs | load(save(state)))
+        outputs, trace = forward(part)
+        state = {f"{name}_0": outputs[f"{name}_n"] for name in "hc" if f"{name}_n" in outputs}
+        done.append((part, outputs, trace))
+    dlast = {name: u for name, u in cotangents.items() if name != "y"}
+    gradients: Tensors = {}
+    dx = []
+    for piece, (part, _, trace) in zip(reversed(pieces), reversed(done), strict=True):
+        found = backward(part, {"y": cotangents["y"][piece], **dlast}, trace)
+        dlast = {name.replace("_0", "_n"): found.pop(name) for name in STATE if name in found}
+        dx.append(found.pop("x"))
+        gradients = {name: d + gradients.get(name, 0) for name, d in found.items()}
+    gradients |= {name.replace("_n", "_0"): d for name, d in dlast.items()}
+    y = torch.cat([outputs["y"] for _, outputs, _ in done])
+    return {**done[-1][1], "y": y} | _as_gradients({"x": torch.cat(dx[::-1]), **gradients})
+
+
+def row_by_row(case: Case, cotangents: Tensors) -> Tensors:
+    """Run each sequence of the batch alone; what is shared by the rows gets all their gradients."""
+    found: list[Tensors] = []
+    for b in range(case.inputs["x"].shape[1]):
+        row = _row(case, slice(b, b + 1))
+        outputs, trace = forward(row)
+        own = {name: u[..., b : b + 1, :] for name, u in cotangents.items()}
+        found.append(outputs | _as_gradients(backward(row, own, trace)))
+    has_rows = {"y", "h_n", "c_n", "dx", *(f"d{name}" for name in STATE)}
+    return {
+        name: torch.cat([row[name] for row in found], dim=-2)
+        if name in has_rows
+        else torch.stack([row[name] for row in found]).sum(0)
+        for name in found[0]
+    }
+
+
+def _piece(case: Case, steps: slice) -> Case:
+    """Return a stretch of time; the mask of h has no time, and stays."""
+    hold = tuple(m if m is None else m[steps] for m in case.masks.hold)
+    candidate = None if case.masks.candidate is None else case.masks.candidate[steps]
+    masks = Masks(hold, case.masks.h, candidate)
+    return case._replace(inputs=case.inputs | {"x": case.inputs["x"][steps]}, masks=masks)
+
+
+def _row(case: Case, rows: slice) -> Case:
+    """Return some rows of the batch, which is the last axis but one of all that has one."""
+
+    def of(x: Tensor | None) -> Tensor | None:
+        return None if x is None else x[..., rows, :]
+
+    own = {name: x[..., rows, :] for name, x in case.inputs.items() if name in ("x", *STATE)}
+    masks = Masks(tuple(map(of, case.masks.hold)), of(case.masks.h), of(case.masks.candidate))
+    return case._replace(inputs=case.inputs | own, masks=masks)
+
+
+def _as_gradients(gradients: Tensors) -> Tensors:
+    return {f"d{name}": d for name, d in gradients.items()}

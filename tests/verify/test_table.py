@@ -1,0 +1,84 @@
+"""Figures, and how the checks are run."""
+
+import math
+
+import pytest
+import torch
+
+from carousel.verify.cases import VARIANTS, Variant
+from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.table import CHECKS, Check, cells, examine
+
+ONE, TWO = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
+
+
+def test_a_distance_is_the_largest_of_all_tensors() -> None:
+    figure = distance({"a": ONE, "b": TWO}, {"a": ONE, "b": ONE}, 0.2, "case 7")
+    assert figure == Figure(pytest.approx(0.1), 0.2, "b (case 7)", 1)
+    assert figure.holds
+    assert not figure._replace(bound=0.05).holds
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        {"a": ONE[:1]},  # of another shape
+        {"a": ONE * math.nan},
+        {"a": ONE, "b": ONE},  # one too many
+        {},
+    ],
+)
+def test_what_cannot_be_compared_is_infinitely_far(got: dict[str, torch.Tensor]) -> None:
+    figure = distance(got, {"a": ONE}, 1.0)
+    assert figure.reached == math.inf
+    assert not figure.holds
+
+
+def test_zero_is_near_to_nothing_but_zero() -> None:
+    assert distance({"a": 0 * ONE}, {"a": 0 * ONE}, 0.0).reached == 0
+    assert distance({"a": 1e-30 * ONE.double()}, {"a": 0 * ONE.double()}, 1.0).reached == math.inf
+
+
+def test_the_worst_of_figures_counts_the_cases_of_all() -> None:
+    assert worst([Figure(1.0, 2.0, "a", 3), Figure(1.5, 2.0, "b", 4)]) == (1.5, 2.0, "b", 7)
+
+
+def raises(variant: Variant, seeds: range) -> Figure:
+    raise AttributeError("no such thing")
+
+
+def counts(variant: Variant, seeds: range) -> Figure:
+    return Figure(0.0, 0.0, variant.name, len(seeds))
+
+
+def test_a_check_that_ends_in_an_error_fails() -> None:
+    figure = examine(VARIANTS[0], Check("wild", raises, 1, ""))
+    assert not figure.holds
+    assert figure.where == "AttributeError: no such thing"
+
+
+def test_processes_share_the_work_and_keep_its_order() -> None:
+    checks = [Check("a", counts, 3, ""), Check("wild", raises, 1, ""), Check("b", counts, 5, "")]
+    found = list(cells(VARIANTS[:3], checks, processes=2))
+    order = [(v.name, c.name) for v in VARIANTS[:3] for c in checks]
+    assert [(cell.family, cell.check) for cell in found] == order
+    assert [cell.figure.cases for cell in found] == [3, 0, 5] * 3
+    assert [cell.figure.holds for cell in found] == [True, False, True] * 3
+
+
+def test_every_family_is_a_row_without_masks_and_with_them() -> None:
+    names = [variant.name for variant in VARIANTS]
+    assert len(set(names)) == len(names)
+    assert names[1::2] == [f"{name}, masked" for name in names[::2]]
+    assert {v.family.name for v in VARIANTS} == {
+        *("rnn_tanh", "rnn_relu", "gru", "gru_reset_before"),
+        *("lstm", "lstm_coupled", "lstm_1997", "lstm_layer_norm"),
+    }
+
+
+def test_torch_and_streaming_are_asked_as_often_as_they_promise() -> None:
+    seeds = {check.name: check.seeds for check in CHECKS}
+    assert seeds["torch.nn float64"] >= 200
+    assert seeds["torch.nn float32"] >= 200
+    (streaming,) = (check for check in CHECKS if check.name == "streaming")
+    assert examine(VARIANTS[0], streaming).cases >= 500
