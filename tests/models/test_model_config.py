@@ -60,3 +60,10 @@ def test_the_formula_counts_the_parameters(
     )
     model = build(config, vocab_size)
     assert config.num_parameters(vocab_size) == sum(p.numel() for p in model.parameters())
+
+
+def test_a_variant_is_told_in_words() -> None:
+    assert ModelConfig().variant == ""
+    assert ModelConfig(model="gru", reset_after=False).variant == "no reset after"
+    config = ModelConfig(peephole=True, zoneout=0.1, nonlinearity="tanh")
+    assert config.variant == "peephole, zoneout 0.1"

@@ -47,7 +47,7 @@ REVERSES = [
         'Product("w_cf", da_f * c, None)',
     ),
     ("lstm projected", lstm, 'Product("w_hr", dh, o * tanh_c)', 'Product("w_hr", dh, tanh_c)'),
-    ("lstm, masked", lstm, "da_g = dc * mask * i", "da_g = dc * i"),
+    ("lstm, masked", lstm, "da_g = dadded * i", "da_g = dc * i"),
     ("lstm coupled", lstm_three_gates, "(g - c_prev) * i * (1 - i)", "g * i * (1 - i)"),
     (
         "lstm 1997",

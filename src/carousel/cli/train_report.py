@@ -57,7 +57,8 @@ def announce(
             "text": f"{corpus.name}: {len(corpus):,} characters, {len(corpus.vocabulary)} different"
             + (" (a story grammar of known entropy)" if source.floor else ""),
             "split": ", ".join(f"{size:,} {name}" for name, size in sizes.items()),
-            "model": f"{model.model}, embedding {model.embedding_size}, hidden "
+            "model": f"{model.model}{f' ({model.variant})' if model.variant else ''}, "
+            f"embedding {model.embedding_size}, hidden "
             f"{model.hidden_size}, layers {model.num_layers}: {parameters:,} parameters",
             "steps": f"{trainer.steps:,} of {settings.batch_size} × {settings.sequence_length} "
             f"characters ({settings.batching}), {settings.optimizer} "

@@ -131,6 +131,20 @@ class ModelConfig:
             raise ConfigError(f"longest_memory must be at least 3, got {self.longest_memory}")
 
     @property
+    def variant(self) -> str:
+        """What makes it other than the plain model of its architecture; nothing if it is plain."""
+        special = {
+            name: getattr(self, name)
+            for name, (_, plain) in _VARIANTS.items()
+            if getattr(self, name) != plain
+        }
+        words = {True: "{}", False: "no {}"}
+        return ", ".join(
+            words.get(value, f"{{}} {value}").format(name.replace("_", " "))
+            for name, value in special.items()
+        )
+
+    @property
     def output_size(self) -> int:
         """Features of a layer's output, H or what it is projected to."""
         return self.proj_size or self.hidden_size

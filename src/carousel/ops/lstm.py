@@ -56,10 +56,10 @@ def step_backward(
     if "w_co" in weights:
         dc = dc + da_o * weights["w_co"]  # (lstm.13)
         products.append(Product("w_co", da_o * c, None))
-    mask = weights.get("mask", 1)  # (lstm.15)
-    da_i = dc * mask * g * i * (1 - i)  # (lstm.6)
+    dadded = dc * weights["mask"] if "mask" in weights else dc  # (lstm.15)
+    da_i = dadded * g * i * (1 - i)  # (lstm.6)
     da_f = dc * c_prev * f * (1 - f)
-    da_g = dc * mask * i * (1 - g * g)
+    da_g = dadded * i * (1 - g * g)
     dc_prev = dc * f  # (lstm.8)
     if "w_ci" in weights:
         dc_prev = dc_prev + da_i * weights["w_ci"] + da_f * weights["w_cf"]  # (lstm.14)
