@@ -133,16 +133,14 @@ class ModelConfig:
     @property
     def variant(self) -> str:
         """What makes it other than the plain model of its architecture; nothing if it is plain."""
-        special = {
-            name: getattr(self, name)
-            for name, (_, plain) in _VARIANTS.items()
-            if getattr(self, name) != plain
-        }
-        words = {True: "{}", False: "no {}"}
-        return ", ".join(
-            words.get(value, f"{{}} {value}").format(name.replace("_", " "))
-            for name, value in special.items()
-        )
+        said = []
+        for name, (_, plain) in _VARIANTS.items():
+            value, words = getattr(self, name), name.replace("_", " ")
+            if isinstance(value, bool) and value != plain:
+                said.append(words if value else f"no {words}")
+            elif value != plain:
+                said.append(f"{words} {value}")
+        return ", ".join(said)
 
     @property
     def output_size(self) -> int:
