@@ -192,7 +192,7 @@ def test_a_device_that_is_not_there(tmp_path: Path, call: Call) -> None:
 
 
 def test_a_command_that_is_not_there(call: Call) -> None:
-    known = "prepare, train, sample, eval, serve, tales"
+    known = "prepare, train, sample, eval, serve, verify, tales"
     assert call("trian") == Result(2, "", f"carousel: no command 'trian'; there are {known}\n")
 
 
