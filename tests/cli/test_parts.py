@@ -127,7 +127,8 @@ def test_an_index_may_move_but_not_change(call: Call, tmp_path: Path) -> None:
     (tmp_path / "index.tsv").rename(tmp_path / "moved.tsv")
 
     gone = call("eval", "run", "tales.txt", "--part", "test")
-    assert gone == (1, "", "carousel eval: no such file: index.tsv\n")
+    where = "no index of books at index.tsv any more: --index says where it is"
+    assert gone == (1, "", f"carousel eval: {where}\n")
     moved = call("eval", "run", "tales.txt", "--part", "test", "--index", "moved.tsv")
     assert (moved.code, moved.err) == (0, "")
     other = call("eval", "run", "tales.txt", "--part", "test", "--index", "other.tsv")

@@ -86,7 +86,8 @@ def test_json_says_the_same(tmp_path: Path, call: Call) -> None:
     [[], ["song.txt", "--list"], ["song.txt", "--clear"], ["--list", "--clear"], ["--json"]],
 )
 def test_one_thing_at_a_time(arguments: list[str], tmp_path: Path, call: Call) -> None:
-    message = "carousel prepare: name a text to prepare, or give --list or --clear\n"
+    one = "name a text to prepare, or give --list or --clear: one of the three"
+    message = f"carousel prepare: {one}\n"
     assert call("prepare", *arguments) == Result(2, "", message)
     assert not (tmp_path / "cache").exists()
 

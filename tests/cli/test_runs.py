@@ -1,5 +1,6 @@
 """Which run a command means, whatever the clock said when it was written."""
 
+import json
 import os
 from pathlib import Path
 
@@ -40,21 +41,35 @@ def test_the_name_of_a_removed_run_is_not_given_to_a_younger_one() -> None:
 def test_the_newest_is_the_last_made_though_the_clock_was_set_back() -> None:
     for name, at in [("tale", 3000), ("tale-2", 2000), ("tale-9", 1500), ("tale-10", 1000)]:
         make(name, at=at)
-    assert newest_of("tale") == Path("runs/tale-10")
+    assert newest_of("tale", "0" * 64) == Path("runs/tale-10")
 
 
 def test_the_newest_has_something_to_go_on_from() -> None:
-    assert newest_of("tale") is None
+    assert newest_of("tale", "0" * 64) is None
     make("tale")
     make("tale-2", at=None)
-    assert newest_of("tale") == Path("runs/tale")
+    assert newest_of("tale", "0" * 64) == Path("runs/tale")
+
+
+def test_the_newest_is_of_the_same_text() -> None:
+    """A run of a.txt and b.txt is called after a.txt too."""
+    for name, digit in [("tale", "0"), ("tale-2", "1"), ("tale-3", "2")]:
+        make(name)
+        checkpoint = Path("runs", name, "checkpoints", "00000001")
+        checkpoint.mkdir(parents=True)
+        config = {"corpus": {"sha256": digit * 64}}
+        (checkpoint / "config.json").write_text(json.dumps(config))
+    assert newest_of("tale", "1" * 64) == Path("runs/tale-2")
+    assert newest_of("tale", "7" * 64) == Path("runs/tale-3")  # which then says why not
+    (Path("runs/tale-3/checkpoints/00000001") / "config.json").write_bytes(b"damaged")
+    assert newest_of("tale", "1" * 64) == Path("runs/tale-3")  # whose checkpoint before may do
 
 
 def test_runs_of_other_names_are_told_apart() -> None:
     for name in ("tale", "tale-two", "tale-2-3", "tales-4", "tale-²", "t.le-5", "tale-007"):
         make(name)
-    assert newest_of("tale") == Path("runs/tale")
-    assert newest_of("t.le") == Path("runs/t.le-5")
+    assert newest_of("tale", "0" * 64) == Path("runs/tale")
+    assert newest_of("t.le", "0" * 64) == Path("runs/t.le-5")
     assert new_run("tale") == Path("runs/tale-2")
 
 

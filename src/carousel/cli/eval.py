@@ -152,7 +152,11 @@ def _encode(trained: "TrainedModel", corpus: "Corpus", on_unknown: OnUnknown) ->
         raise TextError(
             f"the model does not know {character!r} (U+{ord(character):04X}), "
             f"at position {position:,} of {corpus.name}"
-            + ("" if on_unknown == "error" else ", nor U+FFFD, '?' or ' ', which could replace it")
+            + (
+                "; --on-unknown skip or replace would take it"
+                if on_unknown == "error"
+                else ", nor U+FFFD, '?' or ' ', which could replace it"
+            )
         )
     fate = "left out"
     if on_unknown == "replace" and stand_in is not None:

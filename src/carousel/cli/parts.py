@@ -7,7 +7,7 @@ from typing import Any
 
 from carousel.cli.console import console
 from carousel.cli.text_source import Source
-from carousel.errors import RunError
+from carousel.errors import RunError, TextError
 from carousel.text.corpus import Corpus
 from carousel.text.duplicates import Repeated
 from carousel.text.pieces import Ranges, total
@@ -41,6 +41,8 @@ def make_again(corpus: Corpus, config: Mapping[str, Any], index: Path | None) ->
     data = run_config(("config.json", config["settings"])).data
     if index is not None:
         data = replace(data, index=str(index))
+    elif data.index is not None and not Path(data.index).is_file():
+        raise TextError(f"no index of books at {data.index} any more: --index says where it is")
     parts = make_parts(corpus, data)
     if sha256(parts) != config["corpus"]["split_sha256"]:
         reason = "" if data.index is None else f": {data.index} is not the index of then"

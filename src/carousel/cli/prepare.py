@@ -42,7 +42,7 @@ class Prepare:
     def __post_init__(self) -> None:
         """Refuse what makes no sense together."""
         if bool(self.corpus) + self.list + self.clear != 1:
-            raise UsageError("name a text to prepare, or give --list or --clear")
+            raise UsageError("name a text to prepare, or give --list or --clear: one of the three")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,5 +1,6 @@
 """Which run a command means."""
 
+import json
 import re
 from pathlib import Path
 
@@ -30,14 +31,26 @@ def new_run(name: str) -> Path:
     return RUNS / (f"{name}-{last + 1}" if last else name)
 
 
-def newest_of(name: str) -> Path | None:
-    """Return the last made of runs/NAME, runs/NAME-2, … that has a checkpoint, or None.
+def newest_of(name: str, sha256: str) -> Path | None:
+    """Return the last made of runs/NAME, runs/NAME-2, … that can go on with a text, or None.
 
-    Their numbers say which that is; a clock that was set back would say otherwise.
+    Their numbers say which that is; a clock that was set back would say otherwise. If all are of
+    other texts it is the last of these: there the user learns why it cannot go on.
     """
     runs = sorted(_numbers(name).items())
     saved = [path for _, path in runs if (path / "last").is_file()]
-    return saved[-1] if saved else None
+    own = [path for path in saved if _text_of(path) in (sha256, None)]
+    return next(reversed(own or saved), None)
+
+
+def _text_of(run: Path) -> str | None:
+    """Return the SHA-256 of the text that a run is of; None if its checkpoint does not say."""
+    try:
+        last = (run / "last").read_text(encoding="ascii").strip()
+        config = json.loads((run / "checkpoints" / last / "config.json").read_bytes())
+        return str(config["corpus"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _numbers(name: str) -> dict[int, Path]:

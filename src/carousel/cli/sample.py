@@ -117,15 +117,17 @@ def _known(prompt: str, vocabulary: Vocabulary, on_unknown: OnUnknown) -> str:
     """Return the prompt as the model is given it, and say on stderr what was altered.
 
     Raises:
-        TextError: If unknown characters are to be replaced and the model knows no replacement.
+        TextError: If there are unknown characters and that is an error, or they are to be replaced
+            and the model knows no replacement.
     """
     unknown = [character for character in prompt if character not in vocabulary.stoi]
-    if not unknown or on_unknown == "error":  # the sampler names the first, with its position
+    if not unknown:
         return prompt
     try:
         known = vocabulary.decode(vocabulary.encode(prompt, on_unknown=on_unknown))
     except TextError as error:
-        raise TextError(f"prompt: {error}") from None
+        help = "; --on-unknown skip or replace would take it" if on_unknown == "error" else ""
+        raise TextError(f"prompt: {error}{help}") from None
     distinct = dict.fromkeys(unknown)
     shown = ", ".join(map(repr, list(distinct)[:10])) + (", …" if len(distinct) > 10 else "")
     count = f"{len(unknown)} unknown character" + ("s" if len(unknown) > 1 else "")

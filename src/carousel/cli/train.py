@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> int:
     source = open_source(command.corpus, command.reading, command.cache_dir)
     is_folder = len(command.corpus) == 1 and command.corpus[0].is_dir()
     name = source.corpus.name
-    path = _run_folder(command, name if is_folder else Path(name).stem)
+    path = _run_folder(command, name if is_folder else Path(name).stem, source.corpus.sha256)
     with _folder_made(path), Lock(path / "lock", name=str(path)):
         return train(command, source, path, device)
 
@@ -137,14 +137,14 @@ def _folder_made(path: Path) -> Iterator[None]:
                     folder.rmdir()
 
 
-def _run_folder(command: Train, name: str) -> Path:
-    """Return the folder to write to.
+def _run_folder(command: Train, name: str, sha256: str) -> Path:
+    """Return the folder to write to, given the name and the hash of the text.
 
     Raises:
         RunError: If --out names a folder that is neither new, nor empty, nor a run.
     """
     if command.out is None:
-        if command.resume and (newest := newest_of(name)):
+        if command.resume and (newest := newest_of(name, sha256)):
             return newest
         path = new_run(name)
         if path.name != name:
