@@ -73,10 +73,8 @@ def train(command: Train, source: Source, path: Path, device: str) -> int:
             run = _prepare(command, source, folder, device, caught)
             caught.at_work = True
             end, display = _watch(run)
-        except KeyboardInterrupt:
-            if caught.number is None or caught.at_work:
-                raise
-            return _interrupted(folder, caught.number)
+        except _Stopped as stopped:
+            return _interrupted(folder, stopped.number)
         finally:
             folder.close()
     if end.ending == "interrupted" and caught.number is not None:
@@ -98,6 +96,18 @@ def _interrupted(folder: RunFolder, number: int) -> int:
     return EXIT_CODES[number]
 
 
+class _Stopped(BaseException):
+    """A signal came before training was at work.
+
+    Not a KeyboardInterrupt: one that passes through exec("…"), as in many an import, makes Python
+    die of SIGINT in the end, whatever exit code it was given.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @dataclass
 class _Caught:
     """The first signal, and whether training is at work: it then saves, and ends by itself."""
@@ -110,8 +120,7 @@ class _Caught:
 def _signals() -> Iterator[_Caught]:
     """Note the first signal instead of obeying it; a second one, but for a hangup, is obeyed.
 
-    Before training is at work there is nothing to save: the first one then raises a
-    KeyboardInterrupt too.
+    Before training is at work there is nothing to save: the first one then raises _Stopped too.
     """
     caught, first = _Caught(), 0.0
 
@@ -122,7 +131,7 @@ def _signals() -> Iterator[_Caught]:
             if number == _HANGUP:
                 _leave_a_closed_terminal()
             if not caught.at_work:
-                raise KeyboardInterrupt
+                raise _Stopped(number)
         elif number != _HANGUP and clock() - first > _TWICE:
             signal.signal(number, before[number])
             signal.raise_signal(number)
