@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from carousel.errors import TextError
 from carousel.text import corpus as module
 from carousel.text import documents, entries, pipeline, reading
-from carousel.text.corpus import PHASES, Corpus, encode_with, name_of, prepare, prepare_text
+from carousel.text.corpus import PHASES, Corpus, name_of, prepare, prepare_text
 from carousel.text.reading import Reading, read_text
 from carousel.text.vocabulary import Vocabulary
 from conftest import CORPORA
@@ -287,18 +287,6 @@ def test_a_text_in_another_encoding_is_the_same_corpus(encoding: str, tmp_path: 
     corpus = prepare([path], cache=tmp_path / "cache", reading=Reading(encoding=encoding))
     assert text_of(corpus) == text
     assert corpus.sha256 == hashlib.sha256(text.encode()).hexdigest()
-
-
-def test_encodes_with_the_vocabulary_of_a_model(block: int, tmp_path: Path) -> None:
-    many = [chr(code) for code in range(0xE000, 0xE000 + 300)]  # ids of two bytes
-    vocabulary = Vocabulary.from_characters([*TEXT, *"xyz", *many])
-    paths = [written(tmp_path, TEXT, "1"), written(tmp_path, "xyz\r\n", "2")]
-    ids = encode_with(vocabulary, paths)
-    assert ids.dtype == vocabulary.dtype
-    assert vocabulary.decode(ids) == TEXT + "\nxyz\n"
-    position = len(TEXT) + 1
-    with pytest.raises(TextError, match=rf"'x' \(U\+0078\) at position {position} is not among"):
-        encode_with(Vocabulary.from_characters([*TEXT, *many]), paths)
 
 
 NAMES = [

@@ -139,20 +139,6 @@ def name_of(paths: Sequence[Path]) -> str:
     return f"{name or 'text'} and {len(more)} more" if more else name or "text"
 
 
-def encode_with(vocabulary: Vocabulary, paths: Sequence[Path]) -> Ids:
-    """Encode text files, (N,), in memory, with the vocabulary of a model.
-
-    Raises:
-        TextError: If a file cannot be read as text, or holds a character that the vocabulary does
-            not; the message gives its position in the joined text.
-    """
-    buffer = bytearray()
-    for chunk in read_text(paths):
-        position = len(buffer) // vocabulary.dtype.itemsize
-        buffer += vocabulary.encode(chunk, position).tobytes()
-    return np.frombuffer(buffer, vocabulary.dtype)
-
-
 class _Source(NamedTuple):
     """A text that can be read more than once."""
 
