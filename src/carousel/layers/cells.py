@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from carousel.kernels.implementation import Backend, choose
 from carousel.layers import parameters, refusals
-from carousel.layers.recurrence import own_precision, run
+from carousel.layers.autograd import own_precision
+from carousel.layers.recurrence import run
 from carousel.layers.rnn import FAMILIES
 from carousel.ops import gru, lstm
 from carousel.ops.recurrence import Dense, Family, State

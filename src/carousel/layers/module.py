@@ -13,9 +13,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend, choose
 from carousel.layers import packing, parameters, refusals
+from carousel.layers.autograd import own_precision
 from carousel.layers.extras import NO_EXTRAS, Extras
 from carousel.layers.packing import Layout
-from carousel.layers.recurrence import own_precision
 from carousel.layers.stack import stack
 from carousel.ops.recurrence import Family, State
 

@@ -3,22 +3,18 @@
 Time-major: T time steps, B sequences, D input features, G = gates · H.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from carousel.kernels.implementation import Implementation
+from carousel.layers.autograd import own_precision, refuse_second_derivative
 from carousel.ops.recurrence import NO_MASKS, Dense, Family, Masks, State, Trace, Weights
 
 
 class Recurrence(torch.autograd.Function):
-    """A recurrence whose gradient is the hand-derived one, not torch's.
-
-    A second derivative is refused rather than silently wrong. (torch's once_differentiable would
-    take it for zero where the loss is linear in the output.)
-    """
+    """A recurrence whose gradient is the hand-derived one, not torch's."""
 
     @staticmethod
     def forward(
@@ -50,11 +46,7 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        if torch.is_grad_enabled():  # create_graph=True
-            raise RuntimeError(
-                "the hand-derived gradient cannot be differentiated again (create_graph=True); "
-                "the layer's backend='autograd' can"
-            )
+        refuse_second_derivative()
         x, w_ih, b_ih, gain, h, candidate, *rest = ctx.saved_tensors
         masks, rest = Masks(tuple(rest[: ctx.parts]), h, candidate), rest[ctx.parts :]
         weights: Weights = dict(zip(ctx.names, rest, strict=False))
@@ -88,19 +80,3 @@ def run(
         implementation, family, tuple(weights), masks, *source, *state, *weights.values()
     )
     return y, tuple(last_state)
-
-
-def own_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """Switch autocast off: the recurrence computes in the precision of its weights.
-
-    A state that is summed over thousands of steps does not survive eight bits of mantissa.
-    """
-    if is_autocast_on(device):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
-
-
-def is_autocast_on(device: torch.device) -> bool:
-    """Tell whether autocast is at work on a device; some, such as meta, do not know it."""
-    kind = device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

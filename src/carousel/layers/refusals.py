@@ -10,7 +10,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
-from carousel.layers.recurrence import is_autocast_on
+from carousel.layers.autograd import is_autocast_on
 from carousel.ops.recurrence import State
 
 

@@ -1,6 +1,6 @@
-"""Layer normalisation without its gain: each vector gets mean 0 and variance 1; and the reverse.
+"""Layer normalisation: a vector gets mean 0 and variance 1, then gain and shift; and the reverse.
 
-Derivation: math/lstm/layer_norm.md. Source: Ba, Kiros and Hinton 2016.
+Derivation: math/attention/equations.md. Source: Ba, Kiros and Hinton 2016.
 """
 
 import torch
@@ -20,3 +20,18 @@ def normalise_backward(dunit: Tensor, unit: Tensor, scale: Tensor) -> Tensor:
     """Pull the gradient of `unit` back to u, from what `normalise` returned."""
     along = (dunit * unit).mean(-1, keepdim=True)
     return scale * (dunit - dunit.mean(-1, keepdim=True) - unit * along)  # (norm.4)
+
+
+def forward(x: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return y of the shape of x (…, N), and what the reverse needs: unit and scale."""
+    unit, scale = normalise(x)
+    return unit * gain + shift, unit, scale  # (norm.5)
+
+
+def backward(
+    dy: Tensor, unit: Tensor, scale: Tensor, gain: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of x, gain and shift."""
+    flat = dy.flatten(0, -2)
+    dgain = (flat * unit.flatten(0, -2)).sum(0)  # (norm.6)
+    return normalise_backward(dy * gain, unit, scale), dgain, flat.sum(0)

@@ -1,0 +1,38 @@
+"""What every autograd.Function with a hand-derived reverse has to see to."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+
+def refuse_second_derivative() -> None:
+    """Refuse, in a reverse, create_graph=True rather than be silently wrong.
+
+    torch's once_differentiable would take a second derivative for zero where the loss is linear in
+    the output.
+
+    Raises:
+        RuntimeError: If the reverse is to be differentiated.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the hand-derived gradient cannot be differentiated again (create_graph=True); "
+            "under carousel.backend('autograd') torch's own can"
+        )
+
+
+def own_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """Switch autocast off: the recurrence computes in the precision of its weights.
+
+    A state that is summed over thousands of steps does not survive eight bits of mantissa.
+    """
+    if is_autocast_on(device):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def is_autocast_on(device: torch.device) -> bool:
+    """Tell whether autocast is at work on a device; some, such as meta, do not know it."""
+    kind = device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

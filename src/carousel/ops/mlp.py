@@ -1,0 +1,48 @@
+"""A fixed window of the last n tokens: embedding, window, tanh layer; each with its reverse.
+
+Derivation: math/mlp/equations.md.
+Shapes: B sequences, T positions, V tokens, D features of a token, n tokens in a window, H units.
+Source: Bengio, Ducharme, Vincent and Jauvin 2003, section 2.
+"""
+
+import torch
+from torch import Tensor
+
+
+def embed(ids: Tensor, table: Tensor) -> Tensor:
+    """Return the row of the table (V, D) that belongs to each id; id -1, no token at all, is 0."""
+    return torch.cat([table, torch.zeros_like(table[:1])])[ids]  # (…, D)  (mlp.1)
+
+
+def embed_backward(dx: Tensor, ids: Tensor, vocab_size: int) -> Tensor:
+    """Add up, for each token, the gradients of the places where it stood."""
+    into = torch.where(ids < 0, vocab_size, ids).flatten()
+    dtable = dx.new_zeros(vocab_size + 1, dx.shape[-1])
+    return dtable.index_add(0, into, dx.flatten(0, -2))[:-1]  # (V, D)  (mlp.5)
+
+
+def windows(x: Tensor, n: int) -> Tensor:
+    """Lay each n neighbours of x (B, n - 1 + T, D) side by side, the oldest first."""
+    steps = x.shape[1] - n + 1
+    return torch.cat([x[:, k : k + steps] for k in range(n)], dim=-1)  # (B, T, nD)  (mlp.2)
+
+
+def windows_backward(dw: Tensor, n: int) -> Tensor:
+    """Add up, for each of the n - 1 + T places, the gradients of the windows it stood in."""
+    steps = dw.shape[1]
+    dx = dw.new_zeros(dw.shape[0], n - 1 + steps, dw.shape[-1] // n)
+    for k, part in enumerate(dw.chunk(n, dim=-1)):
+        dx[:, k : k + steps] += part  # (mlp.6)
+    return dx
+
+
+def layer(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """Return h = tanh(x wᵀ + b), (B, T, H)."""
+    return (x @ w.T + b).tanh()  # (mlp.3)
+
+
+def layer_backward(dh: Tensor, h: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of x, w and b."""
+    da = dh * (1 - h * h)  # (mlp.7)
+    flat = da.flatten(0, 1)  # (B·T, H)
+    return da @ w, flat.T @ x.flatten(0, 1), flat.sum(0)  # (mlp.8)
