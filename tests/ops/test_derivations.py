@@ -5,7 +5,10 @@ import re
 import torch
 from torch import Tensor
 
-from carousel.ops import gru, lstm, rnn
+from carousel.ops import attention, attention_in_blocks, cross_entropy, gru, lstm, mlp, rnn
+from carousel.ops.attention import Sight
+from carousel.ops.layer_norm import normalise, normalise_backward
+from carousel.ops.positions import rotate, rotations
 from carousel.ops.recurrence import Dense, Family, Trace, Weights, forward
 from conftest import ROOT
 
@@ -64,3 +67,49 @@ def test_numbers_of_the_lstm() -> None:
     numbers = rounded(i_1, g_1, c_1, tanh_c_1, h_1, i_2, g_2, c_2, tanh_c_2, o_2 * tanh_c_2)
     numbers |= rounded(*da_2.T, dh_1, dc_1 / f_2, dc_1)
     assert written("math/lstm/equations.md") == numbers
+
+
+def column(*numbers: float) -> Tensor:
+    """One sequence, one head, one feature."""
+    return torch.tensor(numbers, dtype=torch.float64).view(1, 1, -1, 1)
+
+
+def test_numbers_of_the_fixed_window() -> None:
+    ids, targets = torch.tensor([[-1, 0, 1]]), torch.tensor([[1, 0]])
+    table, w, b = column(1, 0.5)[0, 0], torch.ones(1, 2).double(), torch.zeros(1).double()
+    out = torch.tensor([[1.0], [-1.0]]).double()
+    x = mlp.windows(mlp.embed(ids, table), 2)
+    h = mlp.layer(x, w, b)
+    losses, p = cross_entropy.forward(h @ out.T, targets)
+    dz = cross_entropy.backward(torch.ones(1, 2).double(), p, targets)
+    dx, dw, db = mlp.layer_backward(dz @ out, h, x, w)
+    dtable = mlp.embed_backward(mlp.windows_backward(dx, 2), ids, 2)
+    assert torch.equal(dx[..., 0], dx[..., 1])
+    assert torch.equal(dtable.T, torch.stack([db, dx[0, 1, :1]], dim=1))
+    taken = p.gather(-1, targets.unsqueeze(-1))
+    numbers = rounded(*h[0], *taken[0], *losses[0], losses.sum(), *dz.abs().flatten())
+    numbers |= rounded(*(dz @ out).abs()[0], *dx.abs().flatten(), *dw.abs()[0], *db)
+    assert written("math/mlp/equations.md") == numbers
+
+
+def test_numbers_of_attention_layer_norm_and_positions() -> None:
+    q, k, v, sight = column(1, 1), column(1, 2), column(1, 3), Sight(context=2)
+    dy = column(0, 1)
+    y, weights, trace = attention.forward(q, k, v, sight)
+    dq, dk, dv, ds = attention.backward(dy, trace)
+    assert y[0, 0, 0] == 1
+    assert torch.equal(dv.flatten(), weights[0, 0, 1])
+    assert torch.equal(dk, ds.mT[..., 1:])
+    of_blocks, kept = attention_in_blocks.forward(q, k, v, sight, block=1)
+    torch.testing.assert_close(of_blocks, y, rtol=1e-15, atol=0)
+    factor = torch.tensor(-1.0).exp()
+    numbers = rounded(*weights[0, 0, 1], y[0, 0, 1], factor, factor + 1, factor + 3)
+    numbers |= rounded(kept.log_total[0, 0, 1], *ds[0, 0, 1].abs(), dq[0, 0, 1])
+    unit, scale = normalise(column(1, 2, 6).flatten())
+    dunit = column(1, 0, 0).flatten()
+    du = normalise_backward(dunit, unit, scale)
+    numbers |= rounded(scale, *unit.abs(), (dunit * unit).mean().abs(), *du.abs())
+    one = torch.tensor([[1.0, 0.0]] * 2, dtype=torch.float64)
+    at_3, at_2 = turned = rotate(one, *rotations(torch.tensor([3, 2]), 2, torch.float64))
+    numbers |= rounded(*turned.abs().flatten(), *(at_3 * at_2), at_3 @ at_2)
+    assert written("math/attention/equations.md") == numbers

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from carousel.ops.attention import ALL, Sight, hidden
 
-BLOCK = 64  # queries, and keys, of a block
+BLOCK = 64  # queries, and keys, of a block, unless the caller knows better
 
 
 class Trace(NamedTuple):

@@ -11,6 +11,8 @@ from carousel.ops.softmax import softmax_and_log_total
 
 def forward(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return -log p of each target, of the shape of targets, and p, of the shape of logits."""
+    # Else log Σ e^z and the score would be two large numbers, and the loss what digits they leave.
+    logits = logits - logits.amax(-1, keepdim=True)
     p, log_total = softmax_and_log_total(logits)
     score = logits.gather(-1, targets.unsqueeze(-1))
     return (log_total - score).squeeze(-1), p  # (ce.1)

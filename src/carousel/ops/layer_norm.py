@@ -32,6 +32,6 @@ def backward(
     dy: Tensor, unit: Tensor, scale: Tensor, gain: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of x, gain and shift."""
-    flat = dy.flatten(0, -2)
-    dgain = (flat * unit.flatten(0, -2)).sum(0)  # (norm.6)
-    return normalise_backward(dy * gain, unit, scale), dgain, flat.sum(0)
+    rows, units = dy[None].flatten(0, -2), unit[None].flatten(0, -2)  # also of a single vector
+    dgain, dshift = (rows * units).sum(0), rows.sum(0)  # (norm.6)
+    return normalise_backward(dy * gain, unit, scale), dgain, dshift

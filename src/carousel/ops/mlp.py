@@ -1,6 +1,6 @@
 """A fixed window of the last n tokens: embedding, window, tanh layer; each with its reverse.
 
-Derivation: math/mlp/equations.md.
+Derivation: math/mlp/equations.md. The logits, (mlp.4), are a linear map of h.
 Shapes: B sequences, T positions, V tokens, D features of a token, n tokens in a window, H units.
 Source: Bengio, Ducharme, Vincent and Jauvin 2003, section 2.
 """
@@ -11,14 +11,16 @@ from torch import Tensor
 
 def embed(ids: Tensor, table: Tensor) -> Tensor:
     """Return the row of the table (V, D) that belongs to each id; id -1, no token at all, is 0."""
-    return torch.cat([table, torch.zeros_like(table[:1])])[ids]  # (…, D)  (mlp.1)
+    return torch.cat([torch.zeros_like(table[:1]), table])[ids + 1]  # (…, D)  (mlp.1)
 
 
 def embed_backward(dx: Tensor, ids: Tensor, vocab_size: int) -> Tensor:
     """Add up, for each token, the gradients of the places where it stood."""
-    into = torch.where(ids < 0, vocab_size, ids).flatten()
+    into = ids.flatten() + 1
+    rows = dx[None].flatten(0, -2)  # also of a single id
     dtable = dx.new_zeros(vocab_size + 1, dx.shape[-1])
-    return dtable.index_add(0, into, dx.flatten(0, -2))[:-1]  # (V, D)  (mlp.5)
+    # index_add would do as well, but on a GPU in another order at each call.
+    return dtable.index_put((into,), rows, accumulate=True)[1:]  # (V, D)  (mlp.5)
 
 
 def windows(x: Tensor, n: int) -> Tensor:
