@@ -19,6 +19,9 @@ SHARES_OF_READ = (
     "Product('w_hh', torch.cat([dr, dz, none], dim=-1), h_prev)",
     "Product('w_hh', torch.cat([none, none, dn], dim=-1), read)",
 )
+FOUR_AXES = "the tensors have four axes: 2 is the last but one"
+QUERIES = "there are as many of them as queries"
+WIDTH_OF_HEAD = "a query and a key have equally many features"
 ZEROS = "0 times any (B, H) is the same block of zeros"
 
 EQUIVALENTS = [
@@ -78,5 +81,79 @@ EQUIVALENTS = [
         "Product('gain_c', dv * unit_c, None), Product('shift_c', dv, None)",
         ("Product('shift_c', dv, None), Product('gain_c', dv * unit_c, None)",),
         ORDER,
+    ),
+    Equivalent(
+        "cross_entropy.backward",
+        "torch.ones_like(here, dtype=p.dtype)",
+        ("torch.ones_like(p, dtype=p.dtype)",),
+        "of what is added only as much is read as there are places to add it to",
+    ),
+    Equivalent(
+        "cross_entropy.backward",
+        "dtype=p.dtype",
+        ("dtype=dloss.dtype",),
+        "a loss has the precision of its p",
+    ),
+    Equivalent(
+        "mlp.embed_backward", "dx.new_zeros", ("rows.new_zeros",), "rows are dx in another shape"
+    ),
+    Equivalent(
+        "mlp.embed_backward", "dx.shape[-1]", ("rows.shape[-1]",), "rows are dx in another shape"
+    ),
+    Equivalent("attention.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),
+    Equivalent("attention_in_blocks.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),
+    Equivalent("attention_in_blocks._scores", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),
+    Equivalent(
+        "attention_in_blocks.backward",
+        "_blocks(q.shape[-2]",
+        tuple(f"_blocks({name}.shape[-2]" for name in ("dq", "y", "dy", "log_total", "along")),
+        QUERIES,
+    ),
+    Equivalent(
+        "attention_in_blocks.backward",
+        "_blocks(q.shape[-2]",
+        tuple(f"_blocks({name}.shape[-2]" for name in ("k", "v", "dk", "dv")),
+        "there are as many keys as queries, or more; blocks past the last query are empty",
+    ),
+    Equivalent("attention_in_blocks.backward", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
+    Equivalent(
+        "attention_in_blocks.backward",
+        "_seen(rows, q,",
+        tuple(f"_seen(rows, {name}," for name in ("dq", "y", "dy", "log_total", "along")),
+        QUERIES,
+    ),
+    Equivalent(
+        "attention_in_blocks.backward",
+        "_seen(rows, q, k,",
+        tuple(f"_seen(rows, q, {name}," for name in ("v", "dk", "dv")),
+        "there are as many values as keys",
+    ),
+    Equivalent(
+        "attention_in_blocks._scores",
+        "*s.shape[:2]",
+        ("*q.shape[:2]", "*k.shape[:2]"),
+        "texts and heads are equally many everywhere",
+    ),
+    Equivalent("attention_in_blocks._scores", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
+    Equivalent("attention_in_blocks._scores", "k.shape[-2]", ("k.shape[2]",), FOUR_AXES),
+    Equivalent(
+        "attention_in_blocks._scores",
+        "device=q.device",
+        ("device=s.device", "device=k.device"),
+        "all are on one device",
+    ),
+    Equivalent("attention_in_blocks._seen", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
+    Equivalent("attention_in_blocks._seen", "k.shape[-2]", ("k.shape[2]",), FOUR_AXES),
+    Equivalent(
+        "attention_in_blocks._seen",
+        "max(0, past + rows.start - sight.context + 1)",
+        ("max(past + rows.start - sight.context + 1, 0)",),
+        "a maximum has no order",
+    ),
+    Equivalent(
+        "attention_in_blocks._blocks",
+        "min(begin + block, stop)",
+        ("min(stop, begin + block)",),
+        "a minimum has no order",
     ),
 ]

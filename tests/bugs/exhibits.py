@@ -10,14 +10,19 @@ class Exhibit(NamedTuple):
         title: What is wrong, in a few words.
         seen_in: Where it occurred: a public thread, or "classic" for a slip that many make.
         why: Why training seems to work all the same.
-        module: The module that it is planted in, of carousel.ops; in room 4 of carousel.layers.
+        module: The module that it is planted in, of carousel.ops; in rooms 4 and 8 of
+            carousel.layers.
         was: What stands there, once.
         becomes: What stands there instead.
-        case: The family or variant to look at (tests/recurrences.py), or the layer.
+        case: The family or variant to look at (tests/recurrences.py), the layer, or the op and its
+            use (op_cases.py beside this file).
         seen_by: The checks that must see it; those not named must not
-            (tests/recurrence_checks.py, and layer_checks.py beside this file).
+            (tests/recurrence_checks.py, and layer_checks.py, op_checks.py and block_checks.py
+            beside this file).
         bias: Whether to look at it with biases.
         masked: Whether to look at it with masks.
+        also: Further passages, what was and what becomes of each: a fault of the forward pass whose
+            reverse is right is consistent in itself.
     """
 
     title: str
@@ -30,3 +35,4 @@ class Exhibit(NamedTuple):
     seen_by: str
     bias: bool = True
     masked: bool = False
+    also: tuple[tuple[str, str], ...] = ()

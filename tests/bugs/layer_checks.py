@@ -4,15 +4,12 @@ The faults of room 4 are planted in copies of the modules of carousel.layers; th
 above the faulty one import it in the true one's place.
 """
 
-import importlib
-import inspect
-import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import torch
+from planting import planted
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
@@ -27,20 +24,7 @@ WIDE = {"dtype": torch.float64}
 
 def planted_layer(module: str, was: str, becomes: str) -> ModuleType:
     """Return the module of carousel.LSTM, with one passage replaced somewhere beneath it."""
-    copies: dict[str, ModuleType] = {}
-    for name in ABOVE_ONE_ANOTHER[ABOVE_ONE_ANOTHER.index(module) :]:
-        true = importlib.import_module(f"carousel.layers.{name}")
-        text = inspect.getsource(true)
-        if name == module:
-            assert text.count(was) == 1, f"this must stand once in {name}.py: {was}"
-            text = text.replace(was, becomes)
-        copy = ModuleType(true.__name__)
-        with patch.dict(sys.modules, {other.__name__: other for other in copies.values()}):
-            exec(compile(text, f"{name}.py", "exec"), vars(copy))
-        modules = {k for k, v in vars(copy).items() if isinstance(v, ModuleType)}
-        vars(copy).update({k: v for k, v in copies.items() if k in modules})
-        copies[name] = copy
-    return copies["lstm"]
+    return planted("carousel.layers", ABOVE_ONE_ANOTHER, module, (was, becomes))["lstm"]
 
 
 def twins(code: ModuleType, **options: Any) -> tuple[Any, torch.nn.LSTM]:

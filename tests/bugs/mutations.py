@@ -15,6 +15,8 @@ FIELDS = (  # of the named tuples that the reverses read: one field taken for an
     {"hold", "h", "candidate"},
     {"weight", "d", "left"},
     {"source", "caches"},
+    {"context", "first", "bias"},
+    {"start", "stop"},
 )
 
 
@@ -49,7 +51,7 @@ class Place(NamedTuple):
 def mutations(function: ast.FunctionDef) -> Iterator[Mutation]:
     """Yield each mutation of a function's body while the tree is in that state."""
     names = sorted({n.id for n in ast.walk(function) if isinstance(n, ast.Name) and stores(n)})
-    names += [a.arg for a in function.args.args]
+    names += [a.arg for a in (*function.args.args, *function.args.kwonlyargs)]
     keys = sorted({n.value for n in ast.walk(function) if is_key(n)})
     body = [n for n in function.body if not is_docstring(n)]
     for statement in [inner for outer in body for inner in statements(outer)]:
@@ -61,6 +63,20 @@ def mutations(function: ast.FunctionDef) -> Iterator[Mutation]:
                 yield Mutation(was, line(statement))
                 place.put(original)
     yield from deletions(function)
+    yield from reassignments(function)
+
+
+def reassignments(function: ast.FunctionDef) -> Iterator[Mutation]:
+    """Each += made an =, and a -=."""
+    for parent in ast.walk(function):
+        block = getattr(parent, "body", None)
+        for k, statement in enumerate(block if isinstance(block, list) else []):
+            if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add):
+                target, value = statement.target, statement.value
+                for new in (ast.Assign([target], value), ast.AugAssign(target, ast.Sub(), value)):
+                    block[k] = ast.copy_location(new, statement)
+                    yield Mutation(line(statement), line(block[k]))
+                block[k] = statement
 
 
 def deletions(function: ast.FunctionDef) -> Iterator[Mutation]:

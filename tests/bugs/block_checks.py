@@ -1,0 +1,84 @@
+"""What must hold of a transformer's attention, with its projections and its cache.
+
+Each check takes the module of CausalSelfAttention.
+"""
+
+from collections.abc import Callable
+from itertools import combinations, pairwise
+from types import ModuleType
+from typing import Any
+
+import op_definitions
+import torch
+from op_case import normal
+from op_given import Given, Tensors
+from planting import planted
+from torch import Tensor
+
+from carousel.ops.attention import Sight
+from closeness import assert_near
+from recurrences import with_gradients
+
+B, T, N, K, C = 2, 5, 3, 4, 3
+D = N * K
+
+
+def planted_block(module: str, *passages: tuple[str, str]) -> ModuleType:
+    return planted("carousel.layers", ("transformer",), module, *passages)["transformer"]
+
+
+def inputs(code: ModuleType) -> tuple[Any, Tensors]:
+    """The layer, and what has a gradient: its input and its parameters, every one random."""
+    layer = code.CausalSelfAttention(D, N, C, is_rotary=True).double()
+    for k, parameter in enumerate(layer.parameters()):
+        parameter.data = normal(*parameter.shape, seed=k) / D**0.5
+    return layer, {"x": normal(B, T, D, seed=9).requires_grad_()} | dict(layer.named_parameters())
+
+
+def by_definition(p: Tensors) -> Tensor:
+    """Head by head, each with its rows of the projection, its turned keys and its loop."""
+    parts = []
+    for part in range(3):
+        rows = [slice(part * D + n * K, part * D + (n + 1) * K) for n in range(N)]
+        w, b = p["in_proj.weight"], p["in_proj.bias"]
+        parts.append(torch.stack([p["x"] @ w[row].T + b[row] for row in rows], dim=1))
+    turned = op_definitions.rotary({"q": parts[0], "k": parts[1]}, Given())
+    y = op_definitions.attention(turned | {"v": parts[2]}, Given(sight=Sight(C)))["y"]
+    return torch.cat(list(y.unbind(1)), -1) @ p["out_proj.weight"].T + p["out_proj.bias"]
+
+
+def matches_the_definition(code: ModuleType) -> None:
+    """One call, from no past."""
+    layer, p = inputs(code)
+    got, want = {"y": layer(p["x"], None)[0]}, {"y": by_definition(p)}
+    assert_near(with_gradients(got, p), with_gradients(want, p))
+
+
+def obeys_the_streaming_law(code: ModuleType) -> None:
+    """Whole = any split; outputs and gradients, also through the cache."""
+    layer, p = inputs(code)
+    whole = with_gradients({"y": layer(p["x"], None)[0]}, p)
+    for cuts in (cuts for n in range(1, T) for cuts in combinations(range(1, T), n)):
+        outputs, past = [], None
+        for start, end in pairwise((0, *cuts, T)):
+            y, past = layer(p["x"][:, start:end], past)
+            outputs.append(y)
+        assert_near(with_gradients({"y": torch.cat(outputs, dim=1)}, p), whole)
+
+
+def sees_its_window(code: ModuleType) -> None:
+    """Each position depends on itself and the C - 1 before it, of its own text."""
+    layer, p = inputs(code)
+    y, u = layer(p["x"], None)[0], torch.arange(1.0, D + 1).double()
+    for b, t in ((b, t) for b in range(B) for t in range(T)):
+        (dx,) = torch.autograd.grad(y[b, t] @ u, p["x"], retain_graph=True)
+        window = torch.zeros(B, T, dtype=torch.bool)
+        window[b, max(0, t - C + 1) : t + 1] = True
+        assert torch.equal(dx.abs().amax(-1) > 0, window)
+
+
+BLOCK_CHECKS: dict[str, Callable[[ModuleType], None]] = {
+    "definition": matches_the_definition,
+    "streaming": obeys_the_streaming_law,
+    "causality": sees_its_window,
+}
