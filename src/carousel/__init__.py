@@ -1,8 +1,8 @@
 """Carousel: character-level language models from first principles.
 
-`carousel.RNN`, `GRU`, `LSTM` and their cells are drop-ins for their namesakes in `torch.nn`; the
-rooms below (`ops`, `layers`, `models`, …) are mapped in ARCHITECTURE.md. Names are loaded when
-first used, so that importing stays quick.
+`carousel.RNN`, `GRU`, `LSTM`, their cells and `MultiheadAttention` are drop-ins for their namesakes
+in `torch.nn`; the rooms below (`ops`, `layers`, `models`, …) are mapped in ARCHITECTURE.md. Names
+are loaded when first used, so that importing stays quick.
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from carousel.layers.cells import GRUCell, LSTMCell, RNNCell
     from carousel.layers.gru import GRU
     from carousel.layers.lstm import LSTM
+    from carousel.layers.multihead_attention import MultiheadAttention
     from carousel.layers.rnn import RNN
 
 _EXPORTS = {
@@ -22,6 +23,7 @@ _EXPORTS = {
     "GRUCell": "carousel.layers.cells",
     "LSTM": "carousel.layers.lstm",
     "LSTMCell": "carousel.layers.cells",
+    "MultiheadAttention": "carousel.layers.multihead_attention",
     "RNN": "carousel.layers.rnn",
     "RNNCell": "carousel.layers.cells",
     "backend": "carousel.kernels.implementation",
@@ -33,6 +35,7 @@ __all__ = [
     "RNN",
     "GRUCell",
     "LSTMCell",
+    "MultiheadAttention",
     "RNNCell",
     "__version__",
     "backend",

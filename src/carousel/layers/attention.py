@@ -3,12 +3,13 @@
 Shapes: B batch, N heads, T queries, S keys, K features of a query, M features of a value.
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from carousel.kernels.implementation import AUTOGRAD, choose
+from carousel.kernels.implementation import AUTOGRAD, Backend, choose
 from carousel.layers.autograd import own_precision, refuse_second_derivative
 from carousel.ops import attention, attention_in_blocks
 from carousel.ops.attention import ALL, Sight
@@ -31,16 +32,19 @@ class Attention(torch.autograd.Function):
         y, weights, trace = attention.forward(q, k, v, sight._replace(bias=bias), keep)
         ctx.save_for_backward(*trace)
         ctx.bias_shape = None if bias is None else bias.shape
+        ctx.set_materialize_grads(False)  # else zeros (B, N, T, S) where no loss reads the weights
         return y, weights
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, dweights: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dy: Tensor | None, dweights: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
         refuse_second_derivative()
         trace = attention.Trace(*ctx.saved_tensors)
+        if dy is None:
+            dy = trace.q.new_zeros(*trace.q.shape[:-1], trace.v.shape[-1])
         with own_precision(dy.device):
             dq, dk, dv, ds = attention.backward(dy, trace, dweights)
-        dbias = None if ctx.bias_shape is None else ds.sum_to_size(ctx.bias_shape)
+        dbias = ds.sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[3] else None
         return dq, dk, dv, dbias, None, None
 
 
@@ -50,7 +54,8 @@ class AttentionInBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
         """Return y."""
-        y, trace = attention_in_blocks.forward(q, k, v, sight)
+        ctx.block = block_size(q, sight)
+        y, trace = attention_in_blocks.forward(q, k, v, sight, block=ctx.block)
         ctx.save_for_backward(*trace[:-1], sight.first, sight.bias)
         ctx.context = sight.context
         return y
@@ -63,25 +68,48 @@ class AttentionInBlocks(torch.autograd.Function):
         sight = Sight(ctx.context, first, bias)
         trace = attention_in_blocks.Trace(q, k, v, y, log_total, sight)
         with own_precision(dy.device):
-            return *attention_in_blocks.backward(dy, trace), None
+            return *attention_in_blocks.backward(dy, trace, block=ctx.block), None
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight = ALL) -> Tensor:
+def block_size(q: Tensor, sight: Sight) -> int:
+    """Return how many queries, and keys, a block holds: its scores are about 2²⁰ numbers.
+
+    Smaller ones cost more to begin than to compute, and threads meet more often; larger ones leave
+    the cache. A window narrower than a block would leave most of it unseen.
+    """
+    across = math.isqrt(2**20 // max(1, q.shape[0] * q.shape[1]))
+    widest = 512 if sight.context is None else min(512, sight.context)
+    return max(64, min(widest, across))
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, sight: Sight = ALL, *, backend: Backend = "auto"
+) -> Tensor:
     """Return y (B, N, T, M), in memory linear in T and S unless the bias wants a gradient.
 
-    Under `carousel.backend("autograd")` torch differentiates the plain form.
+    The arguments are those of attend_and_tell. Where torch is to differentiate, by
+    `backend="autograd"`, it meets the plain form, whose memory is quadratic.
     """
     wants_gradient = sight.bias is not None and sight.bias.requires_grad
-    if choose() is AUTOGRAD or wants_gradient:
-        return attend_and_tell(q, k, v, sight)[0]
-    y: Tensor = AttentionInBlocks.apply(q, k, v, sight)  # type: ignore[no-untyped-call]
-    return y
+    is_plain = choose(backend) is AUTOGRAD or (wants_gradient and torch.is_grad_enabled())
+    if is_plain or q.shape[-2] == 0:
+        return attend_and_tell(q, k, v, sight, backend=backend)[0]
+    y: Tensor = AttentionInBlocks.apply(*_single(q, k, v), _in_single(sight))  # type: ignore[no-untyped-call]
+    return y.to(q.dtype)
 
 
 def attend_and_tell(
-    q: Tensor, k: Tensor, v: Tensor, sight: Sight = ALL, keep: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    sight: Sight = ALL,
+    keep: Tensor | None = None,
+    *,
+    backend: Backend = "auto",
 ) -> tuple[Tensor, Tensor]:
     """Return y (B, N, T, M) and the weights (B, N, T, S) with which it averages the values.
+
+    Half precision is for what goes in and comes out: sums of many keys do not survive in it.
 
     Args:
         q: Queries, (B, N, T, K).
@@ -89,10 +117,26 @@ def attend_and_tell(
         v: Values, (B, N, S, M).
         sight: Who sees whom.
         keep: Multiplies the weights: 0 where one is dropped, 1/(1 - probability) elsewhere.
+        backend: "bptt" the hand-derived reverse, "autograd" torch's; "auto" as the context says.
     """
-    if choose() is AUTOGRAD:
-        return attention.forward(q, k, v, sight, keep)[:2]
-    y, weights = Attention.apply(  # type: ignore[no-untyped-call]
-        q, k, v, sight.bias, sight._replace(bias=None), keep
-    )
-    return y, weights
+    if k.shape[-2] == 0:
+        weights = q @ k.mT  # of no key; the sums over them are 0
+        return weights @ v, weights
+    dtype, sight = q.dtype, _in_single(sight)
+    q, k, v = _single(q, k, v)
+    if choose(backend) is AUTOGRAD:
+        y, weights, _ = attention.forward(q, k, v, sight, keep)
+    else:
+        y, weights = Attention.apply(  # type: ignore[no-untyped-call]
+            q, k, v, sight.bias, sight._replace(bias=None), keep
+        )
+    return y.to(dtype), weights.to(dtype)
+
+
+def _single(*tensors: Tensor) -> list[Tensor]:
+    """Return each in single precision at least."""
+    return [t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in tensors]
+
+
+def _in_single(sight: Sight) -> Sight:
+    return sight if sight.bias is None else sight._replace(bias=_single(sight.bias)[0])
