@@ -10,7 +10,7 @@ from typing import Any, Literal
 import tyro
 
 from carousel.cli.console import choose_device, console
-from carousel.cli.parse import parse, usage_error
+from carousel.cli.parse import parse, parse_some, usage_error
 from carousel.cli.runs import new_run, newest_of
 from carousel.errors import ConfigError, RunError
 from carousel.models.config import ModelConfig
@@ -75,9 +75,26 @@ class Train:
         return RunConfig(model=self.model, training=self.training, data=self.data)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Start:
+    """Those of the flags of Train that name other settings to start from."""
+
+    preset: Literal["story", "demo"] | None = None
+    config: Path | None = None
+    init_from: Path | None = None
+
+
+_HELP = {"-h", "--help"}
+
+
 def read_command(arguments: list[str]) -> Train:
-    """Parse twice: for preset and config file first, then for all, with those as defaults."""
-    asked = parse(Train, arguments, prog=PROG)
+    """Parse twice: for the settings to start from, then for all, with those as defaults.
+
+    Until those are read nobody knows which flags go together.
+    """
+    asked = parse_some(_Start, [a for a in arguments if a not in _HELP], prog=PROG)
+    if _HELP & set(arguments):
+        asked = _Start()
     layers: list[tuple[str, Tables]] = []
     if asked.init_from is not None:
         layers.append((str(asked.init_from), {"model": _model_settings(asked.init_from)}))
@@ -90,7 +107,7 @@ def read_command(arguments: list[str]) -> Train:
     except ConfigError as error:
         usage_error(str(error), PROG)
     start = Train(model=defaults.model, training=defaults.training, data=defaults.data)
-    return parse(Train, arguments, prog=PROG, default=start) if layers else asked
+    return parse(Train, arguments, prog=PROG, default=start if layers else None)
 
 
 def _model_settings(run: Path) -> dict[str, Any]:

@@ -22,10 +22,11 @@ from carousel.cli.console import (
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
+from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import load_model
 from carousel.models.loss import perplexity
 from carousel.sampling.config import SamplingConfig
-from carousel.sampling.generate import continue_text
+from carousel.sampling.generate import continue_text, room
 from carousel.text.pieces import total
 from carousel.text.split import Split
 from carousel.text.vocabulary import Vocabulary
@@ -40,6 +41,15 @@ def opening(vocabulary: Vocabulary) -> str:
     """Return how a story begins, or nothing where the model has other letters."""
     words = "Once upon a time"
     return words if set(words) <= set(vocabulary.itos) else ""
+
+
+def writing(model: LanguageModel, vocabulary: Vocabulary, length: int) -> tuple[str, Iterator[str]]:
+    """Return a prompt, and what the model writes after it, as far as its positions go."""
+    prompt = opening(vocabulary)
+    if room(model, len(prompt)) < length:
+        prompt = ""
+    length = int(min(length, room(model, 1)))
+    return prompt, continue_text(model, vocabulary, prompt, SAMPLING, length=length)
 
 
 def announce(
@@ -59,10 +69,12 @@ def announce(
             "split": ", ".join(f"{size:,} {name}" for name, size in sizes.items()),
             "model": f"{model.model}{f' ({model.variant})' if model.variant else ''}, "
             f"embedding {model.embedding_size}, hidden "
-            f"{model.hidden_size}, layers {model.num_layers}: {parameters:,} parameters",
+            f"{model.hidden_size}, layers {model.num_layers}"
+            + (f", context {model.context}" if model.context else "")
+            + f": {parameters:,} parameters",
             "steps": f"{trainer.steps:,} of {settings.batch_size} × {settings.sequence_length} "
             f"characters ({settings.batching}), {settings.optimizer} "
-            f"{settings.learning_rate:g} {settings.schedule}; "
+            f"{settings.peak:g} {settings.schedule}; "
             f"an epoch is {trainer.batches.characters_per_epoch:,} characters",
             "device": f"{device}, {threads} thread{'s' * (threads > 1)}, {settings.precision}",
             "time": f"about {duration(1.1 * left * seconds)} ({seconds:.3f} s a step)",
@@ -99,16 +111,18 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
             )
     rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})
     best = load_model(path)
-    prompt = opening(best.vocabulary)
+    prompt, text = writing(best.model, best.vocabulary, 500)
     console.print()
     sys.stdout.write(prompt)
     with one_thread():
-        for piece in continue_text(best.model, best.vocabulary, prompt, SAMPLING, length=500):
+        for piece in text:
             sys.stdout.write(piece)
             sys.stdout.flush()
     print()
     console.print("\n[bold]try next[/bold]")
     begin = f' --prompt "{prompt}"' if prompt else ""
+    if best.model.longest_stream is not None:
+        begin = f" --length {best.model.longest_stream}"
     suggestions = [
         f"{command} sample {shlex.quote(str(path))}{begin}",
         f"{command} serve {shlex.quote(str(path))}",

@@ -20,19 +20,14 @@ from carousel.cli.parts import describe, floor_of, make_parts, warn_of_repeated
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
-from carousel.cli.train_report import (
-    SAMPLING,
-    announce,
-    opening,
-    sum_up,
-    warning_of_the_disk,
-)
+from carousel.cli.train_report import announce, sum_up, warning_of_the_disk, writing
 from carousel.errors import RunError, TextError
 from carousel.models.checkpoint import load_model
-from carousel.sampling.generate import continue_text
+from carousel.text.corpus import Corpus
 from carousel.text.duplicates import duplicates
-from carousel.text.pieces import part
-from carousel.text.split import sha256
+from carousel.text.pieces import part, total
+from carousel.text.split import Split, sha256
+from carousel.training.config import RunConfig
 from carousel.training.fit import End, Progress, Session, Validation, fit
 from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder, step_name
@@ -163,7 +158,7 @@ def _prepare(
     """Build the trainer, fresh or resumed, and say what is going to happen."""
     corpus, given = source.corpus, command.settings
     parts = make_parts(corpus, given.data)
-    train_ids, validation_ids = (part(corpus.ids, parts[p]) for p in ("train", "validation"))
+    validation_ids = part(corpus.ids, parts["validation"])
     if len(validation_ids) < 2:
         raise TextError(f"{corpus.name} has {len(corpus)} characters: too few to validate on")
     if folder.saved_steps() and not command.resume:
@@ -171,36 +166,13 @@ def _prepare(
             f"{folder.path} already holds a run: --resume continues it, another --out starts anew"
         )
     folder.prepare()
-    vocab_size, progress, asked = len(corpus.vocabulary), Progress(), command.threads
-    resumed = resume(
-        folder, given, corpus=corpus.sha256, ids=train_ids, device=device, split=sha256(parts)
-    )
-    if resumed:
-        trainer, progress, settings = resumed.trainer, resumed.progress, resumed.settings
-        asked = resumed.config["threads"]  # sums may be grouped by thread
-        for fault in resumed.faults:
-            warning = f"warning: {fault}; falling back to step {trainer.step:,}"
-            console.print(warning, style="yellow", markup=False)
-        message = f"resuming {folder.path} from step {trainer.step:,}"
-        console.print(message, style="bold", markup=False)
-    else:
-        if command.resume:
-            console.print("warning: nothing to resume; starting at step 0", style="yellow")
-        folder.clear()
-        settings = resolve(given, len(train_ids))
-        trainer = new_trainer(settings, vocab_size, train_ids, device)
-        if command.init_from is not None:
-            trained = load_model(command.init_from, device=device)
-            shared = transplant(trained, trainer.model, corpus.vocabulary)
-            console.print(
-                f"starting from {trained.folder}: {shared} of {vocab_size} characters are known",
-                markup=False,
-            )
-    threads = asked or threads_for(settings, torch.get_num_threads())
-    torch.set_num_threads(threads)
+    begun = _resumed(command, corpus, parts, folder, device)
+    if begun is None:
+        begun = _fresh(command, corpus, parts, folder, device)
+    trainer, settings, progress, threads = begun
     seconds = seconds_per_step(trainer)
-    if not resumed:
-        settings = shorten(given, settings, len(train_ids), seconds)
+    if trainer.step == 0:
+        settings = shorten(given, settings, total(parts["train"]), seconds)
         trainer.config, trainer.steps = settings.training, settings.training.steps or 0
     announce(command, source, parts, trainer, folder.path, seconds)
     repeated = duplicates(corpus, parts)
@@ -218,6 +190,59 @@ def _prepare(
         time_is_up=lambda: clock() > stop_at,
     )
     return Run(trainer, session, progress, floor_of(source, parts["validation"]))
+
+
+class _Begun(NamedTuple):
+    """A trainer, at its first step or at a later one, and what goes with it."""
+
+    trainer: Trainer
+    settings: RunConfig
+    progress: Progress
+    threads: int
+
+
+def _resumed(
+    command: Train, corpus: Corpus, parts: Split, folder: RunFolder, device: str
+) -> _Begun | None:
+    """Put the run back to where it stopped; None if there is nothing to go on with."""
+    resumed = resume(
+        folder,
+        command.settings,
+        corpus=corpus.sha256,
+        ids=part(corpus.ids, parts["train"]),
+        device=device,
+        split=sha256(parts),
+    )
+    if resumed is None:
+        return None
+    step = resumed.trainer.step
+    for fault in resumed.faults:
+        warning = f"warning: {fault}; falling back to step {step:,}"
+        console.print(warning, style="yellow", markup=False)
+    console.print(f"resuming {folder.path} from step {step:,}", style="bold", markup=False)
+    threads: int = resumed.config["threads"]  # sums may be grouped by thread
+    torch.set_num_threads(threads)
+    return _Begun(resumed.trainer, resumed.settings, resumed.progress, threads)
+
+
+def _fresh(command: Train, corpus: Corpus, parts: Split, folder: RunFolder, device: str) -> _Begun:
+    """Build a trainer at step 0, with the weights of another run where they are asked for."""
+    if command.resume:
+        console.print("warning: nothing to resume; starting at step 0", style="yellow")
+    folder.clear()
+    train_ids, vocabulary = part(corpus.ids, parts["train"]), corpus.vocabulary
+    settings = resolve(command.settings, len(train_ids))
+    trainer = new_trainer(settings, len(vocabulary), train_ids, device)
+    if command.init_from is not None:
+        trained = load_model(command.init_from, device=device)
+        shared = transplant(trained, trainer.model, vocabulary)
+        console.print(
+            f"starting from {trained.folder}: {shared} of {len(vocabulary)} characters are known",
+            markup=False,
+        )
+    threads = command.threads or threads_for(settings, torch.get_num_threads())
+    torch.set_num_threads(threads)
+    return _Begun(trainer, settings, Progress(), threads)
 
 
 def _watch(run: Run) -> tuple[End, Display]:
@@ -244,10 +269,10 @@ def _watch(run: Run) -> tuple[End, Display]:
 def _write_sample(run: Run) -> tuple[str, str]:
     """Let the model write a little, and keep it in the run folder."""
     model, vocabulary = run.trainer.model, run.session.vocabulary
-    prompt = opening(vocabulary)
     model.eval()
+    prompt, pieces = writing(model, vocabulary, 240)
     with one_thread():
-        text = "".join(continue_text(model, vocabulary, prompt, SAMPLING, length=240))
+        text = "".join(pieces)
     path = run.session.folder.path / "samples" / f"{step_name(run.trainer.step)}.txt"
     with warning_of_the_disk():
         path.parent.mkdir(exist_ok=True)

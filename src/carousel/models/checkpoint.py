@@ -22,13 +22,13 @@ from carousel._version import __version__
 from carousel.errors import CarouselError, CheckpointError
 from carousel.files import publish_folder
 from carousel.models.base import LanguageModel
+from carousel.models.characters import build
 from carousel.models.config import ModelConfig
-from carousel.models.recurrent import build
 from carousel.models.tensor_file import Entry, check_like, read_header, read_tensors
 from carousel.tables import from_table
 from carousel.text.vocabulary import Vocabulary
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 _MODEL_FILES = {"config.json", "vocabulary.json", "model.safetensors"}  # what load_model keeps
 

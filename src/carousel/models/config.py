@@ -5,11 +5,12 @@ from typing import Literal, NamedTuple
 
 from carousel.errors import ConfigError
 
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a layer's matrices
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a recurrent layer's matrices
+CONTEXTS = {"mlp": 16, "transformer": 128}  # positions seen, where no setting says how many
 
 
 class _Variant(NamedTuple):
-    """A setting that one architecture alone knows, and the value that leaves it as it is."""
+    """A setting that some architecture alone knows, and the value that leaves it as it is."""
 
     model: str
     plain: object
@@ -26,6 +27,8 @@ _VARIANTS = {
     "zoneout": _Variant("lstm", 0.0),
     "recurrent_dropout": _Variant("lstm", 0.0),
     "variational_dropout": _Variant("lstm", 0.0),
+    "num_heads": _Variant("transformer", 4),
+    "positions": _Variant("transformer", "rotary"),
 }
 
 
@@ -35,14 +38,16 @@ class ModelConfig:
 
     Attributes:
         model: Architecture.
-        embedding_size: Features per character fed to the first layer, D.
-        hidden_size: Units per layer, H.
+        embedding_size: Features per character fed to the first layer, D; the width of the
+            transformer from end to end.
+        hidden_size: Units per layer, H; of the transformer, per feed-forward layer.
         num_layers: Stacked layers, L.
         dropout: Probability of zeroing a feature on every non-recurrent connection in training.
         tie_weights: Share one matrix between embedding and output; needs D = H.
-        initialization: "orthogonal" recurrent matrices per gate and the forget bias below;
-            "chrono", the same with gates that remember for 1 to longest_memory characters; or
-            "torch": every weight as torch's own layers draw it.
+        initialization: "orthogonal" recurrent matrices per gate and the forget bias below (the
+            mlp's and the transformer's scaled by their width and depth); "chrono", the same with
+            gates that remember for 1 to longest_memory characters; or "torch": every weight as
+            torch's own layers draw it.
         forget_bias: Initial bias, under "orthogonal", of the gate that keeps the past (the LSTM's
             f, the GRU's z); a unit then remembers for about 1/(1 - sigmoid(bias)) characters.
         longest_memory: Characters that the slowest unit remembers at first, under "chrono".
@@ -58,9 +63,14 @@ class ModelConfig:
         recurrent_dropout: Probability of dropping what an LSTM unit would add to its cell.
         variational_dropout: Probability of dropping, for a whole window, a feature of an LSTM
             layer's input and of what it reads of its last output.
+        context_length: Characters that the mlp, and each layer of the transformer, sees: the last
+            ones, the present one included. None: 16 of the mlp, 128 of the transformer.
+        num_heads: Of the transformer's attention; a divisor of embedding_size.
+        positions: How the transformer knows where a character stands: "rotary" and "none" read on
+            without end, "learned" and "sinusoidal" for context_length characters only.
     """
 
-    model: Literal["rnn", "gru", "lstm"] = "lstm"
+    model: Literal["rnn", "gru", "lstm", "mlp", "transformer"] = "lstm"
     embedding_size: int = 64
     hidden_size: int = 256
     num_layers: int = 1
@@ -79,6 +89,9 @@ class ModelConfig:
     zoneout: float = 0.0
     recurrent_dropout: float = 0.0
     variational_dropout: float = 0.0
+    context_length: int | None = None
+    num_heads: int = 4
+    positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"
 
     def __post_init__(self) -> None:
         """Reject what no model can be, naming the field and its value."""
@@ -93,6 +106,7 @@ class ModelConfig:
             if self.model != model and getattr(self, name) != plain:
                 raise ConfigError(f"{name} is for --model {model}, this is {self.model}")
         self._check_gates()
+        self._check_context()
         if not 0 <= self.proj_size < self.hidden_size:
             raise ConfigError(
                 f"proj_size must be in [0, hidden_size), got {self.proj_size} "
@@ -130,6 +144,31 @@ class ModelConfig:
         if self.longest_memory < 3:
             raise ConfigError(f"longest_memory must be at least 3, got {self.longest_memory}")
 
+    def _check_context(self) -> None:
+        """Refuse a context of what has none, and heads that do not share the features evenly."""
+        if self.context_length is not None and self.model not in CONTEXTS:
+            models = " or ".join(CONTEXTS)
+            raise ConfigError(f"context_length is for --model {models}, this is {self.model}")
+        if self.context_length is not None and self.context_length < 1:
+            raise ConfigError(f"context_length must be at least 1, got {self.context_length}")
+        if self.model != "transformer":
+            return
+        if self.num_heads < 1 or self.embedding_size % self.num_heads:
+            raise ConfigError(
+                f"num_heads must divide embedding_size, got {self.num_heads} heads for "
+                f"{self.embedding_size} features"
+            )
+        if self.positions == "rotary" and self.embedding_size // self.num_heads % 2:
+            raise ConfigError(
+                "rotary positions turn pairs of features: embedding_size / num_heads must be even, "
+                f"got {self.embedding_size} / {self.num_heads}"
+            )
+        if self.positions == "sinusoidal" and self.embedding_size % 2:
+            raise ConfigError(
+                "sinusoidal positions are pairs of features: embedding_size must be even, "
+                f"got {self.embedding_size}"
+            )
+
     @property
     def variant(self) -> str:
         """What makes it other than the plain model of its architecture; nothing if it is plain."""
@@ -143,25 +182,58 @@ class ModelConfig:
         return ", ".join(said)
 
     @property
+    def context(self) -> int:
+        """Characters that the mlp, and each layer of the transformer, sees; 0 of the others."""
+        return self.context_length or CONTEXTS.get(self.model, 0)
+
+    @property
+    def longest_stream(self) -> int | None:
+        """Characters after which there are no positions left; None: there is no end."""
+        has_end = self.model == "transformer" and self.positions in ("learned", "sinusoidal")
+        return self.context if has_end else None
+
+    @property
     def output_size(self) -> int:
-        """Features of a layer's output, H or what it is projected to."""
+        """Features of the last layer's output, P."""
+        if self.model == "transformer":
+            return self.embedding_size
         return self.proj_size or self.hidden_size
 
     @property
     def gates(self) -> int:
-        """Blocks of H rows in each layer's matrices."""
+        """Blocks of H rows in each recurrent layer's matrices."""
         is_short = self.coupled or not self.forget_gate
         return 3 if is_short else GATES[self.model]
 
     def num_parameters(self, vocab_size: int) -> int:
-        """Return the number of trainable scalars.
+        """Return the number of trainable scalars: V D + the layers' + V P (if untied) + V."""
+        v, d, p = vocab_size, self.embedding_size, self.output_size
+        match self.model:
+            case "mlp":
+                layers = self._window_parameters()
+            case "transformer":
+                layers = self._transformer_parameters()
+            case _:
+                layers = self._recurrent_parameters()
+        return v * d + layers + (0 if self.tie_weights else v * p) + v
 
-        V D + Σ over layers of G(D or P + P + 2) + the variant's own + V P (if untied) + V, where
-        G = gates · H and P is the size of a layer's output.
-        """
-        v, d, h, p = vocab_size, self.embedding_size, self.hidden_size, self.output_size
+    def _recurrent_parameters(self) -> int:
+        """Σ over layers of G(D or P + P + 2) + the variant's own, where G = gates · H."""
+        d, h, p = self.embedding_size, self.hidden_size, self.output_size
         packed = self.gates * h
         own = 3 * h * self.peephole + h * self.proj_size + (2 * packed + 2 * h) * self.layer_norm
         first = packed * (d + p + 2) + own
-        others = (self.num_layers - 1) * (packed * (2 * p + 2) + own)
-        return v * d + first + others + (0 if self.tie_weights else v * p) + v
+        return first + (self.num_layers - 1) * (packed * (2 * p + 2) + own)
+
+    def _window_parameters(self) -> int:
+        """H(n D + 1), and H(H + 1) of each further layer."""
+        h = self.hidden_size
+        first = h * (self.context * self.embedding_size + 1)
+        return first + (self.num_layers - 1) * h * (h + 1)
+
+    def _transformer_parameters(self) -> int:
+        """L blocks: 4D(D + 1) attention, 2DH + H + D feed-forward, two norms; one norm; a table."""
+        d, h = self.embedding_size, self.hidden_size
+        block = 4 * d * (d + 1) + 2 * d * h + h + d + 4 * d
+        table = self.context * d if self.positions == "learned" else 0
+        return self.num_layers * block + 2 * d + table

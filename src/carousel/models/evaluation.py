@@ -21,6 +21,9 @@ def evaluate(
 ) -> float | None:
     """Return the mean loss in nats per character over every character of ids but the first.
 
+    A model that cannot read on without end reads pieces of its longest stream, each from the
+    beginning.
+
     Args:
         model: Put into evaluation mode here, and back into its mode after.
         ids: Token ids of the text, at least 2.
@@ -38,10 +41,11 @@ def evaluate(
     try:
         total, done = 0.0, 0
         state: State | None = None
-        for batch in evaluation_lanes(ids, lanes, chunk):
+        for batch in evaluation_lanes(ids, lanes, model.longest_stream or chunk):
             tokens = torch.from_numpy(batch.tokens).to(device)
             targets = torch.from_numpy(batch.targets).to(device)
-            logits, state = model(tokens, state)
+            logits, after = model(tokens, state)
+            state = after if model.longest_stream is None else None
             losses = cross_entropy(logits, targets).cpu().double()  # mps has no float64
             total += float(losses[torch.from_numpy(batch.mask)].sum())
             done += int(batch.mask.sum())

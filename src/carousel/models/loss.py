@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from carousel.layers import cross_entropy as layer
+
 
 def cross_entropy(
     logits: Float[Tensor, "B T V"], targets: Int[Tensor, "B T"]
@@ -22,11 +24,10 @@ def cross_entropy(
         Nats (natural logarithm), one figure per target. A uniform guess costs log V.
 
     Source:
-        Goodfellow, Bengio and Courville 2016, section 6.2.2.
+        math/mlp/equations.md, (ce.1); Goodfellow, Bengio and Courville 2016, section 6.2.2.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    log_z = torch.logsumexp(logits, dim=-1)  # (B, T)
-    return log_z - logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+    return layer.cross_entropy(logits, targets)
 
 
 def bits_per_character(nats: float) -> float:

@@ -7,6 +7,7 @@ a prompt is read in pieces of PIECE characters from its beginning; and each draw
 number of its own (carousel.ops.sampling.uniform), not the next one of a shared sequence.
 """
 
+import math
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from itertools import count, islice
@@ -54,7 +55,8 @@ def continue_text(
         value.
 
     Raises:
-        ConfigError: If length, stop or sample are not as above.
+        ConfigError: If length, stop or sample are not as above, or the model's positions end
+            before the text would.
         TextError: If the vocabulary lacks a character of the prompt.
         DivergenceError: While it is read, if the model's weights are not finite numbers.
     """
@@ -65,8 +67,26 @@ def continue_text(
         ids = vocabulary.encode(prompt) if prompt else np.array([vocabulary.stoi.get("\n", 0)])
     except TextError as error:
         raise TextError(f"prompt: {error}") from None
+    _check_room(model, len(ids), length)
     drawn = islice(generate(model, ids, config, sample), length)
     return until_stop((vocabulary.itos[token] for token in drawn), stop)
+
+
+def room(model: LanguageModel, prompt: int) -> float:
+    """Return how many characters a model can write after a prompt of so many; often ∞."""
+    # The last character that is written need not be read.
+    return math.inf if model.longest_stream is None else model.longest_stream - prompt + 1
+
+
+def _check_room(model: LanguageModel, prompt: int, length: int) -> None:
+    """Refuse a text that would go on where the model has no more positions."""
+    left = room(model, prompt)
+    if length <= left:
+        return
+    longest = f"this model has positions for {model.longest_stream} characters"
+    if left < 1:
+        raise ConfigError(f"{longest}, the prompt has {prompt}: a shorter one would work")
+    raise ConfigError(f"{longest}: after {prompt} a length of {left} would work, not {length}")
 
 
 def generate(

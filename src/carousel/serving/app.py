@@ -18,7 +18,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from carousel.errors import CarouselError
 from carousel.models.base import LanguageModel
 from carousel.sampling.config import SamplingConfig
-from carousel.sampling.generate import continue_text
+from carousel.sampling.generate import continue_text, room
 from carousel.sampling.stop import Finish
 from carousel.serving.request import MAX_LENGTH, MAX_PROMPT, read_request
 from carousel.text.vocabulary import Vocabulary
@@ -26,7 +26,9 @@ from carousel.text.vocabulary import Vocabulary
 MAX_BODY = 64 * 1024  # bytes: MAX_PROMPT characters in any JSON spelling, and room for the rest
 MAX_STREAMS = 8  # texts written at the same time; who comes then is asked to try again
 
-OPENING = "Once upon a time"  # stands in the form, where the model has these characters
+# What stands in the form at first, as far as the model has characters and positions for it.
+OPENING = "Once upon a time"
+LENGTH = 600  # characters
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -65,14 +67,18 @@ def create_app(
 
     @app.get("/")
     def page() -> str:
+        is_known = set(OPENING) <= set(vocabulary.itos) and room(model, len(OPENING)) >= LENGTH
+        opening = OPENING if is_known else ""
+        longest = min(MAX_LENGTH, room(model, 1))
         return render_template(
             "page.html",
             name=name,
-            opening=OPENING if set(OPENING) <= set(vocabulary.itos) else "",
+            opening=opening,
             defaults=SamplingConfig(),
             vocab_size=len(vocabulary),
-            max_prompt=MAX_PROMPT,
-            max_length=MAX_LENGTH,
+            max_prompt=min(MAX_PROMPT, model.longest_stream or MAX_PROMPT),
+            max_length=longest,
+            length=min(LENGTH, longest),
         )
 
     @app.get("/healthz")

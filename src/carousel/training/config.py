@@ -22,7 +22,7 @@ class TrainingConfig:
             lanes where the text is long enough for them.
         steps: Optimiser steps, the end of the schedule; None fits them to the size of the text.
         optimizer: Update rule.
-        learning_rate: Peak step size.
+        learning_rate: Peak step size. None: 8e-3, and 2e-3 for the transformer.
         schedule: What the learning rate does after the warm-up until the last step.
         warmup_steps: Steps over which the learning rate rises from zero.
         weight_decay: Decoupled decay of the matrices, used by adamw only.
@@ -42,7 +42,7 @@ class TrainingConfig:
     batching: Literal["auto", "lanes", "windows"] = "auto"
     steps: int | None = None
     optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = 8e-3
+    learning_rate: float | None = None
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup_steps: int = 50
     weight_decay: float = 0.01
@@ -70,10 +70,16 @@ class TrainingConfig:
         for name in ("max_grad_norm", "weight_decay"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if not 0 < self.learning_rate <= 1e6:
+        if self.learning_rate is not None and not 0 < self.learning_rate <= 1e6:
             raise ConfigError(f"learning_rate must be in (0, 1e6], got {self.learning_rate}")
         if self.time_limit is not None and not self.time_limit > 0:
             raise ConfigError(f"time_limit must be above 0 seconds, got {self.time_limit}")
+
+    @property
+    def peak(self) -> float:
+        """The learning rate, once `start.resolve` has chosen one where none was given."""
+        assert self.learning_rate is not None, "resolve() comes first"
+        return self.learning_rate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Opt
     """
     parameters = list(model.parameters())
     if config.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=config.learning_rate)
+        return torch.optim.Adam(parameters, lr=config.peak)
     groups = [
         {"params": [p], "weight_decay": config.weight_decay if p.dim() > 1 else 0.0}
         for p in parameters
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return torch.optim.AdamW(groups, lr=config.peak)

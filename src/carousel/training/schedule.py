@@ -23,10 +23,10 @@ def learning_rate(step: int, steps: int, config: TrainingConfig) -> float:
     """
     warmup = min(config.warmup_steps, steps // 10)
     if step <= warmup:
-        return config.learning_rate * step / (warmup + 1)
+        return config.peak * step / (warmup + 1)
     rest = (step - 1 - warmup) / max(1, steps - warmup)  # in [0, 1)
     if config.schedule == "linear":
-        return config.learning_rate * max(0.0, 1 - rest)
+        return config.peak * max(0.0, 1 - rest)
     if config.schedule == "cosine":
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
-    return config.learning_rate
+        return config.peak * 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
+    return config.peak

@@ -9,8 +9,9 @@ import torch
 
 from carousel.errors import ConfigError
 from carousel.models.base import LanguageModel
+from carousel.models.characters import build
 from carousel.models.checkpoint import TrainedModel
-from carousel.models.recurrent import build
+from carousel.models.config import GATES
 from carousel.text.batches import Lanes, RandomWindows
 from carousel.text.pieces import IdSequence
 from carousel.text.vocabulary import Vocabulary
@@ -24,28 +25,55 @@ from carousel.training.trainer import (
     set_random_state,
 )
 
+# Where the settings name none: of 1e-3 to 8e-3, what did best after 400 steps (RESULTS.md).
+_LEARNING_RATES = {"rnn": 8e-3, "gru": 8e-3, "lstm": 8e-3, "mlp": 8e-3, "transformer": 2e-3}
+
 # "auto" takes lanes where each of them is at least this many windows long.
 _WINDOWS_PER_LANE = 4
 
 
 def resolve(given: RunConfig, characters: int) -> RunConfig:
-    """Decide what the settings leave open, from the number of characters to train on."""
+    """Decide what the settings leave open, from the number of characters to train on.
+
+    Raises:
+        ConfigError: If the model's positions end before a window, or a lane, does.
+    """
     config = given.training
     window = config.batch_size * config.sequence_length
     batching = config.batching
+    _check_positions(given)
     if batching == "auto":
-        batching = "lanes" if characters >= _WINDOWS_PER_LANE * window else "windows"
+        fills_lanes = characters >= _WINDOWS_PER_LANE * window
+        has_end = given.model.longest_stream is not None
+        batching = "lanes" if fills_lanes and not has_end else "windows"
     steps = config.steps or steps_for(characters, config)
     eval_every = config.eval_every or max(25, math.ceil(steps / 20))
     resolved = replace(
         config,
         batching=batching,
+        learning_rate=config.learning_rate or _LEARNING_RATES[given.model.model],
         steps=steps,
         eval_every=eval_every,
         save_every=config.save_every or eval_every,
         sample_every=4 * eval_every if config.sample_every is None else config.sample_every,
     )
     return replace(given, training=resolved)
+
+
+def _check_positions(given: RunConfig) -> None:
+    model, config = given.model, given.training
+    if model.longest_stream is None:
+        return
+    if config.sequence_length > model.longest_stream:
+        raise ConfigError(
+            f"{model.positions} positions end after context_length {model.longest_stream}, "
+            f"and sequence_length is {config.sequence_length}"
+        )
+    if config.batching == "lanes":
+        raise ConfigError(
+            f"batching lanes reads on without end, and {model.positions} positions end after "
+            f"context_length {model.longest_stream}: batching windows would work"
+        )
 
 
 def new_trainer(config: RunConfig, vocab_size: int, ids: IdSequence, device: str) -> Trainer:
@@ -112,12 +140,17 @@ def shorten(given: RunConfig, resolved: RunConfig, characters: int, seconds: flo
 def threads_for(config: RunConfig, available: int) -> int:
     """Return with how many threads to compute: one for each million multiplications of a product.
 
-    Threads meet after every product of every time step; fed with less, they cost more than they
-    give. It follows from the settings alone, for sums may be grouped by thread: the same command
-    gives the same bits.
+    Threads meet after every product, of a recurrence in every time step; fed with less, they cost
+    more than they give. It follows from the settings alone, for sums may be grouped by thread: the
+    same command gives the same bits.
     """
-    hidden = config.model.hidden_size
-    return max(1, min(available, config.training.batch_size * hidden * 4 * hidden // 1_000_000))
+    model, training = config.model, config.training
+    hidden, rows = model.hidden_size, training.batch_size
+    if model.model in GATES:
+        multiplications = rows * hidden * 4 * hidden
+    else:  # of all positions at once
+        multiplications = rows * training.sequence_length * hidden * model.embedding_size
+    return max(1, min(available, multiplications // 1_000_000))
 
 
 def seconds_per_step(trainer: Trainer, repeats: int = 5) -> float:
