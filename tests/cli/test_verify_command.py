@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from carousel.verify import table
-from carousel.verify.cases import VARIANTS
 from carousel.verify.figure import Figure
-from carousel.verify.table import CHECKS, Cell
+from carousel.verify.rows import CHECKS, ROWS
+from carousel.verify.table import Cell, Check, Row
 from cli.commands import Call, caller
 
 GOOD = Figure(3e-16, 1e-12, "dx (seed 3)", 20)
@@ -30,11 +30,10 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], Figure]:
     """What the checks find where it is not GOOD; they are not run."""
     found: dict[tuple[str, str], Figure] = {}
 
-    def cells(variants: list[table.Variant], *, processes: int) -> Iterator[Cell]:
-        for variant in variants:
-            for check in CHECKS:
-                figure = found.get((variant.name, check.name), GOOD)
-                yield Cell(variant.name, check.name, figure)
+    def cells(rows: list[Row], checks: tuple[Check, ...], *, processes: int) -> Iterator[Cell]:
+        for row in rows:
+            for check in checks:
+                yield Cell(row.name, check.name, found.get((row.name, check.name), GOOD))
 
     monkeypatch.setattr(table, "cells", cells)
     return found
@@ -49,16 +48,16 @@ def test_the_table_fits_a_terminal_and_names_every_row_and_column(
     lines = result.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert "…" not in result.out
-    rows = lines[3 : 3 + len(VARIANTS)]
+    rows = lines[3 : 3 + len(ROWS)]
     shown = [row[:16].strip() for row in rows]
-    assert shown == ["masked" if v.masks else v.name for v in VARIANTS]
+    assert shown == ["masked" if ", masked" in row.name else row.name for row in ROWS]
     assert all(row.split()[-7:] == ["3e-16"] * 7 for row in rows if "—" not in row)
     (other,) = (row for row in rows if "—" in row)
     assert other.split() == ["lstm", "peephole", *["3e-16"] * 3, "—", *["3e-16"] * 3]
     for check in CHECKS:
         assert re.search(rf"^{re.escape(check.name)} +\w", result.out, re.MULTILINE)
-    assert "torch.nn has no such layer: it has no peepholes\n" in result.out
-    assert re.fullmatch(rf"all {len(VARIANTS) * 7} hold, in \d+ s\n", result.err)
+    assert "does not apply. torch.nn: it has no peepholes\n" in result.out
+    assert re.fullmatch(rf"all {len(ROWS) * 7} hold, in \d+ s\n", result.err)
 
 
 def test_a_failure_is_said_in_one_line_and_is_exit_code_1(
@@ -111,11 +110,11 @@ def test_markdown_rounds_up_to_a_power_of_ten(
 
 
 def test_mistakes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    unknown = call("verify", "--family", "transformer")
+    unknown = call("verify", "--family", "diffusion")
     assert (unknown.code, unknown.out) == (2, "")
     assert re.fullmatch(
-        r"carousel verify: --family: none begins with 'transformer'; "
-        r"there are rnn tanh, rnn relu, gru, .*lstm layer norm\n",
+        r"carousel verify: --family: none begins with 'diffusion'; "
+        r"there are rnn tanh, rnn relu, gru, .*lstm layer norm, .*mlp, .*transformer\n",
         unknown.err,
     )
     none = call("verify", "--processes", "0")

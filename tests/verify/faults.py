@@ -4,16 +4,24 @@ import inspect
 from types import ModuleType
 
 from carousel.ops import gru, lstm, lstm_layer_norm, lstm_three_gates, rnn
-from carousel.verify.cases import VARIANTS, Variant
+from carousel.verify.recurrences import VARIANTS
+from carousel.verify.rows import ROWS, recurrent
+from carousel.verify.table import Check, Row, examine
 
-BY_NAME = {variant.name: variant for variant in VARIANTS}
+BY_NAME = {row.name: row for row in ROWS}
+FEW = 2  # seeds
 
 
-def faulty(variant: Variant, module: ModuleType, true: str, false: str) -> Variant:
-    """Return the variant, run by its module with one piece of the source changed."""
-    family = variant.family
-    (name,) = (name for name, value in vars(module).items() if value is family)
-    return variant._replace(family=getattr(planted(module, true, false), name))
+def seen_by(row: Row, *checks: str, seeds: int = FEW) -> set[str]:
+    """Which of these checks fail."""
+    return {name for name in checks if not examine(row, Check(name, seeds, "")).holds}
+
+
+def faulty(name: str, module: ModuleType, true: str, false: str) -> Row:
+    """Return the row of a recurrence, run by its module with one piece of the source changed."""
+    (variant,) = (variant for variant in VARIANTS if variant.name == name)
+    (family,) = (name for name, value in vars(module).items() if value is variant.family)
+    return recurrent(variant._replace(family=getattr(planted(module, true, false), family)))
 
 
 def planted(module: ModuleType, true: str, false: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The checks that run the layers: true of every family, and each sees what a layer can do wrong."""
+"""The checks that run recurrent layers: true of all, and each sees what a layer can do wrong."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import carousel
 from amounts import amount, torture
 from carousel.ops import recurrence
-from carousel.verify.cases import VARIANTS, Variant
 from carousel.verify.figure import Figure
 from carousel.verify.layers import LAYERS
 from carousel.verify.streaming_layers import streaming_layers
+from carousel.verify.table import Check, examine
 from carousel.verify.torch_nn import BOUNDS, Configuration, compare, draw_configuration, torch_nn
 from verify.faults import BY_NAME, planted
 
@@ -69,26 +69,30 @@ def test_a_drawn_configuration_has_sizes_that_all_differ() -> None:
 
 @pytest.mark.parametrize("name", [name for name in LAYERS if name not in IN_TORCH])
 def test_what_torch_lacks_is_said(name: str) -> None:
-    figure = torch_nn(BY_NAME[name], range(2), torch.float64)
-    assert figure.reached is None
-    assert figure.holds
-    assert figure.where == LAYERS[name].not_in_torch
+    for row in (BY_NAME[name], BY_NAME[f"{name}, masked"]):
+        for check in ("torch.nn float64", "torch.nn float32"):
+            figure = examine(row, Check(check, 2, ""))
+            assert figure.reached is None
+            assert figure.holds
+            assert figure.where == LAYERS[name].not_in_torch
 
 
 @torture
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
-def test_a_layer_obeys_the_streaming_law(variant: Variant) -> None:
+@pytest.mark.parametrize("zoneout", [0.0, 0.3])
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_obeys_the_streaming_law(name: str, zoneout: float) -> None:
     seeds = range(1000, 1000 + amount(3, 100))
-    figure = streaming_layers(variant, seeds)
+    figure = streaming_layers(LAYERS[name], zoneout, seeds)
     assert figure.holds, figure
     assert figure.cases == 3 * len(seeds)
 
 
 def checks_of(name: str) -> dict[str, Figure]:
+    layer, seeds = LAYERS[name], range(5)
     return {
-        "torch": torch_nn(BY_NAME[name], range(5), torch.float64),
-        "torch, packed": torch_nn(BY_NAME[f"{name}, masked"], range(5), torch.float64),
-        "streaming": streaming_layers(BY_NAME[name], range(5)),
+        "torch": torch_nn(layer, False, torch.float64, seeds),
+        "torch, packed": torch_nn(layer, True, torch.float64, seeds),
+        "streaming": streaming_layers(layer, 0.0, seeds),
     }
 
 

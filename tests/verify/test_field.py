@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from carousel.ops.layer_norm import normalise
+from carousel.ops.softmax import softmax
 from carousel.verify import rules
-from carousel.verify.field import P, draw, field, plain, product, residue, tangent, times, total
+from carousel.verify.field import field, plain, tangent
+from carousel.verify.residues import P, contracted, draw, inverse, product, residue, times, total
 
 residues = st.one_of(st.integers(0, P - 1), st.sampled_from([0, 1, 2**31, 2**60, P - 1]))
 
@@ -30,6 +33,24 @@ def test_a_product_of_matrices_is_that_of_the_integers_modulo_p() -> None:
     a, b = draw((2, 3, 4), generator), draw((4, 5), generator)
     want = (a.numpy().astype(object) @ b.numpy().astype(object)) % P
     assert product(a, b).tolist() == want.tolist()
+
+
+@given(residues)
+def test_an_inverse_is_one_but_that_of_zero(a: int) -> None:
+    b = inverse(torch.tensor([a]))
+    assert times(b, torch.tensor([a])).item() == (1 if a % P else 0)
+
+
+@pytest.mark.parametrize("equation", ["bik,bjk->bij", "bij,bjk->bki", "ij,ij->ij", "ik,k->i"])
+def test_an_einsum_is_that_of_the_integers_modulo_p(equation: str) -> None:
+    sizes = {"b": 2, "i": 3, "j": 4, "k": 5}
+    generator = torch.Generator().manual_seed(0)
+    a, b = (
+        draw(tuple(sizes[letter] for letter in letters), generator)
+        for letters in equation.split("->")[0].split(",")
+    )
+    want = np.einsum(equation, a.numpy().astype(object), b.numpy().astype(object)) % P
+    assert contracted(equation, a, b).tolist() == want.tolist()
 
 
 @pytest.mark.parametrize(
@@ -53,6 +74,41 @@ def test_derivatives_follow_the_rules_of_algebra() -> None:
     assert tangent(z).flatten().tolist() == [(3 * x * x + 2 * y) % P, 2 * x % P]
 
 
+def test_a_quotient_has_the_derivative_of_a_quotient() -> None:
+    """x / y + 1 / y at (x, y): 1/y and -(x + 1)/y²."""
+    x, y = 12345678901234567, 98765432109876543
+    a, b = (
+        field(torch.tensor([n]), torch.eye(2, dtype=torch.int64)[:, [k]])
+        for k, n in enumerate((x, y))
+    )
+    z = a / b + 1 / b
+    assert plain(z).item() == (x + 1) * pow(y, -1, P) % P
+    assert tangent(z).flatten().tolist() == [pow(y, -1, P), -(x + 1) * pow(y, -2, P) % P]
+
+
+def test_shares_add_up_to_one_and_what_is_hidden_gets_none() -> None:
+    generator = torch.Generator().manual_seed(0)
+    s = field(draw((3, 5), generator), draw((2, 3, 5), generator))
+    hidden = torch.zeros(3, 5, dtype=torch.bool)
+    hidden[0, 1] = hidden[2] = True  # one of the first row, all of the last
+    p = softmax(s.masked_fill(hidden, float("-inf")))
+    assert plain(p.sum(-1)).tolist() == [1, 1, 0]
+    assert plain(p)[hidden].tolist() == [0] * 6
+    assert (plain(p)[~hidden] != 0).all()
+    assert tangent(p)[:, hidden].eq(0).all()
+    assert tangent(p.sum(-1)).eq(0).all()
+
+
+def test_what_is_added_at_the_same_place_is_added_up() -> None:
+    values = draw((9, 2), torch.Generator().manual_seed(0))
+    zeros, at = field(torch.tensor([0])).new_zeros(3, 2), torch.tensor([0, 2] * 4 + [0])
+    rows = zeros.index_put((at,), field(values), accumulate=True)
+    columns = zeros.T.scatter_add(1, at.expand(2, 9), field(values.T))
+    want = [[int(x) % P for x in sum(values.numpy().astype(object)[k::2])] for k in (0, 1)]
+    assert plain(rows).tolist() == [want[0], [0, 0], want[1]]
+    assert plain(columns).equal(plain(rows).T)
+
+
 def test_what_moves_a_value_moves_its_derivatives() -> None:
     generator = torch.Generator().manual_seed(0)
     value, change = draw((4, 6), generator), draw((3, 4, 6), generator)
@@ -65,7 +121,7 @@ def test_what_moves_a_value_moves_its_derivatives() -> None:
     assert tangent(rows[2]).equal(change[:, 2])
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "rsqrt"])
+@pytest.mark.parametrize("name", list(rules.SLOPES))
 def test_a_random_function_is_a_function_whose_derivative_follows_the_rule(name: str) -> None:
     a = torch.tensor([3, 4, 3])
     y = getattr(field(a, torch.ones(1, 3, dtype=torch.int64)), name)()
@@ -75,6 +131,8 @@ def test_a_random_function_is_a_function_whose_derivative_follows_the_rule(name:
         "sigmoid": [n * (1 - n) % P for n in s],
         "tanh": [(1 - n * n) % P for n in s],
         "rsqrt": [-(n**3) * pow(2, -1, P) % P for n in s],
+        "exp": s,
+        "log": [pow(n, -1, P) for n in a.tolist()],
     }
     assert tangent(y)[0].tolist() == slopes[name]
     other = getattr(field(a), "tanh" if name == "sigmoid" else "sigmoid")()
@@ -85,8 +143,8 @@ def test_a_relu_passes_some_and_stops_others() -> None:
     a = draw((100,), torch.Generator().manual_seed(0))
     h = field(a, torch.ones(1, 100, dtype=torch.int64)).relu()
     passed = (h > 0).to(h.dtype)
-    assert plain(h).equal(passed * a)
-    assert tangent(h)[0].equal(passed)
+    assert plain(h).equal(passed.long() * a)
+    assert tangent(h)[0].equal(passed.long())
     assert 30 < passed.sum() < 70
 
 
@@ -95,10 +153,23 @@ def test_a_vector_that_is_normalised_has_mean_zero() -> None:
     assert plain(unit.sum(-1)).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("operation", [torch.exp, torch.sort, lambda x: x / 2, lambda x: x**2])
+def moving_in_place(x: Tensor) -> None:
+    x[:1] += x
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        torch.sin,
+        torch.sort,
+        lambda x: x**2,
+        lambda x: x.masked_fill(x > 0, 1.0),
+        moving_in_place,
+    ],
+)
 def test_what_the_field_lacks_is_refused(operation: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(TypeError, match=r"the field has no |unsupported operand"):
-        operation(field(torch.tensor([1])))
+    with pytest.raises(TypeError, match=r"the field (has no|hides|adds up)|unsupported operand"):
+        operation(field(torch.tensor([1]), torch.tensor([[1]])))
 
 
 def test_sympy_proves_the_rules() -> None:
@@ -109,7 +180,7 @@ def test_sympy_proves_the_rules() -> None:
 @pytest.mark.parametrize("name", list(rules.SLOPES))
 def test_a_wrong_rule_is_not_proven(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     true = rules.SLOPES[name]
-    monkeypatch.setitem(rules.SLOPES, name, lambda s: true(s) * s)
+    monkeypatch.setitem(rules.SLOPES, name, lambda a, s: true(a, s) * s)
     rules.unproven.cache_clear()
     assert rules.unproven() == [name]
     rules.unproven.cache_clear()

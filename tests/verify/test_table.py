@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
-from carousel.verify.cases import VARIANTS, Variant
 from carousel.verify.figure import Figure, distance, worst
-from carousel.verify.table import CHECKS, Check, cells, examine
+from carousel.verify.recurrences import VARIANTS
+from carousel.verify.rows import CHECKS, ROWS
+from carousel.verify.table import Check, Row, cells, examine
 
 ONE, TWO = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
 
@@ -43,32 +44,45 @@ def test_the_worst_of_figures_counts_the_cases_of_all() -> None:
     assert worst([Figure(1.0, 2.0, "a", 3), Figure(1.5, 2.0, "b", 4)]) == (1.5, 2.0, "b", 7)
 
 
-def raises(variant: Variant, seeds: range) -> Figure:
+def raises(seeds: range) -> Figure:
     raise AttributeError("no such thing")
 
 
-def counts(variant: Variant, seeds: range) -> Figure:
-    return Figure(0.0, 0.0, variant.name, len(seeds))
+def counts(seeds: range) -> Figure:
+    return Figure(0.0, 0.0, "all", len(seeds))
+
+
+ROW = Row("one", {"a": counts, "wild": raises, "b": "there is none"})
 
 
 def test_a_check_that_ends_in_an_error_fails() -> None:
-    figure = examine(VARIANTS[0], Check("wild", raises, 1, ""))
+    figure = examine(ROW, Check("wild", 1, ""))
     assert not figure.holds
     assert figure.where == "AttributeError: no such thing"
 
 
+def test_a_check_that_does_not_apply_says_why() -> None:
+    assert examine(ROW, Check("b", 1, "")) == Figure(None, where="there is none")
+
+
 def test_processes_share_the_work_and_keep_its_order() -> None:
-    checks = [Check("a", counts, 3, ""), Check("wild", raises, 1, ""), Check("b", counts, 5, "")]
-    found = list(cells(VARIANTS[:3], checks, processes=2))
-    order = [(v.name, c.name) for v in VARIANTS[:3] for c in checks]
+    checks = [Check("a", 3, ""), Check("wild", 1, ""), Check("b", 5, "")]
+    rows = [ROW._replace(name=name) for name in ("one", "two", "three")]
+    found = list(cells(rows, checks, processes=2))
+    order = [(row.name, check.name) for row in rows for check in checks]
     assert [(cell.family, cell.check) for cell in found] == order
-    assert [cell.figure.cases for cell in found] == [3, 0, 5] * 3
+    assert [cell.figure.cases for cell in found] == [3, 0, 0] * 3
     assert [cell.figure.holds for cell in found] == [True, False, True] * 3
 
 
-def test_every_family_is_a_row_without_masks_and_with_them() -> None:
-    names = [variant.name for variant in VARIANTS]
+def test_every_row_says_of_every_check_what_it_does_or_why_not() -> None:
+    names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)
+    assert all(row.cells.keys() == {check.name for check in CHECKS} for row in ROWS)
+
+
+def test_every_recurrent_family_is_a_row_without_masks_and_with_them() -> None:
+    names = [row.name for row in ROWS[: len(VARIANTS)]]
     assert names[1::2] == [f"{name}, masked" for name in names[::2]]
     assert {v.family.name for v in VARIANTS} == {
         *("rnn_tanh", "rnn_relu", "gru", "gru_reset_before"),
@@ -81,4 +95,4 @@ def test_torch_and_streaming_are_asked_as_often_as_they_promise() -> None:
     assert seeds["torch.nn float64"] >= 200
     assert seeds["torch.nn float32"] >= 200
     (streaming,) = (check for check in CHECKS if check.name == "streaming")
-    assert examine(VARIANTS[0], streaming).cases >= 500
+    assert examine(ROWS[0], streaming).cases >= 500

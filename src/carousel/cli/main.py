@@ -20,7 +20,8 @@ COMMANDS = {
     "sample": "let a trained model continue a prompt",
     "eval": "measure how well a model predicts a text",
     "serve": "open the story-teller in the browser",
-    "verify": "prove every recurrent family: exactly, numerically, and against torch.nn",
+    "forecast": "fit a model to a time series in a CSV file, and say what it is worth",
+    "verify": "prove every family: exactly, numerically, and against torch.nn",
     "tales": "write the built-in tales, a corpus of known entropy",
 }
 

@@ -12,16 +12,15 @@ from carousel.cli.parse import parse
 from carousel.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from carousel.verify.cases import Variant
-    from carousel.verify.table import Cell
+    from carousel.verify.table import Cell, Row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Check every recurrent family: exactly, numerically, and against torch.nn. About a minute.
+    """Check every family: exactly, numerically, and against torch.nn. About a minute.
 
     Attributes:
-        family: Only families whose name begins so: rnn, gru, lstm, "lstm peephole", …
+        family: Only rows whose name begins so: rnn, gru, lstm, "lstm peephole", mlp, attention, …
         processes: How many compute side by side.
         json: Print one JSON object.
         markdown: Print the table as Markdown, figures rounded up to a power of ten.
@@ -44,8 +43,8 @@ def main(arguments: list[str]) -> int:
         raise RunError("this needs sympy: pip install 'carousel-lm[verify]'")
     from carousel.cli import verify_table
 
-    variants, start = _chosen(command.family), clock()
-    found = _found(variants, command.processes)
+    rows, start = _chosen(command.family), clock()
+    found = _found(rows, command.processes)
     if command.json:
         print(verify_table.as_json(found))
     elif command.markdown:
@@ -61,23 +60,24 @@ def main(arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _chosen(family: str) -> "list[Variant]":
-    from carousel.verify.cases import VARIANTS
+def _chosen(family: str) -> "list[Row]":
+    from carousel.verify.rows import ROWS
 
-    chosen = [variant for variant in VARIANTS if variant.name.startswith(family)]
+    chosen = [row for row in ROWS if row.name.startswith(family)]
     if not chosen:
-        known = ", ".join(v.name for v in VARIANTS if not v.masks)
+        known = ", ".join(row.name for row in ROWS if not row.name.endswith(", masked"))
         raise UsageError(f"--family: none begins with {family!r}; there are {known}")
     return chosen
 
 
-def _found(variants: "list[Variant]", processes: int) -> "list[Cell]":
-    from carousel.verify.table import CHECKS, cells
+def _found(rows: "list[Row]", processes: int) -> "list[Cell]":
+    from carousel.verify.rows import CHECKS
+    from carousel.verify.table import cells
 
     found = []
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("verifying", total=len(variants) * len(CHECKS))
-        for cell in cells(variants, processes=processes):
+        task = progress.add_task("verifying", total=len(rows) * len(CHECKS))
+        for cell in cells(rows, CHECKS, processes=processes):
             found.append(cell)
             progress.update(task, advance=1, description=f"{cell.family}: {cell.check}")
     return found

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from carousel.verify.figure import Figure
-from carousel.verify.table import CHECKS, Cell, Check
+from carousel.verify.rows import CHECKS
+from carousel.verify.table import Cell, Check
 
 WIDTH = 78
 MASKED = ", masked"
@@ -75,10 +76,11 @@ def legend(found: list[Cell]) -> dict[str, str]:
     said = {check.name: check.meaning + _behind(check, found) for check in CHECKS}
     said["masked"] = (
         "old state held (sequences that have ended, zoneout), h masked (variational dropout), for "
-        "lstm, peephole and projected the candidate too (recurrent dropout)"
+        "lstm, peephole and projected the candidate too (recurrent dropout); attention: a window "
+        "of the keys that are written, weights dropped; in blocks and multi-head: keys hidden by -∞"
     )
-    if reasons := _unique(f.where for f in (cell.figure for cell in found) if f.reached is None):
-        said["—"] = f"torch.nn has no such layer: {'; '.join(reasons)}"
+    if missing := [cell for cell in found if cell.figure.reached is None]:
+        said["—"] = _absences(missing)
     return said
 
 
@@ -112,6 +114,15 @@ def _behind(check: Check, found: list[Cell]) -> str:
     few, many = min(cases), max(cases)
     unit = "derivatives" if check.name == "exact" else "cases"
     return f" ({few:,} {unit} a row)" if few == many else f" ({few:,} to {many:,} {unit} a row)"
+
+
+def _absences(missing: list[Cell]) -> str:
+    """Return why checks do not apply; the two of torch.nn have the same reasons."""
+    reasons: dict[str, list[str]] = {}
+    for cell in missing:
+        reasons.setdefault(cell.check.split()[0], []).append(cell.figure.where)
+    said = (f"{check}: {', '.join(_unique(why))}" for check, why in reasons.items())
+    return f"does not apply. {'; '.join(said)}"
 
 
 def _headed(name: str, lines: list[str]) -> list[tuple[str, str]]:

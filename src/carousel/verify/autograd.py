@@ -1,11 +1,12 @@
-"""Autograd: each hand-derived reverse against torch's differentiation of the op's time loop."""
+"""Autograd: each hand-derived reverse against torch's differentiation of the same forward."""
 
 import torch
 
+import carousel
 from carousel.verify.cases import (
     Case,
+    Subject,
     Tensors,
-    Variant,
     backward,
     draw_case,
     draw_cotangents,
@@ -16,9 +17,9 @@ from carousel.verify.figure import Figure, distance, worst
 BOUND = 1e-12
 
 
-def autograd(variant: Variant, seeds: range) -> Figure:
+def autograd(subject: Subject, seeds: range) -> Figure:
     """Return the largest relative difference of a gradient, in float64."""
-    return worst(_one(draw_case(variant, seed, has_bias=seed % 3 > 0), seed) for seed in seeds)
+    return worst(_one(draw_case(subject, seed), seed) for seed in seeds)
 
 
 def _one(case: Case, seed: int) -> Figure:
@@ -29,9 +30,10 @@ def _one(case: Case, seed: int) -> Figure:
 
 
 def by_autograd(case: Case, cotangents: Tensors) -> Tensors:
-    """Return the gradient of the weighted sum, as torch finds it."""
+    """Return the gradient of the weighted sum, as torch finds it, in layers too."""
     inputs = {name: x.detach().requires_grad_() for name, x in case.inputs.items()}
-    outputs, _ = forward(case._replace(inputs=inputs))
+    with carousel.backend("autograd"):
+        outputs, _ = forward(case._replace(inputs=inputs))
     gradients = torch.autograd.grad(
         list(outputs.values()), list(inputs.values()), list(cotangents.values())
     )

@@ -1,64 +1,74 @@
-"""Causality: no output depends on a later input or another row; each depends on all before it."""
+"""Causality: each output depends on what it must see, and on nothing else.
+
+Not on what comes later, not on what is before its window, not on another row.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from carousel.verify.cases import STATE, Case, Variant, draw_case, forward
+from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, worst
 
 
-def causality(variant: Variant, seeds: range) -> Figure:
+class Scene(NamedTuple):
+    """A function of what stands at places of rows, and what each of its outputs must see.
+
+    Attributes:
+        run: Returns y (T, R, ·) for the sources.
+        sources: By name, (S, R, ·) each.
+        seen: By name, (T, S, R): whether y[t] depends on source[s] of the same row.
+    """
+
+    run: Callable[[Tensors], Tensor]
+    sources: Tensors
+    seen: Tensors
+
+
+def causality(draw_scene: Callable[[int], Scene], seeds: range) -> Figure:
     """Return the part of all dependences, of one output on one input, that is not as it must be."""
-    return worst(_one(_alive(draw_case(variant, seed)), seed) for seed in seeds)
+    return worst(_one(draw_scene(seed), seed) for seed in seeds)
 
 
-def _one(case: Case, seed: int) -> Figure:
-    wrong = torch.cat([_by_value(case, seed), _by_gradient(case)]).double().mean().item()
+def _one(scene: Scene, seed: int) -> Figure:
+    wrong = torch.cat([_by_value(scene, seed), _by_gradient(scene)]).double().mean().item()
     return Figure(wrong, bound=0.0, where=f"seed {seed}", cases=1)
 
 
-def _by_value(case: Case, seed: int) -> Tensor:
-    """Change x[s, b]: tell where an output changes that comes before s, or is of another row."""
-    y = forward(case)[0]["y"]
-    steps, rows, _ = y.shape
+def _by_value(scene: Scene, seed: int) -> Tensor:
+    """Change source[s, r]: tell where an output changes that does not see it."""
+    y = scene.run(scene.sources)
     generator = torch.Generator().manual_seed(seed)
     wrong = []
-    for s in range(steps):
-        for b in range(rows):
-            x = case.inputs["x"].clone()
-            x[s, b] += torch.randn(x.shape[-1], generator=generator, dtype=x.dtype)
-            moved = forward(case._replace(inputs={**case.inputs, "x": x}))[0]["y"]
-            changed = (moved != y).any(-1)  # (T, B)
-            changed[s:, b] = False  # as they may
-            wrong.append(changed.flatten())
+    for name, source in scene.sources.items():
+        for s in range(source.shape[0]):
+            for r in range(source.shape[1]):
+                x = source.clone()
+                x[s, r] += torch.randn(x.shape[-1], generator=generator, dtype=x.dtype)
+                changed = (scene.run({**scene.sources, name: x}) != y).any(-1)  # (T, R)
+                changed[scene.seen[name][:, s, r], r] = False  # as they may
+                wrong.append(changed.flatten())
     return torch.cat(wrong)
 
 
-def _by_gradient(case: Case) -> Tensor:
-    """Differentiate y[t, b]: tell where a gradient is zero and must not be, or the reverse.
+def _by_gradient(scene: Scene) -> Tensor:
+    """Differentiate y[t, r]: tell where a gradient is zero and must not be, or the reverse.
 
     A change of the value would do as well, if rounding did not swallow small ones.
     """
-    inputs = {name: x.clone().requires_grad_() for name, x in case.inputs.items()}
-    y = forward(case._replace(inputs=inputs))[0]["y"]
-    steps, rows, features = y.shape
-    u = torch.arange(1, features + 1, dtype=y.dtype)  # no unit's share may cancel another's
-    sources = [inputs[name] for name in ("x", *STATE) if name in inputs]
+    sources = {name: x.detach().clone().requires_grad_() for name, x in scene.sources.items()}
+    y = scene.run(sources)
+    u = torch.arange(1, y.shape[-1] + 1, dtype=y.dtype)  # no unit's share may cancel another's
     wrong = []
-    for t in range(steps):
-        for b in range(rows):
+    for t in range(y.shape[0]):
+        for r in range(y.shape[1]):
             gradients = torch.autograd.grad(
-                y[t, b] @ u, sources, retain_graph=True, materialize_grads=True
+                y[t, r] @ u, list(sources.values()), retain_graph=True, materialize_grads=True
             )
-            dx, *dstate = ((d != 0).any(-1) for d in gradients)  # (T, B), (B,), …
-            before = torch.zeros(steps, rows, dtype=torch.bool)
-            before[: t + 1, b] = True
-            wrong += [(dx != before).flatten(), *(d != before[0] for d in dstate)]
+            for (name, x), d in zip(sources.items(), gradients, strict=True):
+                must = torch.zeros(x.shape[:2], dtype=torch.bool)
+                must[:, r] = scene.seen[name][t, :, r]
+                wrong.append(((d != 0).any(-1) != must).flatten())
     return torch.cat(wrong)
-
-
-def _alive(case: Case) -> Case:
-    """A ReLU of what is negative depends on nothing: there, let everything be positive."""
-    if case.variant.family.name != "rnn_relu":
-        return case
-    return case._replace(inputs={name: x.abs() for name, x in case.inputs.items()})

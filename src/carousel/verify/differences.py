@@ -1,15 +1,15 @@
-"""Finite differences: each hand-derived reverse against central differences of the op's forward."""
+"""Finite differences: each hand-derived reverse against central differences of its forward."""
 
 from itertools import count
 
 import torch
 from torch import Tensor
 
-from carousel.ops import recurrence, rnn
+import carousel
 from carousel.verify.cases import (
     Case,
+    Subject,
     Tensors,
-    Variant,
     backward,
     draw_case,
     draw_cotangents,
@@ -22,9 +22,9 @@ STEP = 1e-4
 BOUND = 1e-8
 
 
-def differences(variant: Variant, seeds: range) -> Figure:
+def differences(subject: Subject, seeds: range) -> Figure:
     """Return the largest relative error of a gradient, in float64, all entries of it moved."""
-    return worst(_one(_smooth_case(variant, seed), seed) for seed in seeds)
+    return worst(_one(_smooth_case(subject, seed), seed) for seed in seeds)
 
 
 def _one(case: Case, seed: int) -> Figure:
@@ -36,7 +36,8 @@ def _one(case: Case, seed: int) -> Figure:
 
 def by_differences(case: Case, cotangents: Tensors) -> Tensors:
     """Return the gradient of the weighted sum, by four values around each entry."""
-    return {name: _of_input(case, cotangents, name) for name in case.inputs}
+    with carousel.backend("autograd"):  # vmap goes through no autograd.Function
+        return {name: _of_input(case, cotangents, name) for name in case.inputs}
 
 
 def _of_input(case: Case, cotangents: Tensors, name: str) -> Tensor:
@@ -56,18 +57,7 @@ def _of_input(case: Case, cotangents: Tensors, name: str) -> Tensor:
     return torch.vmap(slope)(directions).view(x.shape)
 
 
-def _smooth_case(variant: Variant, seed: int) -> Case:
+def _smooth_case(subject: Subject, seed: int) -> Case:
     """Draw until no ReLU is so near to its kink that a step could cross it."""
-    cases = (draw_case(variant, seed + 10_000 * again, has_bias=seed % 3 > 0) for again in count())
-    return next(case for case in cases if not _has_kink_near(case))
-
-
-def _has_kink_near(case: Case) -> bool:
-    if case.variant.family.name != "rnn_relu":
-        return False
-    trace = forward(case)[1]
-    projected = recurrence.project(trace.source).unbind(0)
-    return any(
-        (rnn.preactivation(a, h_prev, case.inputs).abs() < 100 * STEP).any().item()
-        for a, (h_prev, _) in zip(projected, trace.caches, strict=True)
-    )
+    cases = (draw_case(subject, seed + 30_000 * again) for again in count())
+    return next(case for case in cases if subject.kink(case) > 100 * STEP)

@@ -2,8 +2,8 @@
 
 Both run over a prime field, where equality needs no tolerance (`field.py`): the reverse goes back
 once from random weights of all outputs; the oracle has carried the derivative of every entry of
-every input forward through the time loop. They share no formula but σ', tanh', (1/√)' and that of
-the ReLU. That a wrong formula is right at a random point has a chance of its degree in 2⁶¹
+every input forward through the op. They share no formula but σ', tanh', exp', log', (1/√)' and
+that of the ReLU. That a wrong formula is right at a random point has a chance of its degree in 2⁶¹
 (Schwartz 1980, Zippel 1979).
 """
 
@@ -12,38 +12,43 @@ import random
 import torch
 from torch import Tensor
 
-from carousel.ops.recurrence import Trace
 from carousel.verify.cases import (
     Case,
+    Subject,
     Tensors,
-    Variant,
-    as_masks,
     backward,
-    draw_sizes,
+    draw_indices,
     forward,
     input_shapes,
-    mask_shapes,
+    shapes,
 )
-from carousel.verify.field import P, draw, field, plain, tangent, times, total
+from carousel.verify.field import field, plain, tangent
 from carousel.verify.figure import Figure, worst
+from carousel.verify.residues import P, draw, times, total
 from carousel.verify.rules import unproven
 
 
-def exact(variant: Variant, seeds: range) -> Figure:
+def exact(subject: Subject, seeds: range) -> Figure:
     """Return which part of the derivatives differs: none, or the reverse is wrong."""
     if unproven():
         return Figure(1.0, 0.0, f"the rules of {unproven()} are not proven")
-    return worst(figure for seed in seeds for figure in _of_shape(variant, seed))
+    return worst(figure for seed in seeds for figure in _of_shape(subject, seed))
 
 
-def _of_shape(variant: Variant, seed: int) -> list[Figure]:
+def _of_shape(subject: Subject, seed: int) -> list[Figure]:
     """Return a figure for each input of a random shape; its cases are the input's entries."""
-    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    sizes = draw_sizes(variant, rng, largest=6)
-    shapes = input_shapes(variant, sizes, has_bias=seed % 3 > 0)
-    inputs = {name: draw(shape, generator) for name, shape in shapes.items()}
-    masks = {name: draw(shape, generator) for name, shape in mask_shapes(variant, sizes).items()}
-    gradients, derivatives = by_both_ways(variant, inputs, masks, generator)
+    generator = torch.Generator().manual_seed(seed)
+    sizes = subject.sizes(random.Random(seed))
+    inputs = {
+        name: draw(shape, generator) for name, shape in input_shapes(subject, sizes, seed).items()
+    }
+    constants: Tensors = {
+        name: field(draw(shape, generator))
+        for name, shape in shapes(subject.constants, sizes).items()
+    }
+    constants |= draw_indices(subject, sizes, generator)
+    case = Case(subject, sizes, inputs, constants)
+    gradients, derivatives = by_both_ways(case, generator)
     return [
         Figure(
             _differing(gradients[name], d),
@@ -59,27 +64,25 @@ def _differing(got: Tensor, want: Tensor) -> float:
     return (got != want).double().mean().item() if got.shape == want.shape else 1.0
 
 
-def by_both_ways(
-    variant: Variant, inputs: Tensors, masks: Tensors, generator: torch.Generator
-) -> tuple[Tensors, Tensors]:
+def by_both_ways(case: Case, generator: torch.Generator) -> tuple[Tensors, Tensors]:
     """Return the gradients of a random weighted sum of the outputs: in reverse, and forward."""
-    tangents = dict(zip(inputs, _directions(list(inputs.values())), strict=True))
-    moving: Tensors = {name: field(x, tangents[name]) for name, x in inputs.items()}
-    case = Case(variant, moving, as_masks(_constants(masks)))
-    outputs, trace = forward(case)
+    tangents = dict(zip(case.inputs, _directions(list(case.inputs.values())), strict=True))
+    moving: Tensors = {name: field(x, tangents[name]) for name, x in case.inputs.items()}
+    outputs, _ = forward(case._replace(inputs=moving))
 
     cotangents = {name: draw(tuple(y.shape), generator) for name, y in outputs.items()}
     along = [
         total(times(tangent(outputs[name]), u).flatten(1), 1) for name, u in cotangents.items()
     ]
     slopes = torch.stack(along).sum(0) % P  # (N,): of the weighted sum, in each direction
-    parts = torch.split(slopes, [x.numel() for x in inputs.values()])
+    parts = torch.split(slopes, [x.numel() for x in case.inputs.values()])
     derivatives = {
-        name: d.view(x.shape) for (name, x), d in zip(inputs.items(), parts, strict=True)
+        name: d.view(x.shape) for (name, x), d in zip(case.inputs.items(), parts, strict=True)
     }
 
-    still = case._replace(inputs=_constants(inputs))
-    gradients = backward(still, _constants(cotangents), _constant(trace))
+    still = case._replace(inputs=_constants(case.inputs))
+    _, trace = forward(still)
+    gradients = backward(still, _constants(cotangents), trace)
     return {name: plain(d) for name, d in gradients.items()}, derivatives
 
 
@@ -92,10 +95,3 @@ def _directions(inputs: list[Tensor]) -> list[Tensor]:
 
 def _constants(tensors: Tensors) -> Tensors:
     return {name: field(x) for name, x in tensors.items()}
-
-
-def _constant(trace: Trace) -> Trace:
-    """Return what the forward pass kept, without the derivatives that went beside it."""
-    source = [None if x is None else field(plain(x)) for x in trace.source]
-    caches = [tuple(field(plain(x)) for x in cache) for cache in trace.caches]
-    return Trace(type(trace.source)(*source), caches)  # type: ignore[arg-type]

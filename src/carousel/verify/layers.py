@@ -1,4 +1,4 @@
-"""The layers of the variants, as users make them, and what is common to the checks of layers."""
+"""The recurrent layers, as users make them, and what is common to the checks of layers."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

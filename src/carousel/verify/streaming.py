@@ -1,7 +1,7 @@
-"""The streaming law: whole = any split = one step at a time = saved and restored = any row.
+"""The streaming law of the recurrent ops: outputs, last states and gradients.
 
-Outputs, last states and gradients. Between two pieces the state goes through the bytes of
-safetensors, so that every split is also a state saved and restored.
+Whole = any split = one step at a time = saved and restored = any row. Between two pieces the state
+goes through the bytes of safetensors, so that every split is also a state saved and restored.
 """
 
 from collections.abc import Iterator
@@ -9,31 +9,29 @@ from itertools import combinations, pairwise
 
 import torch
 from safetensors.torch import load, save
-from torch import Tensor
 
-from carousel.ops.recurrence import Masks
 from carousel.verify.cases import (
-    STATE,
     Case,
+    Subject,
     Tensors,
-    Variant,
     backward,
     draw_case,
     draw_cotangents,
     forward,
 )
 from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.recurrences import STATE
 
 BOUND = 1e-12
 
 
-def streaming(variant: Variant, seeds: range) -> Figure:
+def streaming(subject: Subject, seeds: range) -> Figure:
     """Return the largest relative difference, of every split of a random shape for each seed."""
-    return worst(_of_shape(variant, seed) for seed in seeds)
+    return worst(_of_shape(subject, seed) for seed in seeds)
 
 
-def _of_shape(variant: Variant, seed: int) -> Figure:
-    case = draw_case(variant, seed, has_bias=seed % 3 > 0)
+def _of_shape(subject: Subject, seed: int) -> Figure:
+    case = draw_case(subject, seed)
     outputs, trace = forward(case)
     cotangents = draw_cotangents(outputs, seed)
     whole = outputs | _as_gradients(backward(case, cotangents, trace))
@@ -93,22 +91,19 @@ def row_by_row(case: Case, cotangents: Tensors) -> Tensors:
 
 
 def _piece(case: Case, steps: slice) -> Case:
-    """Return a stretch of time; the mask of h has no time, and stays."""
-    hold = tuple(m if m is None else m[steps] for m in case.masks.hold)
-    candidate = None if case.masks.candidate is None else case.masks.candidate[steps]
-    masks = Masks(hold, case.masks.h, candidate)
-    return case._replace(inputs=case.inputs | {"x": case.inputs["x"][steps]}, masks=masks)
+    """Return a stretch of time, which is the first axis of all that has three."""
+
+    def of(tensors: Tensors) -> Tensors:
+        return {name: x[steps] if x.dim() == 3 else x for name, x in tensors.items()}
+
+    return case._replace(inputs=of(case.inputs), constants=of(case.constants))
 
 
 def _row(case: Case, rows: slice) -> Case:
     """Return some rows of the batch, which is the last axis but one of all that has one."""
-
-    def of(x: Tensor | None) -> Tensor | None:
-        return None if x is None else x[..., rows, :]
-
-    own = {name: x[..., rows, :] for name, x in case.inputs.items() if name in ("x", *STATE)}
-    masks = Masks(tuple(map(of, case.masks.hold)), of(case.masks.h), of(case.masks.candidate))
-    return case._replace(inputs=case.inputs | own, masks=masks)
+    own = {name: case.inputs[name][..., rows, :] for name in case.subject.data}
+    masks = {name: mask[..., rows, :] for name, mask in case.constants.items()}
+    return case._replace(inputs=case.inputs | own, constants=masks)
 
 
 def _as_gradients(gradients: Tensors) -> Tensors:

@@ -1,4 +1,4 @@
-"""The streaming law for the layers, stacked: whole = any split = one step at a time = any row.
+"""The streaming law of the recurrent layers, stacked: whole = any split = steps = any row.
 
 What stands here beside `streaming.py`: states of several layers, handed on by the user; autograd
 through the pieces; zoneout, which out of training keeps a part of the old state.
@@ -13,20 +13,20 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 import carousel
-from carousel.verify.cases import Tensors, Variant
+from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst
-from carousel.verify.layers import LAYERS, make, named_state, randn, randomise, with_gradients
+from carousel.verify.layers import Layer, make, named_state, randn, randomise, with_gradients
 from carousel.verify.streaming import BOUND
 
 
-def streaming_layers(variant: Variant, seeds: range) -> Figure:
+def streaming_layers(layer: Layer, zoneout: float, seeds: range) -> Figure:
     """Return the largest relative difference; for each seed a shape, a split, and all its rows."""
-    return worst(_of_shape(variant, seed) for seed in seeds)
+    return worst(_of_shape(layer, zoneout, seed) for seed in seeds)
 
 
-def _of_shape(variant: Variant, seed: int) -> Figure:
+def _of_shape(kind: Layer, zoneout: float, seed: int) -> Figure:
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    layer, inputs = _draw(variant, rng, generator)
+    layer, inputs = _draw(kind, zoneout, rng, generator)
     every = inputs | dict(layer.named_parameters())
     steps, rows, _ = inputs["x"].shape
     cuts = sorted(rng.sample(range(1, steps), rng.randint(1, steps - 1)))
@@ -45,15 +45,14 @@ def _of_shape(variant: Variant, seed: int) -> Figure:
 
 
 def _draw(
-    variant: Variant, rng: random.Random, generator: torch.Generator
+    layer: Layer, zoneout: float, rng: random.Random, generator: torch.Generator
 ) -> tuple[nn.Module, Tensors]:
     """Make a layer out of training, and its input and initial state, (T, B, D) and (L, B, ·)."""
     t, b, d, h = rng.sample(range(2, 8), 4)
     h, num_layers = h + 1, rng.randint(1, 3)
-    layer = LAYERS[variant.name.removesuffix(", masked")]
     options: dict[str, Any] = {"num_layers": num_layers, "bias": rng.random() < 0.7}
-    if variant.masks and layer.name == "LSTM":
-        options["zoneout"] = 0.3
+    if layer.name == "LSTM":
+        options["zoneout"] = zoneout
     made = make(carousel, layer, d, h, dtype=torch.float64, **options).eval()
     randomise(made, generator)
     shapes = {"x": (t, b, d), "h_0": (num_layers, b, layer.options.get("proj_size", h))}

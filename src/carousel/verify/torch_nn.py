@@ -1,4 +1,4 @@
-"""torch.nn: the layers against their namesakes, in everything that both of them take.
+"""torch.nn: the recurrent layers against their namesakes, in everything that both of them take.
 
 Outputs, last states, the gradients of the input, of the initial state and of every parameter; all
 random, the sizes all different. What is masked is here a batch of sequences of different lengths.
@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import carousel
-from carousel.verify.cases import Tensors, Variant
+from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.layers import (
-    LAYERS,
     Layer,
     make,
     named_state,
@@ -53,12 +52,8 @@ class Configuration(NamedTuple):
     seed: int = 0
 
 
-def torch_nn(variant: Variant, seeds: range, dtype: torch.dtype) -> Figure:
+def torch_nn(layer: Layer, is_packed: bool, dtype: torch.dtype, seeds: range) -> Figure:
     """Return the largest relative difference of a tensor, of a random configuration per seed."""
-    layer = LAYERS[variant.name.removesuffix(", masked")]
-    if layer.not_in_torch:
-        return Figure(None, where=layer.not_in_torch)
-    is_packed = bool(variant.masks)
     return worst(compare(layer, draw_configuration(seed, is_packed), dtype) for seed in seeds)
 
 
