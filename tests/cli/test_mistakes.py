@@ -10,6 +10,7 @@ import torch
 from carousel.cli import train_run
 from cli.commands import TINY, Call, Result, caller
 
+LEARNED = ("--model", "transformer", "--positions", "learned")
 HELP = " (see carousel train --help)"
 
 
@@ -152,6 +153,27 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         2,
         "broken.toml is not a TOML file: ",
     ),
+    "heads that do not divide the features": (
+        ["song.txt", "--model", "transformer", "--num-heads", "3"],
+        2,
+        "num_heads must divide embedding_size, got 3 heads for 64 features" + HELP,
+    ),
+    "a context of what has none": (
+        ["song.txt", "--context-length", "8"],
+        2,
+        "context_length is for --model mlp or transformer, this is lstm" + HELP,
+    ),
+    "lanes beyond the last position": (
+        ["song.txt", *LEARNED, "--batching", "lanes"],
+        2,
+        "batching lanes reads on without end, and learned positions end after context_length 128: "
+        "batching windows would work",
+    ),
+    "a window beyond the last position": (
+        ["song.txt", *LEARNED, "--sequence-length", "129"],
+        2,
+        "learned positions end after context_length 128, and sequence_length is 129",
+    ),
     "model beyond all memory": (
         ["song.txt", "--hidden-size", "10000000000000"],
         1,
@@ -192,7 +214,7 @@ def test_a_device_that_is_not_there(tmp_path: Path, call: Call) -> None:
 
 
 def test_a_command_that_is_not_there(call: Call) -> None:
-    known = "prepare, train, sample, eval, serve, verify, tales"
+    known = "prepare, train, sample, eval, serve, forecast, verify, tales"
     assert call("trian") == Result(2, "", f"carousel: no command 'trian'; there are {known}\n")
 
 
@@ -250,9 +272,9 @@ def test_interrupted_before_the_first_step(
 def test_a_loss_that_is_not_finite_says_what_to_change(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from carousel.models.recurrent import RecurrentLanguageModel
+    from carousel.models.characters import CharacterModel
 
-    real, steps = RecurrentLanguageModel.forward, 0
+    real, steps = CharacterModel.forward, 0
 
     def forward(model: torch.nn.Module, *arguments: torch.Tensor) -> object:
         nonlocal steps
@@ -260,7 +282,7 @@ def test_a_loss_that_is_not_finite_says_what_to_change(
         steps += model.training
         return logits * float("nan" if steps > 30 else "1"), state
 
-    monkeypatch.setattr(RecurrentLanguageModel, "forward", forward)
+    monkeypatch.setattr(CharacterModel, "forward", forward)
     result = call("train", "song.txt", "--out", "run", *TINY, "--steps", "50", "--eval-every", "10")
     assert (result.code, result.out) == (1, "")
     last = result.err.splitlines()[-1]

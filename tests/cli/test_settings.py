@@ -143,3 +143,14 @@ def test_a_mistake_is_one_line_where_nobody_knows_the_encoding(
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "--no-such-flag" in err
+
+
+def test_flags_are_held_against_what_they_start_from(tmp_path: Path) -> None:
+    """A flag that only some architecture knows fits a file that names it, and no other."""
+    (tmp_path / "a.toml").write_text('[model]\nmodel = "mlp"\n')
+    asked = ["a.txt", "--config", str(tmp_path / "a.toml"), "--context-length", "6"]
+    assert read_command(asked).model == ModelConfig(model="mlp", context_length=6)
+    with pytest.raises(SystemExit, match="2"):
+        read_command([*asked, "--model", "lstm"])
+    with pytest.raises(SystemExit, match="0"):
+        read_command(["--config", str(tmp_path / "nowhere.toml"), "--help"])

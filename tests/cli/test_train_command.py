@@ -155,8 +155,8 @@ def test_weights_of_another_run_are_a_start(tmp_path: Path, call: Call) -> None:
     message = f"starting from old/checkpoints/00000004: {known} of {all_} characters are known\n"
     assert message in result.err
     torch.testing.assert_close(
-        weights(Path("new"))["recurrence.weight_hh_l0"],
-        weights(Path("old"))["recurrence.weight_hh_l0"],
+        weights(Path("new"))["body.recurrence.weight_hh_l0"],
+        weights(Path("old"))["body.recurrence.weight_hh_l0"],
         atol=1e-7,
         rtol=0,
     )
@@ -166,7 +166,8 @@ def test_weights_of_another_run_are_a_start(tmp_path: Path, call: Call) -> None:
     assert resumed.code == 0
     other = call(*start, *small, "--out", "other", "--hidden-size", "13")
     assert (other.code, other.err.count("\n")) == (2, 1)
-    assert "recurrence.weight_ih_l0 is (48, 5) in old/checkpoints/00000004, (52, 5)" in other.err
+    sizes = "weight_ih_l0 is (48, 5) in old/checkpoints/00000004, (52, 5)"
+    assert f"body.recurrence.{sizes}" in other.err
 
 
 @pytest.mark.usefixtures("brief")

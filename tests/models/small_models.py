@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from carousel.models.base import LanguageModel
+from carousel.models.characters import build
 from carousel.models.config import ModelConfig
-from carousel.models.recurrent import build
 from carousel.text.vocabulary import Vocabulary
 
 V, D, H, L = 7, 4, 6, 2  # all different: a swapped axis cannot pass unseen
@@ -31,6 +31,25 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "layer norm": {"layer_norm": True},
         "noisy": {"zoneout": 0.2, "recurrent_dropout": 0.3, "variational_dropout": 0.4},
     }.items()
+}
+
+# Sight of 1 and 3 characters, 7 and 4, and more than the 9 that the streaming tests read.
+WINDOW = {"model": "mlp", "embedding_size": D, "hidden_size": H}
+ATTENTION = {
+    **{"model": "transformer", "embedding_size": 30, "hidden_size": 10},
+    **{"num_heads": 5, "num_layers": L, "context_length": 20},
+}
+SETTINGS |= {
+    "mlp": {**WINDOW, "context_length": 3},
+    "mlp, two layers": {**WINDOW, "context_length": 4, "num_layers": L, "dropout": 0.3},
+    "mlp without a past": {**WINDOW, "context_length": 1},
+    "transformer": {**ATTENTION, "context_length": 4, "dropout": 0.3},
+    "transformer, one layer": {**ATTENTION, "context_length": 4, "num_layers": 1},
+    "transformer, wide": ATTENTION,
+    "transformer, tied": {**ATTENTION, "context_length": 4, "tie_weights": True},
+    "no positions": {**ATTENTION, "context_length": 4, "positions": "none"},
+    "learned positions": {**ATTENTION, "positions": "learned"},
+    "sinusoidal positions": {**ATTENTION, "positions": "sinusoidal"},
 }
 CONFIGS = {name: ModelConfig(**settings) for name, settings in SETTINGS.items()}
 

@@ -30,7 +30,18 @@ def test_files_come_back_as_they_were(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"num_layers": 2, "dropout": 0.2}, {"hidden_size": 3, "tie_weights": True}]
+    "settings",
+    [
+        {},
+        {"num_layers": 2, "dropout": 0.2},
+        {"hidden_size": 3, "tie_weights": True},
+        {"model": "mlp", "num_layers": 2, "context_length": 1},
+        {"model": "transformer", "embedding_size": 8, "num_layers": 2, "tie_weights": True},
+        {
+            **{"model": "transformer", "num_heads": 1, "initialization": "torch"},
+            **{"positions": "learned", "context_length": 15},
+        },
+    ],
 )
 def test_a_model_comes_back_bit_for_bit(tmp_path: Path, settings: dict[str, object]) -> None:
     write_checkpoint(tmp_path / "a", files(**settings))

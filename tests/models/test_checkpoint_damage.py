@@ -114,8 +114,8 @@ def test_two_files_swapped_are_named(checkpoint: Path) -> None:
 
 def test_another_format_is_refused_with_both_numbers(checkpoint: Path) -> None:
     path = checkpoint / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b'"format": 1', b'"format": 2'))
-    assert "format 2, this version reads 1" in refused(checkpoint)
+    path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 3'))
+    assert "format 3, this version reads 2" in refused(checkpoint)
 
 
 # A manifest that is right about files that are wrong: nothing is trusted because it is whole.

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from amounts import amount, torture
+from carousel.models.characters import build
 from carousel.models.checkpoint import model_files, write_checkpoint
 from carousel.models.config import ModelConfig
-from carousel.models.recurrent import build
 from models.checkpoints import rewrite, tensor_file
 from models.small_models import vocabulary
 
@@ -72,7 +72,7 @@ def damaged(data: bytes) -> Iterator[tuple[str, bytes]]:
         change(weights)
         return safetensors.torch.save(weights)
 
-    large = "recurrence.weight_hh_l0"
+    large = "body.recurrence.weight_hh_l0"
     yield "another shape", changed(lambda w: w.update({large: w[large].view(HIDDEN, -1)}))
     yield "another type", changed(lambda w: w.update({large: w[large].view(torch.int32)}))
     yield "one missing", changed(lambda w: w.pop("output.bias"))

@@ -87,3 +87,34 @@ def test_it_can_be_watched_and_abandoned() -> None:
 
     assert evaluate(model, ids(), lanes=2, chunk=5, proceed=proceed) is None
     assert seen == [10, 20, 30]
+
+
+@pytest.mark.parametrize("kind", ["mlp", "transformer", "no positions"])
+@pytest.mark.parametrize("chunk", [1, 7, 256])
+def test_a_sliding_window_reads_the_whole_text_as_one_stream(kind: str, chunk: int) -> None:
+    model, text = random_model(CONFIGS[kind]), torch.from_numpy(ids().astype(np.int64))[None]
+    with torch.no_grad():
+        want = cross_entropy(model(text[:, :-1])[0], text[:, 1:]).mean().item()
+    assert evaluate(model, ids(), chunk=chunk) == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["learned positions", "sinusoidal positions"])
+@pytest.mark.parametrize("chunk", [1, 256])
+def test_positions_that_end_are_begun_again(kind: str, chunk: int) -> None:
+    """Pieces of 20 characters, as many as there are positions; each begins without a past."""
+    model, text = random_model(CONFIGS[kind]), ids()
+    assert model.longest_stream == 20
+    pieces = [text[a : a + 21] for a in range(0, N - 1, 20)]
+    assert [len(piece) for piece in pieces] == [21] * 5
+    want = np.mean([one_piece(model, piece) for piece in pieces])
+    assert evaluate(model, text, chunk=chunk) == pytest.approx(want, rel=1e-12)
+    edges = [0, 20, 40, 50, 70, 90, 100]  # two lanes of 50 targets
+    total = sum((b - a) * one_piece(model, text[a : b + 1]) for a, b in pairwise(edges))
+    assert evaluate(model, text, lanes=2) == pytest.approx(total / 100, rel=1e-12)
+
+
+def one_piece(model: torch.nn.Module, piece: np.ndarray) -> float:
+    """The mean loss over the characters of a piece but the first, which has no past."""
+    text = torch.from_numpy(piece.astype(np.int64))[None]
+    with torch.no_grad():
+        return cross_entropy(model(text[:, :-1])[0], text[:, 1:]).mean().item()

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from carousel.errors import ConfigError
+from carousel.models.characters import build
 from carousel.models.config import ModelConfig
-from carousel.models.recurrent import build
 from models.small_models import CONFIGS
 
 
@@ -35,6 +35,40 @@ from models.small_models import CONFIGS
         ({"model": "rnn", "forget_bias": 1.0}, "forget_bias: this rnn has no gate that forgets"),
         ({"forget_gate": False, "initialization": "chrono"}, "chrono: this lstm has no gate"),
         ({"longest_memory": 2}, "longest_memory must be at least 3, got 2"),
+        ({"context_length": 8}, "context_length is for --model mlp or transformer, this is lstm"),
+        ({"model": "mlp", "context_length": 0}, "context_length must be at least 1, got 0"),
+        ({"model": "mlp", "num_heads": 2}, "num_heads is for --model transformer, this is mlp"),
+        ({"positions": "none"}, "positions is for --model transformer, this is lstm"),
+        ({"model": "mlp", "layer_norm": True}, "layer_norm is for --model lstm, this is mlp"),
+        ({"model": "mlp", "forget_bias": 1.0}, "forget_bias: this mlp has no gate that forgets"),
+        (
+            {"model": "transformer", "initialization": "chrono"},
+            "initialization chrono: this transformer has no gate that forgets",
+        ),
+        (
+            {"model": "transformer", "num_heads": 3},
+            "num_heads must divide embedding_size, got 3 heads for 64 features",
+        ),
+        ({"model": "transformer", "num_heads": 0}, "num_heads must divide .*, got 0 heads for 64"),
+        ({"model": "transformer", "num_heads": -4}, "num_heads must divide .*, got -4 heads"),
+        (
+            {"model": "transformer", "embedding_size": 12},
+            "rotary positions turn pairs of features: embedding_size / num_heads must be even, "
+            "got 12 / 4",
+        ),
+        (
+            {
+                "model": "transformer",
+                "embedding_size": 9,
+                "num_heads": 3,
+                "positions": "sinusoidal",
+            },
+            "sinusoidal positions are pairs of features: embedding_size must be even, got 9",
+        ),
+        (
+            {"model": "mlp", "tie_weights": True},
+            "tie_weights needs embedding_size = .*, got 64 and 256",
+        ),
     ],
 )
 def test_impossible_settings_are_named(settings: dict[str, Any], message: str) -> None:
@@ -67,3 +101,52 @@ def test_a_variant_is_told_in_words() -> None:
     assert ModelConfig(model="gru", reset_after=False).variant == "no reset after"
     config = ModelConfig(peephole=True, zoneout=0.1, nonlinearity="tanh")
     assert config.variant == "peephole, zoneout 0.1"
+    assert ModelConfig(model="mlp", context_length=5).variant == ""  # told beside the sizes
+    config = ModelConfig(model="transformer", num_heads=2, positions="learned")
+    assert config.variant == "num heads 2, positions learned"
+
+
+def test_odd_features_are_for_those_who_turn_none() -> None:
+    odd = {"model": "transformer", "embedding_size": 9, "num_heads": 3}
+    for positions in ("learned", "none"):
+        assert ModelConfig(**odd, positions=positions).output_size == 9
+
+
+def test_the_context_is_that_of_the_family_unless_one_is_given() -> None:
+    assert [ModelConfig(model=m).context for m in ("rnn", "gru", "lstm")] == [0, 0, 0]
+    assert ModelConfig(model="mlp").context == 16
+    assert ModelConfig(model="transformer").context == 128
+    assert ModelConfig(model="transformer", context_length=1).context == 1
+
+
+@pytest.mark.parametrize(
+    ("positions", "longest"), [("rotary", None), ("none", None), ("learned", 7), ("sinusoidal", 7)]
+)
+def test_only_absolute_positions_end(positions: str, longest: int | None) -> None:
+    config = ModelConfig(model="transformer", positions=positions, context_length=7)
+    assert config.longest_stream == build(config, 3).longest_stream == longest
+    assert ModelConfig(model="mlp", context_length=7).longest_stream is None
+    assert ModelConfig().longest_stream is None
+
+
+@pytest.mark.parametrize(
+    ("model", "positions"),
+    [("mlp", "rotary"), ("transformer", "rotary"), ("transformer", "learned")],
+)
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_formula_counts_windows_and_transformers(
+    model: str, positions: str, num_layers: int, tied: bool
+) -> None:
+    """The width of the mlp's output is its hidden size, that of the transformer its embedding's."""
+    config = ModelConfig(
+        model=model,
+        embedding_size=8,
+        hidden_size=8 if model == "mlp" and tied else 5,
+        num_layers=num_layers,
+        context_length=3,
+        positions=positions,
+        tie_weights=tied,
+    )
+    built = sum(p.numel() for p in build(config, 7).parameters())
+    assert config.num_parameters(7) == built

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
+from carousel.models.characters import build
 from carousel.models.checkpoint import model_files, write_checkpoint
 from carousel.models.config import ModelConfig
-from carousel.models.recurrent import build
 from carousel.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_text("\n abcdeé“")

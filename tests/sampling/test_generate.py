@@ -9,11 +9,11 @@ import torch
 from scipy.stats import chisquare
 
 from carousel.errors import ConfigError, DivergenceError, TextError
+from carousel.models.characters import build
 from carousel.models.config import ModelConfig
-from carousel.models.recurrent import build
 from carousel.ops.sampling import Settings, distribution, present
 from carousel.sampling.config import SamplingConfig
-from carousel.sampling.generate import PIECE, continue_text, generate
+from carousel.sampling.generate import PIECE, continue_text, generate, room
 from carousel.text.vocabulary import Vocabulary
 from sampling.markov import Markov
 
@@ -197,6 +197,42 @@ def test_mistakes_are_told_before_the_first_character(request_, error, message) 
     request_ = {"prompt": "ab", "config": AS_IT_IS, "length": 5} | request_
     with pytest.raises(error, match=message):
         continue_text(Markov(V), VOCABULARY, **request_)  # not read
+
+
+class Ending(Markov):
+    """Has positions for 20 characters, and says what it was made to read."""
+
+    longest_stream = 20
+
+    def forward(self, tokens, state=None):
+        self.read = tokens.shape[1] + (0 if state is None else self.read)
+        assert self.read <= self.longest_stream
+        return super().forward(tokens, state)
+
+
+@pytest.mark.parametrize(("prompt", "length"), [("", 20), ("a", 20), ("abcd", 17), ("ab" * 10, 1)])
+def test_a_text_may_use_every_position_there_is(prompt: str, length: int) -> None:
+    model = Ending(V)
+    assert room(model, len(prompt) or 1) == length
+    assert len(text(model, prompt, length=length)) == length
+    assert model.read == 20  # all but the last one that is written, which need not be read
+    assert room(Markov(V), 10**9) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("prompt", "length", "message"),
+    [
+        ("", 21, "^this model has positions for 20 characters: after 1 a length of 20 would work, "
+        "not 21$"),
+        ("abcd", 18, "after 4 a length of 17 would work, not 18$"),
+        ("ab" * 11, 1, "for 20 characters, the prompt has 22: a shorter one would work$"),
+    ],
+)  # fmt: skip
+def test_a_text_beyond_the_last_position_is_refused_before_it_begins(
+    prompt: str, length: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        continue_text(Ending(V), VOCABULARY, prompt, AS_IT_IS, length=length)  # not read
 
 
 def test_a_model_in_training_mode_is_refused(lstm) -> None:

@@ -1,6 +1,7 @@
 """The web app with a fake model: texts, and one clear line for whatever is wrong."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -189,6 +190,36 @@ def test_the_page_holds_the_limits_and_escapes_the_name(client: FlaskClient) -> 
     assert f'max="{len(VOCABULARY)}"' in page
     assert "style=" not in page
     assert "http" not in page  # nothing from elsewhere
+
+
+@pytest.mark.parametrize(
+    ("longest", "begins"), [(50, ""), (610, ""), (616, "Once"), (None, "Once")]
+)
+def test_what_stands_in_the_form_at_first_can_be_told(longest: int | None, begins: str) -> None:
+    """Also where the model's positions end before the usual length."""
+    vocabulary = Vocabulary.from_text("Once upon a time")
+    model = Markov(len(vocabulary))
+    model.longest_stream = longest
+    client = create_app(model, vocabulary).test_client()
+    page = client.get("/").text
+    length = int(re.search(r'id="length".*max="(\d+)" value="(\d+)"', page)[2])
+    limits = {name: int(n) for name, n in re.findall(r'(max|maxlength)="(\d{2,})"', page)}
+    assert length == min(600, longest or 600)
+    assert limits["maxlength"] == min(MAX_PROMPT, longest or MAX_PROMPT)
+    prompt = re.search(r">([^<]*)</textarea>", page)[1]
+    assert prompt.startswith(begins)
+    assert bool(prompt) == bool(begins)
+    told, _ = read(client.post("/generate", json={"prompt": prompt, "length": length}))
+    assert len(told) == length
+
+
+def test_a_story_beyond_the_last_position_is_refused() -> None:
+    model = Markov(len(VOCABULARY))
+    model.longest_stream = 30
+    client = create_app(model, VOCABULARY).test_client()
+    message = refused(client.post("/generate", json={"prompt": "abc", "length": 29}))
+    assert message.endswith("for 30 characters: after 3 a length of 28 would work, not 29")
+    assert len(read(client.post("/generate", json={"prompt": "abc", "length": 28}))[0]) == 28
 
 
 def test_too_many_texts_at_once_are_asked_to_wait(client: FlaskClient) -> None:

@@ -48,6 +48,19 @@ BASE: dict[str, dict[str, Any]] = {
 }
 
 
+# Of the families without recurrence: seven positions are a window, and five or three are not.
+ATTENTION = {"model": "transformer", "embedding_size": 8, "num_heads": 2, "context_length": 5}
+FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "mlp": ({"model": "mlp", "context_length": 3}, {}),
+    "mlp without a past": ({"model": "mlp", "context_length": 1}, {}),
+    "transformer": (ATTENTION, {}),
+    "learned positions": (
+        {**ATTENTION, "context_length": 7, "positions": "learned"},
+        {"batching": "windows"},
+    ),
+}
+
+
 def settings(model: dict[str, Any] | None = None, **training: Any) -> RunConfig:
     """The settings above with some changed."""
     changes = {"model": model or {}, "training": training}

@@ -19,6 +19,7 @@ from carousel.training.run_folder import RunFolder, read_metrics
 from carousel.training.start import transplant
 from carousel.training.trainer import Trainer
 from training.small_runs import (
+    FAMILIES,
     VOCABULARY,
     assert_same_bits,
     open_run,
@@ -76,7 +77,7 @@ def into_the_state(t: Trainer, step: int, bad: float, draw: random.Random) -> It
         if not (module.training and t.step == step - 1):
             return out
         logits, state = out
-        k = draw.randrange(len(state))
+        k = draw.choice([k for k, part in enumerate(state) if part.is_floating_point()])
         damaged = state[k].clone()
         damaged.view(-1)[draw.randrange(damaged.numel())] = bad
         return logits, (*state[:k], damaged, *state[k + 1 :])
@@ -94,7 +95,10 @@ def into_the_beginning(t: Trainer, step: int, bad: float, draw: random.Random) -
             return None
         tokens = args[0]
         state = t.model.initial_state(len(tokens))
-        return tokens, tuple(torch.full_like(tensor, bad) for tensor in state)
+        return tokens, tuple(
+            torch.full_like(tensor, bad) if tensor.is_floating_point() else tensor
+            for tensor in state
+        )
 
     with t.model.register_forward_pre_hook(hook):
         yield
@@ -158,6 +162,32 @@ def test_it_is_found_at_its_step_and_the_state_before_it_kept(
     again = open_run(path, given)
     assert_same_bits(whole_state(again.trainer), undisturbed)
     assert again.events()[-1] == End("finished", STEPS)
+
+
+# The mlp's state is ids, which are finite; an unwritten key, were it read, would be found as well.
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        ("mlp", "loss"),
+        ("mlp", "gradient"),
+        ("transformer", "gradient"),
+        ("transformer", "state"),
+        ("learned positions", "every gradient"),
+    ],
+)
+def test_it_is_found_in_other_families_too(tmp_path: Path, family: str, kind: str) -> None:
+    model, training = FAMILIES[family]
+    given, draw, step = settings(model, **training), random.Random(0), 9
+    run = open_run(tmp_path / "run", given)
+    with (
+        KINDS[kind](run.trainer, step, math.nan, draw),
+        pytest.raises(DivergenceError, match=rf"^step {step}: .*; the last good state is kept in "),
+    ):
+        run.events()
+    other = open_run(tmp_path / "other", given, stop=lambda trainer: trainer.step == step - 1)
+    other.events()
+    assert_same_bits(whole_state(run.trainer), whole_state(other.trainer))
+    assert open_run(tmp_path / "run", given).events()[-1] == End("finished", STEPS)
 
 
 @pytest.mark.parametrize("where", ["weights", "carried"])

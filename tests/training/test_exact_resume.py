@@ -22,6 +22,7 @@ from carousel.training.config import RunConfig
 from carousel.training.fit import End, fit
 from carousel.training.trainer import StepReport, Trainer
 from training.small_runs import (
+    FAMILIES,
     NOISY,
     VALIDATION,
     SmallRun,
@@ -40,6 +41,13 @@ KINDS: dict[str, tuple[RunConfig, np.ndarray]] = {
     "early stopping": (settings(patience=3, eval_every=2, learning_rate=0.03), NOISY),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
+others = pytest.mark.parametrize("kind", FAMILIES)
+
+
+def families(kind: str) -> RunConfig:
+    model, training = FAMILIES[kind]
+    return settings(model, **training)
+
 
 Outcome = dict[str, Any]
 Stop = Callable[[Trainer], bool]
@@ -48,7 +56,7 @@ Stop = Callable[[Trainer], bool]
 def reopen(path: Path, kind: str, stop: Stop = lambda trainer: False) -> SmallRun:
     """Open the run in a process whose generator stands anywhere."""
     torch.manual_seed(random.randrange(2**32))
-    given, validation = KINDS[kind]
+    given, validation = KINDS.get(kind) or (families(kind), VALIDATION)
     return open_run(path, given, stop=stop, validation=validation)
 
 
@@ -142,6 +150,25 @@ def test_dropped_anywhere_without_a_word(kind: str, trial: int, tmp_path: Path) 
         run.session.folder.close()
         if written is not None:  # what was still buffered is lost
             (tmp_path / "metrics.jsonl").write_bytes(written)
+    assert_equal(finish(tmp_path, kind), uninterrupted(kind))
+
+
+@others
+def test_other_families_stopped_again_and_again(kind: str, tmp_path: Path) -> None:
+    """Lanes carry ids, or keys and values and how many there are; all of it comes back."""
+    for step in (1, 5, 6, 13, 20):
+        run = reopen(tmp_path, kind, stop=lambda trainer, step=step: trainer.step >= step)
+        assert run.events()[-1] == End("interrupted", step)
+        assert run.trainer.carried is not None
+    assert_equal(finish(tmp_path, kind), uninterrupted(kind))
+
+
+@others
+def test_other_families_dropped_without_a_word(kind: str, tmp_path: Path) -> None:
+    run = reopen(tmp_path, kind)
+    for _ in islice(fit(run.trainer, run.session, run.progress), 17):
+        pass
+    run.session.folder.close()
     assert_equal(finish(tmp_path, kind), uninterrupted(kind))
 
 

@@ -41,7 +41,8 @@ def test_never_zero_within_a_run_and_never_above_the_peak(schedule: str, steps: 
     got = rates(steps, schedule=schedule, warmup_steps=50)
     assert all(0 < rate <= 1 for rate in got)
     assert max(got) == 1.0
-    assert learning_rate(steps + 5, steps, TrainingConfig(schedule=schedule)) >= 0
+    config = TrainingConfig(learning_rate=1.0, schedule=schedule)
+    assert learning_rate(steps + 5, steps, config) >= 0
 
 
 @pytest.mark.parametrize(

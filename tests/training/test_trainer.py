@@ -13,8 +13,15 @@ from torch import Tensor, nn
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.models.loss import cross_entropy
 from carousel.training.start import new_trainer, resolve, seconds_per_step
-from carousel.training.trainer import Trainer, pack, restore, train_step
-from training.small_runs import TRAIN, VOCABULARY, assert_same_bits, settings, whole_state
+from carousel.training.trainer import Trainer, pack, restore, starting_state, train_step
+from training.small_runs import (
+    FAMILIES,
+    TRAIN,
+    VOCABULARY,
+    assert_same_bits,
+    settings,
+    whole_state,
+)
 
 KINDS = pytest.mark.parametrize("batching", ["lanes", "windows"])
 
@@ -92,17 +99,51 @@ def test_bf16_keeps_weights_and_state_in_single_precision() -> None:
     )
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bf16_in_other_families(family: str) -> None:
+    """Keys, values, residual stream and windows stay in single precision; counts stay whole."""
+    model, training = FAMILIES[family]
+    t, exact = (trainer(model, **training, precision=p) for p in ("bf16", "float32"))
+    reports = [train_step(t) for _ in range(3)]
+    assert all(math.isfinite(report.loss) for report in reports)
+    assert {p.dtype for p in t.model.parameters()} == {torch.float32}
+    kinds = [s.dtype for s in t.carried or ()]
+    assert kinds == [s.dtype for s in t.model.initial_state(3)]
+    assert set(kinds) <= {torch.float32, torch.int64}
+    loss = train_step(exact).loss
+    assert loss != reports[0].loss == pytest.approx(loss, rel=0.1)
+
+
+@pytest.mark.parametrize("family", ["mlp", "transformer"])
+def test_a_fresh_row_forgets_and_the_others_go_on(family: str) -> None:
+    t = trainer(FAMILIES[family][0] | {"dropout": 0.0})
+    met = set()
+    for _ in range(22):  # into the second epoch
+        train_step(t)
+        batch, before = t.batches.batch(t.step), t.carried
+        state = starting_state(t, batch)
+        met.add(int(batch.fresh.sum()))
+        logits, _ = t.model(torch.from_numpy(batch.tokens), state)
+        for row, is_fresh in enumerate(batch.fresh):
+            tokens = torch.from_numpy(batch.tokens[row : row + 1])
+            own = None if is_fresh else tuple(s[:, row : row + 1] for s in before or ())
+            alone, _ = t.model(tokens, own)
+            torch.testing.assert_close(logits[row : row + 1], alone)
+    assert met >= {0, 1, 3}
+
+
 def test_the_seed_decides_everything() -> None:
     once, again, other = (train_step(trainer(seed=seed)) for seed in (1, 1, 2))
     assert once == again != other
 
 
-def test_it_learns_25_characters_by_heart() -> None:
-    """From log V to almost nothing: the whole chain of loss, gradient and update works."""
+def by_heart(family: dict[str, Any]) -> list[float]:
+    """The losses of 150 steps on one sentence."""
     text = VOCABULARY.encode("the queen and the frog; a")
+    sizes = {"hidden_size": 32, "embedding_size": 16, "num_layers": 1, "dropout": 0.0}
     config = resolve(
         settings(
-            {"hidden_size": 32, "embedding_size": 16, "num_layers": 1, "dropout": 0.0},
+            sizes | family,
             sequence_length=24,
             batch_size=1,
             batching="windows",
@@ -112,8 +153,28 @@ def test_it_learns_25_characters_by_heart() -> None:
         len(text),
     )
     t = new_trainer(config, len(VOCABULARY), text, "cpu")
-    losses = [train_step(t).loss for _ in range(150)]
+    return [train_step(t).loss for _ in range(150)]
+
+
+def test_it_learns_25_characters_by_heart() -> None:
+    """From log V to almost nothing: the whole chain of loss, gradient and update works."""
+    losses = by_heart({})
     assert losses[0] == pytest.approx(math.log(len(VOCABULARY)), rel=0.1)
+    assert losses[-1] < 0.05
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        {"model": "mlp", "context_length": 8},
+        {"model": "transformer", "context_length": 8},
+        {"model": "transformer", "context_length": 24, "positions": "learned"},
+    ],
+    ids=["mlp", "transformer", "learned positions"],
+)
+def test_other_families_learn_them_too(family: dict[str, Any]) -> None:
+    losses = by_heart(family)
+    assert losses[0] > 2.5
     assert losses[-1] < 0.05
 
 
@@ -142,6 +203,20 @@ def test_a_step_that_is_not_finite_changes_nothing(
     with pytest.raises(DivergenceError, match=r"step 4: the loss is .* and the gradient norm"):
         train_step(t)
     assert_same_bits(whole_state(t), before)
+
+
+@KINDS
+def test_a_count_that_is_no_whole_number_is_refused(batching: str) -> None:
+    """Of the transformer's cache: what is filled is counted in int64, and comes back so."""
+    t = trainer(FAMILIES["transformer"][0], batching=batching)
+    train_step(t)
+    files = pack(t)
+    tensors = safetensors.torch.load(files["trainer.safetensors"])
+    assert tensors["carried.2"].dtype == torch.int64
+    assert tensors["carried.2"].tolist() == [[5] * 3]
+    tensors["carried.2"] = tensors["carried.2"].float()
+    with pytest.raises(CheckpointError, match=r"the carried state is torch\.float32 \(1, 3\)"):
+        restore(t, files | {"trainer.safetensors": safetensors.torch.save(tensors)})
 
 
 @KINDS

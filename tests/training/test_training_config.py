@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from carousel.errors import ConfigError
-from carousel.models.recurrent import build
+from carousel.models.characters import build
 from carousel.training.config import (
     PRESETS,
     DataConfig,

@@ -21,14 +21,24 @@ def parse(cls: type[C], arguments: list[str], *, prog: str, default: C | None = 
 
     Exits with code 0 after --help, and 2 after one line on stderr where the usage is wrong.
     """
+    given: Any = {} if default is None else {"default": default}
+    built: C = _build(cls, arguments, prog, **given)
+    return built
+
+
+def parse_some(cls: type[C], arguments: list[str], *, prog: str) -> C:
+    """Build cls from those command-line arguments that are its own; the others are left alone."""
+    built: C = _build(cls, arguments, prog, return_unknown_args=True)[0]
+    return built
+
+
+def _build(cls: type, arguments: list[str], prog: str, **how: Any) -> Any:
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            given: Any = {} if default is None else {"default": default}
-            built: C = tyro.cli(
-                cls, args=arguments, prog=prog, config=_STYLE, registry=_REGISTRY, **given
+            return tyro.cli(
+                cls, args=arguments, prog=prog, config=_STYLE, registry=_REGISTRY, **how
             )
-            return built
     except SystemExit as exit_:
         if exit_.code in (0, None):
             raise
