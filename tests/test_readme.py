@@ -37,10 +37,12 @@ def test_the_commands_run_one_after_the_other(
     monkeypatch.setenv("CAROUSEL_CACHE", str(tmp_path / "cache"))
     text = "It was a dark night.\n\nIt was a bright morning, and nobody knew why.\n" * 40
     (tmp_path / "my-own-text.txt").write_text(text, encoding="utf-8")
+    rows = "\n".join(f"{row},{row % 7 + row / 10}" for row in range(90))
+    (tmp_path / "values.csv").write_text(f"day,value\n{rows}\n", encoding="utf-8")
     run = [command for command in commands() if command[1] != "serve"]  # it would not end
-    assert {command[1] for command in run} >= {"train", "sample", "eval", "tales"}
+    assert {command[1] for command in run} >= {"train", "sample", "eval", "tales", "forecast"}
     for command in run:
-        brief = BRIEF if command[1] == "train" else []
+        brief = {"train": BRIEF, "forecast": ["--epochs", "2"]}.get(command[1], [])
         done = subprocess.run(
             [sys.executable, "-m", "carousel", *command[1:], *brief],
             cwd=tmp_path,

@@ -17,6 +17,10 @@ class TextError(CarouselError, ValueError):
     """A text cannot be read, encoded or split."""
 
 
+class DataError(CarouselError, ValueError):
+    """A table or the series in it cannot be read or learned from; the message names the place."""
+
+
 class CheckpointError(CarouselError):
     """A checkpoint is missing, damaged, or not of this program; the message names the file."""
 

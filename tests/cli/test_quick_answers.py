@@ -12,7 +12,7 @@ import pytest
 from carousel._version import __version__
 from cli.commands import command, environment
 
-COMMANDS = ("prepare", "train", "sample", "eval", "serve", "verify", "tales")
+COMMANDS = ("prepare", "train", "sample", "eval", "serve", "forecast", "verify", "tales")
 
 
 @pytest.mark.serial

@@ -4,14 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-
-# Readable on white and on black: the figure is transparent, its ink of middle grey.
-_INK, _TRAIN, _VALIDATION, _FLOOR = "#808080", "#4c9be8", "#e8833a", "#3aa76d"
+from carousel.analysis.figures import BLUE, GREEN, ORANGE, drawn
 
 
 def loss_curve(records: Iterable[Mapping[str, Any]], stem: Path, *, floor: float | None) -> None:
@@ -25,17 +20,16 @@ def loss_curve(records: Iterable[Mapping[str, Any]], stem: Path, *, floor: float
     records = list(records)
     train = [(r["step"], r["loss"]) for r in records if "loss" in r]
     validation = [(r["step"], r["validation_loss"]) for r in records if "validation_loss" in r]
-    with plt.rc_context({"svg.hashsalt": "carousel", "font.size": 10, "text.color": _INK}):
-        figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
+    with drawn(stem) as axes:
         if train:
             steps, losses = np.array(train).T
-            axes.plot(steps, losses, color=_TRAIN, alpha=0.3, linewidth=0.8)
-            axes.plot(steps, smooth(losses), color=_TRAIN, linewidth=1.6, label="training")
+            axes.plot(steps, losses, color=BLUE, alpha=0.3, linewidth=0.8)
+            axes.plot(steps, smooth(losses), color=BLUE, linewidth=1.6, label="training")
         if validation:
             axes.plot(
                 *np.array(validation).T,
                 "o-",
-                color=_VALIDATION,
+                color=ORANGE,
                 markersize=3,
                 linewidth=1.6,
                 label="validation",
@@ -43,28 +37,16 @@ def loss_curve(records: Iterable[Mapping[str, Any]], stem: Path, *, floor: float
         if floor is not None:
             axes.axhline(
                 floor,
-                color=_FLOOR,
+                color=GREEN,
                 linestyle="--",
                 linewidth=1.4,
                 label=f"best possible: {floor:.3f}",
             )
-        drawn = [loss for _, loss in [*train, *validation]] + ([] if floor is None else [floor])
-        if drawn:
-            axes.set_ylim(bottom=max(0.0, 0.9 * min(drawn)))
+        shown = [loss for _, loss in [*train, *validation]] + ([] if floor is None else [floor])
+        if shown:
+            axes.set_ylim(bottom=max(0.0, 0.9 * min(shown)))
             axes.legend(frameon=False)
         axes.set(xlabel="step", ylabel="nats per character")
-        axes.tick_params(colors=_INK)
-        axes.xaxis.label.set_color(_INK)
-        axes.yaxis.label.set_color(_INK)
-        axes.grid(color=_INK, alpha=0.2)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        for ending in ("png", "svg"):
-            metadata = {"Date": None} if ending == "svg" else None
-            figure.savefig(
-                stem.with_suffix(f".{ending}"), dpi=150, transparent=True, metadata=metadata
-            )
-        plt.close(figure)
 
 
 def smooth(losses: np.ndarray) -> np.ndarray:

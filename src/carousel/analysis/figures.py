@@ -1,0 +1,53 @@
+"""How every figure looks: readable on white and on black, the same bytes for the same numbers."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+# The figure is transparent, its ink of middle grey.
+INK, BLUE, ORANGE, GREEN = "#808080", "#4c9be8", "#e8833a", "#3aa76d"
+
+
+@contextmanager
+def drawn(stem: Path, size: tuple[float, float] = (7.2, 4.2)) -> Iterator[Axes]:
+    """Yield axes to draw on; then write STEM.png and STEM.svg.
+
+    Args:
+        stem: Path without ending.
+        size: Width and height in inches.
+    """
+    with (
+        plt.rc_context(
+            {
+                "svg.hashsalt": "carousel",
+                "font.size": 10,
+                "text.color": INK,
+                "text.parse_math": False,  # a dollar is a dollar
+            }
+        ),
+        warnings.catch_warnings(),
+    ):
+        # What the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure, axes = plt.subplots(figsize=size, layout="constrained")
+        try:
+            yield axes
+            axes.tick_params(colors=INK)
+            axes.xaxis.label.set_color(INK)
+            axes.yaxis.label.set_color(INK)
+            axes.grid(color=INK, alpha=0.2)
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+            for ending in ("png", "svg"):
+                metadata = {"Date": None} if ending == "svg" else None
+                path = stem.with_name(f"{stem.name}.{ending}")
+                figure.savefig(path, dpi=150, transparent=True, metadata=metadata)
+        finally:
+            plt.close(figure)

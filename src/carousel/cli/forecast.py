@@ -1,0 +1,126 @@
+"""`carousel forecast`: a column of a CSV file, a model fitted to it, and what it is worth."""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from carousel.cli.console import console, one_thread, rows
+from carousel.cli.parse import parse
+from carousel.cli.runs import new_run
+from carousel.errors import ConfigError, DataError, RunError
+from carousel.models.config import ModelConfig
+from carousel.series.task import Target
+from carousel.training.supervised_config import SupervisedConfig
+
+if TYPE_CHECKING:
+    from carousel.series.task import Task
+
+
+STDIN = Path("-")
+
+
+def _small() -> ModelConfig:
+    """Return a model for hundreds of numbers, not for millions of characters."""
+    return ModelConfig(embedding_size=16, hidden_size=32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Fit a model to a time series, and compare its forecasts with those that learn nothing.
+
+    The first 70 % of the rows are learned from, the next 15 % say when to stop, and the last 15 %
+    judge: each value is forecast from the true ones before it.
+
+    Attributes:
+        data: CSV file: commas, semicolons or tabs, with a header or without; - for stdin.
+        column: Its name, or its number from 1. None: the last column of numbers.
+        encoding: Of the file.
+        window: Numbers that a forecast is made from.
+        target: What the model reads and answers: each "value", or each "change" from the last one,
+            which is then added to it. What grows is foreign to a model that knows its values only.
+        log: Work on logarithms: for what changes by percentages. All values must be above 0.
+        season: Rows of a season, for the baseline. None: as the training part suggests.
+        seeds: Fits, from --seed on; the table has their mean and standard deviation.
+        ahead: Rows to forecast beyond the end, each from the forecasts before it.
+        out: Folder to write to. None: runs/NAME, after the file.
+        json: Print one JSON object instead of the table.
+    """
+
+    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA.csv")]
+    column: str | None = None
+    encoding: str = "utf-8"
+    window: int = 24
+    target: Target = "change"
+    log: bool = False
+    season: int | None = None
+    seeds: int = 1
+    ahead: int = 12
+    out: Path | None = None
+    json: bool = False
+    model: ModelConfig = field(default_factory=_small)
+    fit: SupervisedConfig = field(default_factory=SupervisedConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what can be seen to be wrong without the file."""
+        for name, least in (("window", 1), ("seeds", 1), ("ahead", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+
+def main(arguments: list[str]) -> int:
+    """Forecast, print the table to stdout, and return the exit code."""
+    command = parse(Forecast, arguments, prog="carousel forecast")
+    path = _free_folder(command)
+    task = _task(command)
+    from carousel.cli.forecast_files import write
+    from carousel.cli.forecast_report import as_json, show
+    from carousel.cli.forecast_run import run
+
+    with one_thread():
+        report = run(command, task, path)
+    console.print()
+    if command.json:
+        print(as_json(report))
+    else:
+        show(report)
+    sys.stdout.flush()  # before what follows on stderr
+    write(report, path)
+    names = ("forecast.csv", "forecast.json", "forecast.png", "forecast.svg")
+    rows({"files": ", ".join(str(path / name) for name in names)})
+    return 0
+
+
+def _free_folder(command: Forecast) -> Path:
+    """Return the folder to write to.
+
+    Raises:
+        RunError: If it is there already, or cannot be.
+    """
+    if command.out is None:
+        return new_run(command.data.stem if command.data != STDIN else "stdin")
+    if command.out.exists():
+        raise RunError(f"--out {command.out} is there already; name another folder")
+    above = next(path for path in command.out.absolute().parents if path.exists())
+    if not above.is_dir():  # found out before anything takes long
+        raise RunError(f"--out {command.out}: {above} is a file")
+    return command.out
+
+
+def _task(command: Forecast) -> "Task":
+    """Read the series and frame it."""
+    from carousel.series.table import parse_series
+    from carousel.series.task import frame
+
+    if command.data == STDIN:
+        data, name = sys.stdin.buffer.read(), "stdin"
+    elif command.data.is_dir():
+        raise DataError(f"{command.data} is a folder: name a CSV file")
+    elif not command.data.exists():
+        raise DataError(f"no such file: {command.data}")
+    else:
+        data, name = command.data.read_bytes(), command.data.name
+    series = parse_series(data, name, column=command.column, encoding=command.encoding)
+    return frame(series, window=command.window, target=command.target, is_log=command.log)

@@ -1,0 +1,110 @@
+"""What `carousel forecast` found, as a table for a terminal and for programs."""
+
+import json
+import math
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from carousel.cli.console import printable
+from carousel.cli.forecast_run import Report
+from carousel.series.judging import Judged, in_words, verdicts
+from carousel.series.metrics import Accuracy
+
+
+def show(report: Report) -> None:
+    """Print the table to stdout, and below it what it comes to."""
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    labels, test = report.task.series.labels, report.task.parts.test
+    table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column(f"test part, {len(test)} rows", no_wrap=True)
+    for measure in ("MAE", "RMSE", "MASE"):
+        table.add_column(measure, justify="right", no_wrap=True)
+    judged = [fit.judged for fit in report.fits]
+    largest = max(row.test.rmse for row in [*judged, *report.baselines])
+    for rows in (judged, *([baseline] for baseline in report.baselines)):
+        name = f"{rows[0].name}, {len(rows)} seeds" if len(rows) > 1 else rows[0].name
+        table.add_row(Text(name), *cells([row.test for row in rows], largest))
+    console.print(table)
+    console.print()
+    console.print(Text(in_words(report.command.model.model, judged, report.baselines), "bold"))
+    console.print(
+        Text(
+            f"MAE and RMSE are in the units of {printable(report.task.series.column)}; each value "
+            f"from {printable(labels[test.start])} on is forecast from the true ones before it."
+        )
+    )
+
+
+def cells(found: Sequence[Accuracy], largest: float) -> list[str]:
+    """Return MAE, RMSE and MASE; of several, mean ± standard deviation.
+
+    Args:
+        found: One or several.
+        largest: Of all that stand below one another: it has four digits.
+    """
+    decimals = max(0, 4 - math.ceil(math.log10(largest))) if largest > 0 else 0
+    places = (decimals, decimals, 3)
+    measures = zip(*found, strict=True)
+    return [_cell(values, digits) for values, digits in zip(measures, places, strict=True)]
+
+
+def _cell(values: Sequence[float], decimals: int) -> str:
+    mean = f"{statistics.fmean(values):,.{decimals}f}"
+    return f"{mean} ± {statistics.stdev(values):,.{decimals}f}" if len(values) > 1 else mean
+
+
+def as_json(report: Report) -> str:
+    """Return one object: what was asked, how the series was parted and scaled, what came of it."""
+    return json.dumps(facts(report))
+
+
+def facts(report: Report) -> dict[str, Any]:
+    """Return what a program wants to know, and what makes the same forecasts again."""
+    command, task = report.command, report.task
+    judged = [fit.judged for fit in report.fits]
+    return {
+        "data": task.series.name,
+        "column": task.series.column,
+        "rows": len(task.series),
+        "parts": {name: len(part) for name, part in task.parts._asdict().items()},
+        "window": task.window,
+        "target": task.target,
+        "log": task.is_log,
+        "scaling": asdict(task.scaling),
+        "season": report.season,
+        "model": asdict(command.model),
+        "fit": asdict(command.fit),
+        "fits": [
+            {
+                "seed": fit.seed,
+                "epochs": fit.end.epochs,
+                "best_epoch": fit.end.best_epoch,
+                **_errors(fit.judged),
+            }
+            for fit in report.fits
+        ],
+        "chosen_seed": report.chosen.seed,
+        "baselines": {baseline.name: _errors(baseline) for baseline in report.baselines},
+        "against_the_best_baseline": {
+            verdict.measure.lower(): {
+                "baseline": verdict.baseline,
+                "excess": verdict.excess if math.isfinite(verdict.excess) else None,
+                "seeds_below": verdict.wins,
+            }
+            for verdict in verdicts(judged, report.baselines)
+        },
+        "verdict": in_words(command.model.model, judged, report.baselines),
+        "ahead": report.chosen.ahead.tolist(),
+    }
+
+
+def _errors(judged: Judged) -> dict[str, dict[str, float]]:
+    return {"validation": judged.validation._asdict(), "test": judged.test._asdict()}
