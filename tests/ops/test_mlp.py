@@ -163,3 +163,19 @@ def test_the_last_ids_are_all_that_a_stream_needs_of_its_past(cut: int) -> None:
     first, second = IDS[:, : cut + N - 1], IDS[:, cut:]  # which begins with the N - 1 before it
     pieces = torch.cat([whole(first, **p), whole(second, **p)], dim=1)
     assert_near({"h": pieces}, {"h": whole(IDS, **p)})
+
+
+def test_the_embeddings_gradient_has_the_same_bits_again_and_with_other_threads() -> None:
+    """Large enough for torch to share it among threads."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(30, (64, 32), generator=generator)
+    dx = torch.randn(64, 32, 256, generator=generator)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for n in (1, 2, 2, 2, 2, 4):
+            torch.set_num_threads(n)
+            found.append(mlp.embed_backward(dx, ids, 30))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(d, found[0]) for d in found)

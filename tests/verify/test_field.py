@@ -103,9 +103,11 @@ def test_what_is_added_at_the_same_place_is_added_up() -> None:
     values = draw((9, 2), torch.Generator().manual_seed(0))
     zeros, at = field(torch.tensor([0])).new_zeros(3, 2), torch.tensor([0, 2] * 4 + [0])
     rows = zeros.index_put((at,), field(values), accumulate=True)
+    again = zeros.index_add(0, at, field(values))
     columns = zeros.T.scatter_add(1, at.expand(2, 9), field(values.T))
     want = [[int(x) % P for x in sum(values.numpy().astype(object)[k::2])] for k in (0, 1)]
     assert plain(rows).tolist() == [want[0], [0, 0], want[1]]
+    assert plain(again).equal(plain(rows))
     assert plain(columns).equal(plain(rows).T)
 
 

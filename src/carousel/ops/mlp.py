@@ -19,8 +19,17 @@ def embed_backward(dx: Tensor, ids: Tensor, vocab_size: int) -> Tensor:
     into = ids.flatten() + 1
     rows = dx[None].flatten(0, -2)  # also of a single id
     dtable = dx.new_zeros(vocab_size + 1, dx.shape[-1])
-    # index_add would do as well, but on a GPU in another order at each call.
-    return dtable.index_put((into,), rows, accumulate=True)[1:]  # (V, D)  (mlp.5)
+    return _added_up(dtable, into, rows)[1:]  # (V, D)  (mlp.5)
+
+
+def _added_up(table: Tensor, into: Tensor, rows: Tensor) -> Tensor:
+    """Add each row to that of the table that it belongs to: the same bits at every call.
+
+    index_put adds in another order each time on a CPU with threads, index_add on a GPU.
+    """
+    if rows.device.type == "cpu":
+        return table.index_add(0, into, rows)
+    return table.index_put((into,), rows, accumulate=True)
 
 
 def windows(x: Tensor, n: int) -> Tensor:

@@ -221,6 +221,13 @@ def _index_put(x: Tensor, places: Any, values: Tensor, *, accumulate: Literal[Tr
     return Dual((_constant(x) + summed(add, _constant(values))) % P, None)
 
 
+def _index_add(x: Tensor, dim: int, places: Tensor, values: Tensor) -> Dual:
+    def add(part: Tensor) -> Tensor:
+        return torch.zeros_like(_constant(x)).index_add(dim, places, part)
+
+    return Dual((_constant(x) + summed(add, _constant(values))) % P, None)
+
+
 def _scatter_add(x: Tensor, dim: int, places: Tensor, values: Tensor) -> Dual:
     def add(part: Tensor) -> Tensor:
         return torch.zeros_like(_constant(x)).scatter_add(dim, places, part)
@@ -258,6 +265,7 @@ UNARY: dict[str, Callable[..., Dual]] = {
 }
 OTHERS: dict[str, Callable[..., Dual]] = {
     "einsum": _einsum,
+    "index_add": _index_add,
     "index_put": _index_put,
     "scatter_add": _scatter_add,
 }
