@@ -82,12 +82,19 @@ def test_the_true_reverse_answers_every_question(module: str) -> None:
 
 
 def test_every_reverse_of_the_ops_is_hunted() -> None:
-    """With what the reverses call; what forward passes alone call aside."""
+    """With what the reverses call; what forward passes alone call aside.
+
+    And _added_up: half of it is for GPUs. An exhibit is planted in it.
+    """
     for module, hunted in REVERSES.items():
         tree, functions = ast.parse(text_of(module)), functions_of(module).keys()
         assert {name for name in functions if name.endswith("backward")} <= set(hunted) <= functions
         called = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & functions
-        private = {name for name in called if name.startswith("_")} - {"_held", "_shares"}
+        private = {name for name in called if name.startswith("_")} - {
+            "_held",
+            "_shares",
+            "_added_up",
+        }
         assert private <= set(hunted)
     has_none = {"positions"}  # what turns a vector also turns its gradient back
     assert (OURS | OPS).keys() - has_none == REVERSES.keys()

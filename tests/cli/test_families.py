@@ -72,8 +72,9 @@ def test_a_text_becomes_a_model_that_every_command_takes(call: Call, family: str
 
     client = create_app(loaded.model, loaded.vocabulary).test_client()
     page = client.get("/").text
-    length = int(re.search(r'id="length".*value="(\d+)"', page)[1])
-    told = client.post("/generate", json={"length": length})
+    value = re.search(r'id="length".*value="(\d*)"', page)[1]
+    assert (value == "") == (longest is not None)
+    told = client.post("/generate", json={"length": int(value)} if value else {"prompt": "the"})
     assert (told.status_code, "finish_reason" in told.text) == (200, True)
     assert "error" not in told.text
 
@@ -139,3 +140,12 @@ def test_products_in_half_precision(call: Call, family: str) -> None:
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
     loss = loaded.config["progress"]["best_loss"]
     assert loss == pytest.approx(4, rel=0.5)
+
+
+@pytest.mark.usefixtures("brief")
+def test_without_a_length_the_text_goes_as_far_as_the_positions(call: Call) -> None:
+    _, err = train(call, "learned")
+    assert "train the first" in err  # of 24, its windows reach but some
+    told = call("sample", "run", "--prompt", "the king")
+    assert (told.code, told.err) == (0, "")
+    assert len(told.out.removesuffix("\n")) == 25  # the last character need not be read

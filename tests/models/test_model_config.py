@@ -1,5 +1,7 @@
 """What a model may be."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -150,3 +152,11 @@ def test_the_formula_counts_windows_and_transformers(
     )
     built = sum(p.numel() for p in build(config, 7).parameters())
     assert config.num_parameters(7) == built
+
+
+def test_an_unknown_family_is_named() -> None:
+    """In a process of its own: here the checker of annotations would be first."""
+    code = "from carousel.models.config import ModelConfig; ModelConfig(model='foo')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    message = "ConfigError: model must be one of rnn, gru, lstm, mlp, transformer, got 'foo'"
+    assert done.stderr.strip().endswith(message)

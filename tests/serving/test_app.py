@@ -90,7 +90,6 @@ WRONG_VALUES = [
     ({"length": True}, "length must be a whole number, at least 1, at most 4000, got True"),
     ({"length": 5.0}, "length must be a whole number, at least 1, at most 4000, got 5.0"),
     ({"length": "5"}, "length must be a whole number, at least 1, at most 4000, got '5'"),
-    ({"length": None}, "length must be a whole number, at least 1, at most 4000, got None"),
     ({"temperature": -1}, "temperature must be a finite number, at least 0, got -1"),
     ({"temperature": float("nan")}, "temperature must be a finite number, at least 0, got nan"),
     ({"temperature": float("inf")}, "temperature must be a finite number, at least 0, got inf"),
@@ -202,15 +201,16 @@ def test_what_stands_in_the_form_at_first_can_be_told(longest: int | None, begin
     model.longest_stream = longest
     client = create_app(model, vocabulary).test_client()
     page = client.get("/").text
-    length = int(re.search(r'id="length".*max="(\d+)" value="(\d+)"', page)[2])
+    value = re.search(r'id="length".*max="\d+" value="(\d*)"', page)[1]
     limits = {name: int(n) for name, n in re.findall(r'(max|maxlength)="(\d{2,})"', page)}
-    assert length == min(600, longest or 600)
+    assert value == ("" if longest else "600")  # empty: as many as there is room for
     assert limits["maxlength"] == min(MAX_PROMPT, longest or MAX_PROMPT)
     prompt = re.search(r">([^<]*)</textarea>", page)[1]
     assert prompt.startswith(begins)
     assert bool(prompt) == bool(begins)
-    told, _ = read(client.post("/generate", json={"prompt": prompt, "length": length}))
-    assert len(told) == length
+    asked = {"prompt": prompt} | ({"length": int(value)} if value else {})
+    told, _ = read(client.post("/generate", json=asked))
+    assert len(told) == (min(500, longest + 1 - max(1, len(prompt))) if longest else 600)
 
 
 def test_a_story_beyond_the_last_position_is_refused() -> None:
@@ -220,6 +220,11 @@ def test_a_story_beyond_the_last_position_is_refused() -> None:
     message = refused(client.post("/generate", json={"prompt": "abc", "length": 29}))
     assert message.endswith("for 30 characters: after 3 a length of 28 would work, not 29")
     assert len(read(client.post("/generate", json={"prompt": "abc", "length": 28}))[0]) == 28
+
+
+def test_no_length_or_null_is_the_usual_one(client: FlaskClient) -> None:
+    for asked in ({}, {"length": None}):
+        assert len(read(client.post("/generate", json={"prompt": "a", **asked}))[0]) == 500
 
 
 def test_too_many_texts_at_once_are_asked_to_wait(client: FlaskClient) -> None:

@@ -72,7 +72,7 @@ def train(cache: Path, large: Path, small: Path, steps: int) -> dict[str, object
             settings = run_config(
                 ("model", {"model": {"embedding_size": 8, "hidden_size": 16}}),
                 ("size", {"training": {"batch_size": 32, "sequence_length": 64, "steps": steps}}),
-                ("batching", {"training": {"batching": batching}}),
+                ("batching", {"training": {"batching": batching, "learning_rate": 8e-3}}),
             )
             trainers = [
                 new_trainer(settings, len(corpus.vocabulary), corpus.ids, "cpu")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from carousel.errors import DivergenceError
+from carousel.errors import ConfigError, DivergenceError
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel
 from carousel.series.judging import held_out, judge, judge_baselines
@@ -153,3 +153,11 @@ def test_a_forecast_that_is_not_finite_is_refused() -> None:
     ):
         with pytest.raises(DivergenceError, match="a forecast is not finite: the series grows"):
             run()
+
+
+def test_positions_that_end_before_the_window_are_refused_at_once() -> None:
+    config = ModelConfig(model="transformer", positions="learned", context_length=7)
+    message = "learned positions end after context_length 7, and the window is 8: a window of 7"
+    with pytest.raises(ConfigError, match=message):
+        build_forecaster(config, 8, 0)
+    build_forecaster(config, 7, 0)

@@ -30,7 +30,8 @@ class Sample:
         on_unknown: What to do with characters of the prompt that the model does not know: error
             names the first, skip leaves them out, replace puts the first of U+FFFD, ? and space
             that the model knows. The prompt is printed as the model was given it.
-        length: Characters to write, the prompt not counted.
+        length: Characters to write, the prompt not counted. None: 500, or as many as the model has
+            positions for.
         num_samples: Texts to write.
         stop: End a text before this string, should it come up; may be given several times.
         sampling: How the next character is drawn.
@@ -40,7 +41,7 @@ class Sample:
     prompt: str = ""
     prompt_file: Path | None = None
     on_unknown: OnUnknown = "error"
-    length: int = 500
+    length: int | None = None
     num_samples: int = 1
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -49,7 +50,8 @@ class Sample:
         """Refuse what makes no sense, before a model is loaded."""
         if self.prompt and self.prompt_file is not None:
             raise UsageError("give --prompt or --prompt-file, not both")
-        check_integer("length", self.length, at_least=1)
+        if self.length is not None:
+            check_integer("length", self.length, at_least=1)
         check_integer("num_samples", self.num_samples, at_least=1)
         if "" in self.stop:
             raise UsageError("--stop needs at least one character")

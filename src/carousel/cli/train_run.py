@@ -231,6 +231,13 @@ def _fresh(command: Train, corpus: Corpus, parts: Split, folder: RunFolder, devi
         console.print("warning: nothing to resume; starting at step 0", style="yellow")
     folder.clear()
     train_ids, vocabulary = part(corpus.ids, parts["train"]), corpus.vocabulary
+    model, length = command.model, command.training.sequence_length
+    if model.positions == "learned" and model.context > length:
+        console.print(
+            f"note: windows of {length} characters train the first {length} of the "
+            f"{model.context} learned positions only",
+            markup=False,
+        )
     settings = resolve(command.settings, len(train_ids))
     trainer = new_trainer(settings, len(vocabulary), train_ids, device)
     if command.init_from is not None:

@@ -95,6 +95,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Reject what no model can be, naming the field and its value."""
+        if self.model not in (*GATES, *CONTEXTS):
+            raise ConfigError(
+                f"model must be one of {', '.join((*GATES, *CONTEXTS))}, got {self.model!r}"
+            )
         for name in ("embedding_size", "hidden_size", "num_layers"):
             value = getattr(self, name)
             if value < 1:

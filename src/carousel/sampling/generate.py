@@ -25,6 +25,7 @@ from carousel.sampling.config import SamplingConfig, check_integer
 from carousel.sampling.stop import Finish, until_stop
 from carousel.text.vocabulary import Vocabulary
 
+LENGTH = 500  # characters that are written where nobody says how many
 PIECE = 256  # characters of a prompt read at once: bounds the memory it takes
 
 
@@ -34,7 +35,7 @@ def continue_text(
     prompt: str,
     config: SamplingConfig,
     *,
-    length: int,
+    length: int | None = None,
     stop: Sequence[str] = (),
     sample: int = 0,
 ) -> Generator[str, None, Finish]:
@@ -46,7 +47,7 @@ def continue_text(
         prompt: Not repeated in the text. An empty one begins after a line feed where the
             vocabulary has one, else after its first character.
         config: How the characters are drawn.
-        length: Characters drawn at most.
+        length: Characters drawn at most; None: 500, or as far as the model's positions go.
         stop: The text ends before the first of these that comes up in it (the prompt aside).
         sample: Number of the text, 0, 1, …, among those of the same seed.
 
@@ -60,13 +61,16 @@ def continue_text(
         TextError: If the vocabulary lacks a character of the prompt.
         DivergenceError: While it is read, if the model's weights are not finite numbers.
     """
-    check_integer("length", length, at_least=1)
+    if length is not None:
+        check_integer("length", length, at_least=1)
     if isinstance(stop, str) or not all(isinstance(s, str) and s for s in stop):
         raise ConfigError(f"stop must be strings of at least one character, got {stop!r}")
     try:
         ids = vocabulary.encode(prompt) if prompt else np.array([vocabulary.stoi.get("\n", 0)])
     except TextError as error:
         raise TextError(f"prompt: {error}") from None
+    if length is None:
+        length = max(1, int(min(LENGTH, room(model, len(ids)))))
     _check_room(model, len(ids), length)
     drawn = islice(generate(model, ids, config, sample), length)
     return until_stop((vocabulary.itos[token] for token in drawn), stop)

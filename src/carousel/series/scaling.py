@@ -49,6 +49,7 @@ def fit_scaling(train: NDArray[np.float64], *, what: str, magnitude: float) -> S
         raise DataError(f"the {what} of the training part are too large to compute with")
     if not deviation > _RESOLUTION * magnitude:
         raise DataError(
-            f"all {len(train)} {what} of the training part are {mean:g}: there is nothing to learn"
+            f"all {len(train)} {what} of the training part are {mean:g}, as far as numbers of "
+            f"this size can tell: there is nothing to learn"
         )
     return Scaling(mean, deviation)

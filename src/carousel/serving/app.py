@@ -78,7 +78,7 @@ def create_app(
             vocab_size=len(vocabulary),
             max_prompt=min(MAX_PROMPT, model.longest_stream or MAX_PROMPT),
             max_length=longest,
-            length=min(LENGTH, longest),
+            length="" if model.longest_stream else LENGTH,
         )
 
     @app.get("/healthz")

@@ -18,13 +18,14 @@ class GenerationRequest:
 
     Attributes:
         prompt: The text to continue; an empty one begins a line.
-        length: Characters to write, the prompt not counted.
+        length: Characters to write, the prompt not counted; None: 500, or as many as the model has
+            positions for.
         stop: Strings that end the text before them.
         sampling: How the next character is drawn.
     """
 
     prompt: str = ""
-    length: int = 500
+    length: int | None = None
     stop: Sequence[str] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
@@ -36,7 +37,8 @@ class GenerationRequest:
             raise ConfigError(
                 f"prompt must hold at most {MAX_PROMPT} characters, got {len(self.prompt)}"
             )
-        check_integer("length", self.length, at_least=1, at_most=MAX_LENGTH)
+        if self.length is not None:
+            check_integer("length", self.length, at_least=1, at_most=MAX_LENGTH)
         if not (
             isinstance(self.stop, list | tuple)
             and len(self.stop) <= MAX_STOP

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from carousel.errors import DivergenceError
+from carousel.errors import ConfigError, DivergenceError
 from carousel.models.config import CONTEXTS, ModelConfig
 from carousel.models.sequence import SequenceModel
 from carousel.series.task import Task
@@ -27,9 +27,17 @@ def build_forecaster(config: ModelConfig, window: int, seed: int) -> SequenceMod
 
     Where the architecture sees a limited context and the config does not say which, it is the
     window.
+
+    Raises:
+        ConfigError: If the model's positions end before the window does.
     """
     if config.model in CONTEXTS and config.context_length is None:
         config = replace(config, context_length=window)
+    if config.longest_stream is not None and config.longest_stream < window:
+        raise ConfigError(
+            f"{config.positions} positions end after context_length {config.longest_stream}, and "
+            f"the window is {window}: a window of {config.longest_stream} would work"
+        )
     torch.manual_seed(seed)
     return SequenceModel(config, input_size=1, output_size=1)
 

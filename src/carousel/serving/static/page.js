@@ -86,9 +86,9 @@ function readForm() {
     prompt: element("prompt").value,
     temperature: element("temperature").valueAsNumber,
     repetition_penalty: element("repetition_penalty").valueAsNumber,
-    length: element("length").valueAsNumber,
     seed: element("seed").valueAsNumber,
   };
+  if (element("length").value) request.length = element("length").valueAsNumber;
   if (element("top_k").value) request.top_k = element("top_k").valueAsNumber;
   if (!element("seed").value) request.seed = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
   return request;
