@@ -11,12 +11,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 from jaxtyping import install_import_hook
 
+from carousel.files import user_cache_folder
+
 ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "corpora"  # optional: real texts, never part of the project
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the checker below
 # Must stand before the first import of what it checks.
 install_import_hook(["carousel.ops", "carousel.kernels", "carousel.models"], "shape_checker.check")
+
+# Compiled once, not anew by each program that a test gives a cache of its own. Inherited likewise.
+os.environ.setdefault("CAROUSEL_KERNEL_CACHE", str(user_cache_folder() / "kernels"))
 
 # A busy machine is no fault of the code.
 hypothesis.settings.register_profile("patient", deadline=None)

@@ -128,6 +128,46 @@ def test_the_scan_lets_pass(source: str) -> None:
     assert banned_names(source) == []
 
 
+# In C++ our own families bear their names too: banned is what libraries call theirs.
+BANNED_IN_CPP = re.compile(
+    r"\b(at|torch|aten|native)::\w*(lstm|gru|rnn|LSTM|GRU|RNN|scaled_dot_product)\w*"
+    r"|\b(dnnl|ideep|mkldnn|cudnn|miopen)\w*|\b(vanilla_)?(rnn|lstm|gru|augru)_(forward|backward)\b"
+    r"|\btorch::nn\b|#include\s*[<\"].*(lstm|gru|rnn|dnnl|ideep|torch/nn)\w*[./]",
+)
+
+
+def banned_in_cpp(source: str) -> list[str]:
+    """The names that C++ may not use; comments aside."""
+    code = re.sub(r"//[^\n]*|/\*.*?\*/", "", source, flags=re.DOTALL)
+    return [match.group() for match in BANNED_IN_CPP.finditer(code)]
+
+
+def test_no_name_of_a_librarys_recurrence_stands_in_the_kernels() -> None:
+    paths = [p for p in (ROOT / "src").rglob("*") if p.suffix in (".cpp", ".h", ".cu", ".cuh")]
+    assert ROOT / "src/carousel/kernels/cpu/lstm.cpp" in paths
+    found = {str(path): banned_in_cpp(path.read_text(encoding="utf-8")) for path in paths}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "auto y = at::lstm(x, hx, weights, true, 1, 0., false, false, false);",
+        "return at::native::gru_cell(x, h);",
+        "at::_thnn_fused_lstm_cell(a, b, c);",
+        "dnnl::lstm_forward::primitive_desc p;",
+        "using dnnl::vanilla_rnn_forward;",
+        "mkldnn_rnn_layer(x);",
+        "cudnnRNNForward(handle);",
+        "torch::nn::LSTM layer(3, 4);",
+        "#include <ATen/ops/lstm.h>",
+        '#include "oneapi/dnnl/dnnl.hpp"',
+    ],
+)
+def test_the_scan_sees_in_cpp(source: str) -> None:
+    assert banned_in_cpp(source)
+
+
 class Watch(TorchDispatchMode):
     """Notes which operators are dispatched."""
 

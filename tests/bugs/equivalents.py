@@ -22,6 +22,7 @@ SHARES_OF_READ = (
 FOUR_AXES = "the tensors have four axes: 2 is the last but one"
 QUERIES = "there are as many of them as queries"
 WIDTH_OF_HEAD = "a query and a key have equally many features"
+IN_ROWS = "d is dlooked in another shape"
 ZEROS = "0 times any (B, H) is the same block of zeros"
 
 EQUIVALENTS = [
@@ -36,6 +37,18 @@ EQUIVALENTS = [
         "zip(dy.unbind(0), trace.caches, strict=True)",
         ("zip(dy, trace.caches, strict=True)",),
         "to go through a tensor is to go along its first axis",
+    ),
+    Equivalent(
+        "recurrence.tabulate_backward",
+        "d.x[0, 1:]",
+        ("d.x[-1, 1:]",),
+        "the tokens are the inputs of one time step: the first is the last",
+    ),
+    Equivalent(
+        "recurrence._with_none",
+        "source.x[:1]",
+        ("source.w_ih[:1]",),
+        "a row of weights has as many numbers as a vector: the zeros are the same",
     ),
     Equivalent("gru.step_backward", "dim=-1", ("dim=1",), LAST_AXIS),
     Equivalent("gru.step_reset_before_backward", "dim=-1", ("dim=1",), LAST_AXIS),
@@ -95,11 +108,13 @@ EQUIVALENTS = [
         "a loss has the precision of its p",
     ),
     Equivalent(
-        "mlp.embed_backward", "dx.new_zeros", ("rows.new_zeros",), "rows are dx in another shape"
+        "lookup.look_up_backward",
+        "dlooked.new_zeros",
+        ("d.new_zeros",),
+        IN_ROWS,
     ),
-    Equivalent(
-        "mlp.embed_backward", "dx.shape[-1]", ("rows.shape[-1]",), "rows are dx in another shape"
-    ),
+    Equivalent("lookup.look_up_backward", "d.shape[-1]", ("dlooked.shape[-1]",), IN_ROWS),
+    Equivalent("lookup.look_up_backward", "d.shape[-1]", ("d.shape[1]",), LAST_AXIS),
     Equivalent("attention.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),
     Equivalent("attention_in_blocks.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),
     Equivalent("attention_in_blocks._scores", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),

@@ -89,6 +89,36 @@ def window_in_pieces(case: Case, code: Code, p: Tensors, given: Given, pieces: P
     return {"h": torch.cat([by_hand(code, case, p, part)["h"] for part in parts], dim=1)}
 
 
+# a table of projections: what a language model's first layer reads
+
+
+def from_ids(code: Code, p: Tensors, given: Given) -> tuple[Tensors, Any]:
+    tokens = code["recurrence"].Dense(p["table"], p["w"], p["b"])
+    a = code["lookup"].look_up(given.ids + 1, code["recurrence"].tabulate(tokens))
+    return {"a": a}, tokens
+
+
+def from_ids_backward(code: Code, d: Tensors, tokens: Any, given: Given) -> Tensors:
+    dprojected = code["lookup"].look_up_backward(d["a"], given.ids + 1, len(tokens.x) + 1)
+    dtokens = code["recurrence"].tabulate_backward(dprojected, tokens)
+    return dict(zip(("table", "w", "b"), dtokens, strict=False))
+
+
+def ids_alone(sizes: Sizes) -> Given:
+    return Given(ids=ids(sizes).ids[:, : sizes.T])
+
+
+def from_ids_depends(p: Tensors, given: Given) -> Tensors:
+    """On the row of the token that stands there."""
+    return {"table": given.ids.unsqueeze(-1) == torch.arange(len(p["table"]))}
+
+
+def from_ids_in_pieces(case: Case, code: Code, p: Tensors, given: Given, pieces: Pieces) -> Tensors:
+    """There is no state."""
+    parts = [given._replace(ids=given.ids[:, start:end]) for start, end in pieces]
+    return {"a": torch.cat([by_hand(code, case, p, part)["a"] for part in parts], dim=1)}
+
+
 # positions
 
 
@@ -182,6 +212,17 @@ CASES = {
         ids,
         window_depends,
         window_in_pieces,
+    ),
+    "from_ids": Case(
+        "lookup",
+        {"table": "VD", "w": "HD", "b": "H"},
+        from_ids,
+        from_ids_backward,
+        op_definitions.from_ids,
+        op_definitions.torch_from_ids,
+        ids_alone,
+        from_ids_depends,
+        from_ids_in_pieces,
     ),
     "sinusoidal": Case(
         "positions",

@@ -81,6 +81,23 @@ def window(p: Tensors, given: Given) -> Tensors:
     return {"h": torch.stack(rows).view(texts, places - n + 1, -1)}
 
 
+def from_ids(p: Tensors, given: Given) -> Tensors:
+    """A bias, and the weights by the vector of the token that stands there, if there is one."""
+    rows = []
+    for b, t in indices(*given.ids.shape):
+        token = int(given.ids[b, t])
+        rows.append(p["b"] if token < 0 else p["b"] + p["w"] @ p["table"][token])
+    return {"a": torch.stack(rows).view(*given.ids.shape, -1)}
+
+
+def torch_from_ids(p: Tensors, given: Given) -> Tensors:
+    """F.embedding with a row of zeros for id -1, and F.linear."""
+    vocab_size = len(p["table"])
+    table = F.pad(p["table"], (0, 0, 0, 1))
+    x = F.embedding(given.ids % (vocab_size + 1), table, padding_idx=vocab_size)
+    return {"a": F.linear(x, p["w"], p["b"])}
+
+
 def torch_window(p: Tensors, given: Given) -> Tensors:
     """F.embedding with a row of zeros for id -1, and F.conv1d, whose filter is a window."""
     vocab_size, features = p["table"].shape

@@ -79,6 +79,16 @@ def ask_single_id(namespace: Namespace) -> bool:
     return is_right({"table": namespace["embed_backward"](dx, torch.tensor(1), 3)}, {"table": want})
 
 
+def ask_single_row(namespace: Namespace) -> bool:
+    """The same of a look-up of one row."""
+    d = normal(5, seed=6)
+    want = torch.zeros(3, 5, dtype=d.dtype)
+    want[1] = d
+    return is_right(
+        {"table": namespace["look_up_backward"](d, torch.tensor(1), 3)}, {"table": want}
+    )
+
+
 def ask_blocks(namespace: Namespace) -> bool:
     """Tell whether blocks of keys hold those that a block of queries sees, and no more than fit."""
     q, k = torch.zeros(1, 1, SIZES.T, 1), torch.zeros(1, 1, SIZES.S, 1)
@@ -102,12 +112,14 @@ REVERSES = {
     "softmax": ["softmax_backward"],
     "cross_entropy": ["backward"],
     "layer_norm": ["normalise_backward", "backward"],
+    "lookup": ["look_up_backward"],
     "mlp": ["embed_backward", "windows_backward", "layer_backward"],
     "attention": ["backward"],
     "attention_in_blocks": ["backward", "_scores", "_seen", "_blocks"],
 }
 ALSO = {
     "layer_norm": [ask_normalise, ask_single_vector],
+    "lookup": [ask_single_row],
     "mlp": [ask_single_id],
     "attention_in_blocks": [ask_blocks],
 }

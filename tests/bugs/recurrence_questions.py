@@ -72,6 +72,26 @@ def ask_loop(asked: Question, namespace: Namespace) -> bool:
     return is_right(reversed_by(namespace, family(OURS, asked.case), asked), asked.want)
 
 
+def ask_table(trial: Trial, namespace: Namespace) -> bool:
+    """Tell whether a table of projections and its look-up are reversed rightly."""
+    inputs, _ = random_inputs(trial, SIZES)
+    true, ids = OURS["recurrence"], torch.tensor([[-1, 0, 2], [2, 1, 2]])
+    p = {"x": inputs["x"].flatten(0, 1).detach().requires_grad_()}
+    p |= {name: inputs[name] for name in ("w_ih", "b_ih", "gain") if name in inputs}
+    table = true.tabulate(true.Dense(**p))
+    d = torch.randn(*ids.shape, table.shape[-1], generator=torch.Generator().manual_seed(5))
+    want = torch.autograd.grad(
+        true.project(true.Gather(ids + 1, table)), list(p.values()), d.double()
+    )
+    still = {name: tensor.detach() for name, tensor in p.items()}
+    tokens = namespace["Dense"](**still)
+    source = namespace["Gather"](ids + 1, table.detach())
+    nothing, dtable = namespace["project_backward"](d.double(), source)
+    found = namespace["tabulate_backward"](dtable, tokens)._asdict()
+    got = {name: tensor for name, tensor in found.items() if tensor is not None}
+    return nothing is None and is_right(got, dict(zip(p, want, strict=True)))
+
+
 def ask_step(asked: Question, namespace: Namespace) -> bool:
     """The same of a family's step."""
     step = namespace[asked.case.family]
@@ -80,7 +100,10 @@ def ask_step(asked: Question, namespace: Namespace) -> bool:
 
 
 REVERSES = {
-    "recurrence": ["backward", "project_backward", "_at", "_holds", "_released", "_kept", "_sum"],
+    "recurrence": [
+        *("backward", "project_backward", "multiply_backward", "tabulate_backward"),
+        *("_with_none", "_at", "_holds", "_released", "_kept", "_sum"),
+    ],
     "rnn": ["step_backward"],
     "gru": ["step_backward", "step_reset_before_backward"],
     "lstm": ["step_backward"],
@@ -100,8 +123,12 @@ ASKED = {  # everything there is, and nothing but what must be
 def questions(module: str) -> list[Ask]:
     """With biases and masks, and without; the two apart, where a mask is a weight among others."""
     ask = ask_loop if module == "recurrence" else ask_step
-    return [
+    asked: list[Ask] = [
         partial(ask, question(Trial(CASES[name], bias, masked)))
         for name in ASKED[module]
         for bias, masked in ((True, True), (False, False), (True, False))
     ]
+    if module == "recurrence":
+        normalised, plain = Trial(CASES["lstm_layer_norm"]), Trial(CASES["rnn_tanh"], bias=False)
+        asked += [partial(ask_table, trial) for trial in (normalised, plain)]
+    return asked

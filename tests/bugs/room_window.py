@@ -1,8 +1,10 @@
-"""Room 7: the fixed window, layer norm and cross-entropy."""
+"""Room 7: the fixed window, the table of projections, layer norm and cross-entropy."""
 
 from exhibits import Exhibit
 
-FROM_TABLE = "torch.cat([torch.zeros_like(table[:1]), table])[ids + 1]"
+FROM_TABLE = "look_up(ids + 1, torch.cat([torch.zeros_like(table[:1]), table]))"
+OF_TOKENS = "multiply(source._replace(x=source.x[None]))"
+SUMMED = "added_up(dlooked.new_zeros(size, d.shape[-1]), into, d)"
 CENTRED = "    centred = u - u.mean(-1, keepdim=True)\n"
 SCALE = "    scale = torch.rsqrt((centred * centred).mean(-1, keepdim=True) + EPSILON)\n"
 LAID_OUT = "torch.cat([x[:, k : k + steps] for k in range(n)], dim=-1)"
@@ -13,9 +15,9 @@ ROOM = [
         title="Of a token that stands twice only one gradient is kept",
         seen_in="pytorch/pytorch#1631, PaddlePaddle/Paddle#17662, pymc-devs/pytensor#2242",
         why="A smaller gradient for common tokens: Adam undoes most of it.",
-        module="mlp",
-        was="table.index_add(0, into, rows)",
-        becomes="table.index_copy(0, into, rows)",
+        module="lookup",
+        was="table.index_add(0, into, d)",
+        becomes="table.index_copy(0, into, d)",
         case="window",
         seen_by="torch definition autograd differences streaming causality",
     ),
@@ -25,7 +27,7 @@ ROOM = [
         why="Some vector stands before each beginning, as good as any other.",
         module="mlp",
         was=FROM_TABLE,
-        becomes="table[ids]",
+        becomes="look_up(ids, table)",
         case="window",
         seen_by="torch definition autograd differences causality",
     ),
@@ -34,10 +36,51 @@ ROOM = [
         seen_in="classic",
         why="A beginning is rare; the first character of an alphabet is the end of a line.",
         module="mlp",
-        was="into = ids.flatten() + 1",
-        becomes="into = ids.flatten().clamp(min=0) + 1",
+        was="look_up_backward(dx, ids + 1, vocab_size + 1)",
+        becomes="look_up_backward(dx, ids.clamp(min=0) + 1, vocab_size + 1)",
         case="window",
         seen_by="torch definition autograd differences",
+    ),
+    Exhibit(
+        title="A token's gradient is the mean of its places', not their sum",
+        seen_in="classic; torch.nn.Embedding has it as an option, scale_grad_by_freq",
+        why="Common tokens learn as slowly as rare ones, and Adam undoes that too.",
+        module="lookup",
+        was=SUMMED,
+        becomes=f"{SUMMED} / into.bincount(minlength=size).clamp(min=1).unsqueeze(-1)",
+        case="from_ids",
+        seen_by="torch definition autograd differences streaming",
+    ),
+    Exhibit(
+        title="No token at all brings no bias",
+        seen_in="classic: a row of zeros put before the projections, not before the vectors",
+        why="It stands at beginnings alone, and one row among many is wrong, by a bias.",
+        module="recurrence",
+        was="multiply(_with_none(source))[0]",
+        becomes=f"torch.nn.functional.pad({OF_TOKENS}[0], (0, 0, 1, 0))",
+        case="from_ids",
+        seen_by="torch definition autograd differences",
+    ),
+    Exhibit(
+        title="Each token looks up the vector of the one after it",
+        seen_in="classic: the row of no token put at the other end",
+        why="Names of rows do not matter to a model that is trained from scratch.",
+        module="recurrence",
+        was="torch.cat([torch.zeros_like(source.x[:1]), source.x])",
+        becomes="torch.cat([source.x, torch.zeros_like(source.x[:1])])",
+        case="from_ids",
+        seen_by="torch definition causality",
+        also=(("return d._replace(x=d.x[0, 1:])", "return d._replace(x=d.x[0, :-1])"),),
+    ),
+    Exhibit(
+        title="The vectors' gradients are one row off",
+        seen_in="classic",
+        why="Each vector is pushed by its neighbour's errors; the product learns around it.",
+        module="recurrence",
+        was="d._replace(x=d.x[0, 1:])",
+        becomes="d._replace(x=d.x[0, :-1])",
+        case="from_ids",
+        seen_by="torch definition autograd differences causality",
     ),
     Exhibit(
         title="The newest token first, in forward pass and reverse",

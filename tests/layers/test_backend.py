@@ -67,6 +67,6 @@ def test_cells_listen_too() -> None:
 
 
 def test_an_unknown_backend_is_refused() -> None:
-    message = r"backend must be one of \('auto', 'autograd', 'bptt'\), got 'cuda'"
+    message = r"backend must be one of \('auto', 'autograd', 'bptt', 'fused'\), got 'cuda'"
     with pytest.raises(ValueError, match=message), carousel.backend("cuda"):
         pass

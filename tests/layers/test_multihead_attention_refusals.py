@@ -55,7 +55,7 @@ def test_arguments_are_refused_as_by_torch(
         (
             {"backend": "cudnn"},
             ValueError,
-            "backend must be one of ('auto', 'autograd', 'bptt'), got 'cudnn'",
+            "backend must be one of ('auto', 'autograd', 'bptt', 'fused'), got 'cudnn'",
         ),
     ],
 )

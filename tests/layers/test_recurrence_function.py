@@ -152,7 +152,7 @@ def test_autocast_changes_nothing(is_inside: bool) -> None:
 
 
 def test_autocast_hands_over_half_precision() -> None:
-    layer = carousel.LSTM(D, H, L)
+    layer = carousel.LSTM(D, H, L, backend="bptt")
     x, state = torch.randn(T, B, D).bfloat16(), torch.randn(L, B, H).bfloat16()
     want = layer(x.float(), (state.float(), state.float()))
     with torch.autocast("cpu", torch.bfloat16):

@@ -48,7 +48,7 @@ def test_layers_refuse_arguments_as_torch_does(
 def test_layers_refuse_names_that_are_none(name: str) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'droput'"):
         getattr(carousel, name)(D, H, droput=0.5)
-    message = "backend must be one of ('auto', 'autograd', 'bptt'), got 'cudnn'"
+    message = "backend must be one of ('auto', 'autograd', 'bptt', 'fused'), got 'cudnn'"
     refused(lambda: getattr(carousel, name)(D, H, backend="cudnn"), ValueError, message)
     with pytest.raises(RuntimeError, match="Only Tensors of floating point"):
         getattr(carousel, name)(D, H, dtype=torch.int64)

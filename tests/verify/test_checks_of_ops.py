@@ -4,8 +4,9 @@ from types import ModuleType
 
 import pytest
 
-from carousel.ops import layer_norm, recurrence
-from carousel.verify import recurrences
+from carousel.layers import embedded, stack
+from carousel.ops import layer_norm, lookup, recurrence
+from carousel.verify import from_ids, recurrences
 from verify.faults import BY_NAME, REVERSES, faulty, planted, seen_by
 
 GRADIENTS = {"exact", "finite diff.", "autograd"}
@@ -71,3 +72,55 @@ def test_a_fault_in_layer_normalisation_is_seen(monkeypatch: pytest.MonkeyPatch)
     wrong = planted(layer_norm, "- unit * along", "- along")
     monkeypatch.setattr("carousel.ops.lstm_layer_norm.normalise_backward", wrong.normalise_backward)
     assert seen_by(BY_NAME["lstm layer norm"], *GRADIENTS) == GRADIENTS
+
+
+# From ids, in the time loop's module: what stands there, what instead, who sees it.
+TABLE = [
+    ("d._replace(x=d.x[0, 1:])", "d._replace(x=d.x[0, :-1])", GRADIENTS),
+    ("multiply_backward(dtable[None]", "multiply_backward(2 * dtable[None]", GRADIENTS),
+    ("look_up_backward(da, source.ids,", "look_up_backward(da, source.ids.flip(1),", GRADIENTS),
+    (
+        "look_up(*source) if",
+        "look_up(source.ids.flip(0), source.table) if",
+        GRADIENTS | {"causality"},
+    ),
+]
+
+
+@pytest.mark.parametrize("name", ["lstm, from ids", "lstm layer norm, from ids"])
+@pytest.mark.parametrize(("true", "false", "seers"), TABLE)
+def test_a_fault_in_the_table_of_projections_is_seen(
+    true: str, false: str, seers: set[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(from_ids, "recurrence", planted(recurrence, true, false))
+    assert seen_by(BY_NAME[name], *seers) == seers
+
+
+def test_a_sum_that_keeps_one_share_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = planted(lookup, "table.index_add(0, into, d)", "table.index_copy(0, into, d)")
+    monkeypatch.setattr(recurrence, "look_up_backward", wrong.look_up_backward)
+    seers = GRADIENTS | {"torch.nn float64", "streaming"}  # a kernel sums by itself
+    assert seen_by(BY_NAME["gru, from ids"], *seers) == seers
+
+
+# In the layer: what stands there, what instead, who sees it. The op is true.
+READING = [
+    ("Gather(x.ids + 1, table)", "Gather(x.ids, table)", {"torch.nn float64", "streaming"}),
+    ("tabulate_backward(dtable,", "tabulate_backward(2 * dtable,", {"torch.nn float64"}),
+    (
+        "Gather(x.ids + 1, table)",
+        "Gather(x.ids + 1, table.detach())",
+        {"torch.nn float64", "torch.nn float32", "streaming"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("true", "false", "seers"), READING)
+def test_a_fault_in_the_layer_that_reads_ids_is_seen(
+    true: str, false: str, seers: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = planted(embedded, true, false)
+    true_class = embedded.Embedded
+    monkeypatch.setattr(wrong, "Embedded", true_class)
+    monkeypatch.setattr(stack, "source", wrong.source)
+    assert seen_by(BY_NAME["rnn tanh, from ids"], *seers, seeds=4) == seers

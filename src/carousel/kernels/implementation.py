@@ -1,7 +1,7 @@
 """Which code runs a recurrence: chosen at run time, all proven equal to ops/.
 
 `autograd`: the time loop, differentiated by torch. `bptt`: the time loop and its hand-derived
-reverse. A kernel is one more implementation; `auto` picks the fastest that applies.
+reverse. `fused`: a kernel that is both in one. `auto` picks the fastest that applies.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,40 +9,89 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Literal, NamedTuple, get_args
 
+import torch
 from torch import Tensor
 
+from carousel.kernels import fused
 from carousel.ops import recurrence
-from carousel.ops.recurrence import Dense, Family, Masks, State, Trace, Weights
+from carousel.ops.recurrence import Family, Masks, Source, State, Trace, Weights
 
-Backend = Literal["auto", "autograd", "bptt"]
+Backend = Literal["auto", "autograd", "bptt", "fused"]
 
 
 class Implementation(NamedTuple):
-    """A way to run any family: forward, and its reverse (None: torch differentiates forward)."""
+    """A way to run a family.
+
+    Attributes:
+        name: Its backend.
+        forward: Outputs, last state, and the trace for the reverse.
+        backward: The reverse; None: torch differentiates forward.
+        infer: Outputs and last state alone; None: forward is no dearer.
+    """
 
     name: str
-    forward: Callable[[Family, Dense, State, Weights, Masks], tuple[Tensor, State, Trace]]
+    forward: Callable[[Family, Source, State, Weights, Masks], tuple[Tensor, State, Trace]]
     backward: (
-        Callable[[Family, Tensor, State, Trace, Weights, Masks], tuple[Dense, State, Weights]]
+        Callable[[Family, Tensor, State, Trace, Weights, Masks], tuple[Source, State, Weights]]
         | None
     )
+    infer: Callable[[Family, Source, State, Weights, Masks], tuple[Tensor, State]] | None = None
 
 
 AUTOGRAD = Implementation("autograd", recurrence.forward, None)
 BPTT = Implementation("bptt", recurrence.forward, recurrence.backward)
+FUSED = {
+    product: Implementation("fused", forward, fused.backward, fused.INFER[product])
+    for product, forward in fused.FORWARD.items()
+}  # by the type of their products
 
 _of_auto: ContextVar[str] = ContextVar("backend of layers that say auto", default="auto")
 
 
 def choose(backend: str = "auto") -> Implementation:
-    """Return the implementation that a backend's name asks for.
+    """Return the implementation that a backend's name asks for, where there is no kernel.
 
     Raises:
         ValueError: If there is no such backend; the message lists those there are.
     """
-    _check(backend)
-    name = _of_auto.get() if backend == "auto" else backend
-    return AUTOGRAD if name == "autograd" else BPTT
+    return AUTOGRAD if _name(backend) == "autograd" else BPTT
+
+
+def choose_recurrence(
+    backend: str,
+    family: Family,
+    source: Source,
+    weights: Weights,
+    masks: Masks,
+    product: torch.dtype,
+) -> Implementation:
+    """Return the implementation of a recurrence that a backend's name asks for.
+
+    Args:
+        backend: Its name.
+        family: What is to run, and the rest: on what.
+        source: Its input.
+        weights: Its weights.
+        masks: Its masks.
+        product: The type that the products should have: autocast's, else that of the weights.
+            A half precision that the kernels lack gives way to the precision of the weights.
+
+    Raises:
+        ValueError: If there is no such backend, or the one named by "fused" cannot run this.
+    """
+    name = _name(backend)
+    if name in ("autograd", "bptt"):
+        return choose(name)
+    call = fused.Call(family, source, weights, masks, product)
+    obstacle = fused.obstacle(call)
+    own = weights["w_hh"].dtype
+    if obstacle is not None and product != own:
+        product, obstacle = own, fused.obstacle(call._replace(product=own))
+    if obstacle is None:
+        return FUSED[product]
+    if name == "fused":
+        raise ValueError(f"backend 'fused' cannot run here: {obstacle}; 'auto' would do without")
+    return BPTT
 
 
 @contextmanager
@@ -63,6 +112,11 @@ def backend(name: str) -> Iterator[None]:
         yield
     finally:
         _of_auto.reset(token)
+
+
+def _name(backend: str) -> str:
+    _check(backend)
+    return _of_auto.get() if backend == "auto" else backend
 
 
 def _check(backend: str) -> None:

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def refuse_second_derivative() -> None:
@@ -36,3 +37,14 @@ def is_autocast_on(device: torch.device) -> bool:
     """Tell whether autocast is at work on a device; some, such as meta, do not know it."""
     kind = device.type
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
+def product_type(weight: Tensor) -> torch.dtype:
+    """Return the type that products with a weight should have: autocast's, else the weight's."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if is_autocast_on(weight.device) else weight.dtype
+
+
+def wants_gradient(*tensors: Tensor | None) -> bool:
+    """Tell whether autograd will ask for the gradient of what these tensors give."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

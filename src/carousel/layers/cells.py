@@ -8,13 +8,13 @@ from typing import Literal, TypeAlias, final
 import torch
 from torch import Tensor, nn
 
-from carousel.kernels.implementation import Backend, choose
+from carousel.kernels.implementation import Backend, choose, choose_recurrence
 from carousel.layers import parameters, refusals
-from carousel.layers.autograd import own_precision
+from carousel.layers.autograd import own_precision, product_type
 from carousel.layers.recurrence import run
 from carousel.layers.rnn import FAMILIES
 from carousel.ops import gru, lstm
-from carousel.ops.recurrence import Dense, Family, State
+from carousel.ops.recurrence import NO_MASKS, Dense, Family, State
 
 Cell: TypeAlias = "RNNCell | GRUCell | LSTMCell"
 
@@ -243,10 +243,13 @@ def call(cell: Cell, family: Family, input: Tensor, hx: object, names: tuple[str
     own = parameters.collect(cell, ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     for name, tensor in zip(("input", *names), (input, *state), strict=True):
         refusals.check_fits(name, tensor, own.w_ih, RuntimeError)
+    dtype, product = own.w_ih.dtype, product_type(own.w_ih)
     with own_precision(input.device):
-        dtype = own.w_ih.dtype
         x = input.to(dtype).reshape(1, -1, cell.input_size)  # (T = 1, B, D)
         rows = tuple(part.to(dtype).reshape(-1, cell.hidden_size) for part in state)
         source = Dense(x, own.w_ih, own.b_ih, own.gain)
-        _, last = run(choose(cell.backend), family, source, rows, own.weights)
+        implementation = choose_recurrence(
+            cell.backend, family, source, own.weights, NO_MASKS, product
+        )
+        _, last = run(implementation, family, source, rows, own.weights)
     return tuple(part.reshape(shape) for part in last)

@@ -8,6 +8,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
+from carousel.layers.embedding import Embedding
+from carousel.layers.from_ids import call_from_ids
 from carousel.layers.module import add_parameters, call, describe, set_arguments
 from carousel.layers.refusals import as_state, check_is, check_no_projection
 from carousel.ops import gru as op
@@ -126,4 +128,27 @@ class GRU(nn.Module):
         """
         family = op.GRU if self.reset_after else op.GRU_RESET_BEFORE
         y, (h_n,) = call(self, family, input, as_state(hx, ("h_0",)))
+        return y, h_n
+
+    def from_ids(
+        self, ids: Tensor, embedding: Embedding, hx: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what forward(embedding(ids), hx) does, sooner where the ids outnumber the tokens.
+
+        Then each token's vector goes through the input's product once, and every place looks its
+        row up; math/recurrence/equations.md, "From ids".
+
+        Args:
+            ids: (T, B), or (B, T) if batch_first, (T,) for one sequence alone; -1, no token at all,
+                is the zero vector.
+            embedding: Of D features.
+            hx: As forward takes it.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: As forward does; TypeError also if the ids are no
+                integers.
+            IndexError: If an id is no token's.
+        """
+        family = op.GRU if self.reset_after else op.GRU_RESET_BEFORE
+        y, (h_n,) = call_from_ids(self, family, ids, embedding, as_state(hx, ("h_0",)))
         return y, h_n

@@ -8,7 +8,9 @@ from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
+from carousel.layers.embedding import Embedding
 from carousel.layers.extras import Extras
+from carousel.layers.from_ids import call_from_ids
 from carousel.layers.module import add_parameters, call, describe, set_arguments
 from carousel.layers.refusals import as_state, check_is, check_probability
 from carousel.ops import lstm as plain
@@ -155,6 +157,30 @@ class LSTM(nn.Module):
         """
         extras = Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
         y, (h_n, c_n) = call(self, family(self), input, as_state(hx, ("h_0", "c_0")), extras)
+        return y, (h_n, c_n)
+
+    def from_ids(
+        self, ids: Tensor, embedding: Embedding, hx: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return what forward(embedding(ids), hx) does, sooner where the ids outnumber the tokens.
+
+        Then each token's vector goes through the input's product once, and every place looks its
+        row up; math/recurrence/equations.md, "From ids".
+
+        Args:
+            ids: (T, B), or (B, T) if batch_first, (T,) for one sequence alone; -1, no token at all,
+                is the zero vector.
+            embedding: Of D features.
+            hx: As forward takes it.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: As forward does; TypeError also if the ids are no
+                integers.
+            IndexError: If an id is no token's.
+        """
+        extras = Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
+        state = as_state(hx, ("h_0", "c_0"))
+        y, (h_n, c_n) = call_from_ids(self, family(self), ids, embedding, state, extras)
         return y, (h_n, c_n)
 
 

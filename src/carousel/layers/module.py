@@ -13,7 +13,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend, choose
 from carousel.layers import packing, parameters, refusals
-from carousel.layers.autograd import own_precision
+from carousel.layers.autograd import own_precision, product_type
+from carousel.layers.embedded import Embedded
 from carousel.layers.extras import NO_EXTRAS, Extras
 from carousel.layers.packing import Layout
 from carousel.layers.stack import stack
@@ -179,15 +180,15 @@ def call_packed(
 def through_all(
     layer: Recurrent,
     family: Family,
-    x: Tensor,
+    x: Tensor | Embedded,
     state: State,
     extras: Extras,
     lengths: Layout | None,
 ) -> tuple[Tensor, State]:
-    """Run x (T, B, D) through the stack, in the precision of its weights."""
+    """Run x (T, B, D), or ids (T, B), through the stack, in the precision of its weights."""
     layers = [parameters.collect(layer, names) for names in layer._all_weights]
     directions = 2 if layer.bidirectional else 1
-    dtype = layers[0].w_ih.dtype
+    dtype, product = layers[0].w_ih.dtype, product_type(layers[0].w_ih)
     with own_precision(x.device):
         return stack(
             family,
@@ -199,6 +200,7 @@ def through_all(
             extras=extras,
             is_training=layer.training,
             backend=layer.backend,
+            product=product,
         )
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.implementation import Implementation
-from carousel.layers.autograd import own_precision, refuse_second_derivative
-from carousel.ops.recurrence import NO_MASKS, Dense, Family, Masks, State, Trace, Weights
+from carousel.layers.autograd import own_precision, refuse_second_derivative, wants_gradient
+from carousel.ops.recurrence import NO_MASKS, Family, Masks, Source, State, Trace, Weights
 
 
 class Recurrence(torch.autograd.Function):
@@ -21,25 +21,21 @@ class Recurrence(torch.autograd.Function):
         ctx: Any,
         implementation: Implementation,
         family: Family,
+        kind: type[Source],
         names: tuple[str, ...],
         masks: Masks,
-        x: Tensor,
-        w_ih: Tensor,
-        b_ih: Tensor | None,
-        gain: Tensor | None,
-        *state_and_weights: Tensor,
+        *tensors: Any,
     ) -> tuple[Tensor, ...]:
-        """Return (y, *state); names are those of the weights, which follow the state."""
-        split = len(state_and_weights) - len(names)
-        state, weights = state_and_weights[:split], state_and_weights[split:]
-        source = Dense(x, w_ih, b_ih, gain)
+        """Return (y, *state); the tensors are those of the source, the state and the weights."""
+        first, split = len(kind._fields), len(tensors) - len(names)
+        source, state, weights = kind(*tensors[:first]), tensors[first:split], tensors[split:]
         y, last, trace = implementation.forward(
             family, source, state, dict(zip(names, weights, strict=True)), masks
         )
         # save_for_backward, never an attribute: an output kept on ctx is a cycle that leaks.
         caches = [tensor for cache in trace.caches for tensor in cache]
         ctx.save_for_backward(*source, masks.h, masks.candidate, *masks.hold, *weights, *caches)
-        ctx.implementation, ctx.family, ctx.names = implementation, family, names
+        ctx.implementation, ctx.family, ctx.kind, ctx.names = implementation, family, kind, names
         ctx.steps, ctx.parts = len(trace.caches), len(masks.hold)
         return y, *last
 
@@ -47,24 +43,25 @@ class Recurrence(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
         refuse_second_derivative()
-        x, w_ih, b_ih, gain, h, candidate, *rest = ctx.saved_tensors
+        saved, first = ctx.saved_tensors, len(ctx.kind._fields)
+        source, (h, candidate, *rest) = ctx.kind(*saved[:first]), saved[first:]
         masks, rest = Masks(tuple(rest[: ctx.parts]), h, candidate), rest[ctx.parts :]
         weights: Weights = dict(zip(ctx.names, rest, strict=False))
         flat = rest[len(ctx.names) :]
         width = len(flat) // ctx.steps
         caches = [tuple(flat[k : k + width]) for k in range(0, len(flat), width)]
-        trace = Trace(Dense(x, w_ih, b_ih, gain), caches)
-        with own_precision(x.device):
+        trace = Trace(source, caches)
+        with own_precision(dy.device):
             dsource, dstate_0, dweights = ctx.implementation.backward(
                 ctx.family, dy, dstate, trace, weights, masks
             )
-        return None, None, None, None, *dsource, *dstate_0, *(dweights[n] for n in ctx.names)
+        return None, None, None, None, None, *dsource, *dstate_0, *(dweights[n] for n in ctx.names)
 
 
 def run(
     implementation: Implementation,
     family: Family,
-    source: Dense,
+    source: Source,
     state: State,
     weights: Weights,
     masks: Masks = NO_MASKS,
@@ -73,10 +70,20 @@ def run(
 
     autograd meets the hand-derived reverse where the implementation has one, else the loop itself.
     """
+    tensors = (*source, *state, *weights.values())
+    if implementation.infer is not None and not wants_gradient(*tensors):
+        return implementation.infer(family, source, state, weights, masks)
     if implementation.backward is None:
         y, last, _ = implementation.forward(family, source, state, weights, masks)
         return y, last
     y, *last_state = Recurrence.apply(  # type: ignore[no-untyped-call]
-        implementation, family, tuple(weights), masks, *source, *state, *weights.values()
+        implementation,
+        family,
+        type(source),
+        tuple(weights),
+        masks,
+        *source,
+        *state,
+        *weights.values(),
     )
     return y, tuple(last_state)

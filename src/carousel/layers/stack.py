@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carousel.kernels.implementation import choose
+from carousel.kernels.implementation import choose_recurrence
+from carousel.layers.embedded import Embedded, mirrored, source
 from carousel.layers.extras import Extras, draw, drop_input
 from carousel.layers.packing import Layout, mirror, pack, pad
 from carousel.layers.parameters import Parameters
 from carousel.layers.recurrence import run
-from carousel.ops.recurrence import Dense, Family, State
+from carousel.ops.recurrence import Family, State
 
 
 def stack(
     family: Family,
-    x: Tensor,
+    x: Tensor | Embedded,
     state: State,
     layers: list[list[Parameters]],
     *,
@@ -27,30 +28,36 @@ def stack(
     extras: Extras,
     is_training: bool,
     backend: str,
+    product: torch.dtype,
 ) -> tuple[Tensor, State]:
-    """Run x (T, B, D) through the layers, each given by its one or two directions.
+    """Run x (T, B, D), or ids (T, B), through the layers, each given by its one or two directions.
+
+    product is the type that the products should have, where a kernel can give it.
 
     Returns:
         The last layer's outputs (T, B, ·), directions side by side, and the last state of every
         layer and direction.
     """
-    implementation = choose(backend)
     rows = iter(zip(*(part.unbind(0) for part in state), strict=True))
     ended = None if lengths is None else lengths.ended
+    steps = len(x if isinstance(x, Tensor) else x.ids)
     finals = []
     for k, directions in enumerate(layers):
-        if k > 0 and is_training and dropout > 0:
-            x = drop(x, dropout, lengths)
-        x = drop_input(x, extras, is_training)
+        if isinstance(x, Tensor):  # ids have no features to drop
+            if k > 0 and is_training and dropout > 0:
+                x = drop(x, dropout, lengths)
+            x = drop_input(x, extras, is_training)
         outputs = []
         for is_reverse, own in zip((False, True), directions, strict=False):
             start = next(rows)
-            source = Dense(mirror(x, lengths) if is_reverse else x, own.w_ih, own.b_ih, own.gain)
-            masks = draw(extras, start, len(x), ended, is_training)
-            y, last = run(implementation, family, source, start, own.weights, masks)
+            read = source(mirrored(x, lengths) if is_reverse else x, own, backend)
+            masks = draw(extras, start, steps, ended, is_training)
+            implementation = choose_recurrence(backend, family, read, own.weights, masks, product)
+            y, last = run(implementation, family, read, start, own.weights, masks)
             outputs.append(mirror(y, lengths) if is_reverse else y)
             finals.append(last)
         x = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
+    assert isinstance(x, Tensor)  # there is at least one layer
     return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 

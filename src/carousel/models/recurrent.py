@@ -1,9 +1,12 @@
 """The recurrent body: stacked RNN, GRU or LSTM; the state is the layers' (h,) or (h, c)."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from carousel.layers.embedding import Embedding
 from carousel.layers.gru import GRU
 from carousel.layers.initialization import chrono, set_forget_bias
 from carousel.layers.lstm import LSTM
@@ -35,13 +38,13 @@ class RecurrentBody(Body):
     ) -> tuple[Float[Tensor, "B T P"], State]:
         """Return the last layer's outputs, and the state after the last position."""
         state = self.initial_state(len(inputs)) if state is None else state
-        x = self.dropout(embed(inputs))  # (B, T, D)
-        if self.config.model == "lstm":
-            y, last = self.recurrence(x, state)  # (B, T, P)
+        hx: Any = state if self.config.model == "lstm" else state[0]
+        is_dropped = self.training and self.config.dropout > 0  # a token's features, place by place
+        if isinstance(embed, Embedding) and not is_dropped:
+            y, last = self.recurrence.from_ids(inputs, embed, hx)  # (B, T, P)
         else:
-            y, h = self.recurrence(x, state[0])  # (B, T, H)
-            last = (h,)
-        return self.dropout(y), last
+            y, last = self.recurrence(self.dropout(embed(inputs)), hx)  # (B, T, P)
+        return self.dropout(y), last if isinstance(last, tuple) else (last,)
 
     @torch.no_grad()
     def initialize(self) -> None:

@@ -8,28 +8,17 @@ Source: Bengio, Ducharme, Vincent and Jauvin 2003, section 2.
 import torch
 from torch import Tensor
 
+from carousel.ops.lookup import look_up, look_up_backward
+
 
 def embed(ids: Tensor, table: Tensor) -> Tensor:
     """Return the row of the table (V, D) that belongs to each id; id -1, no token at all, is 0."""
-    return torch.cat([torch.zeros_like(table[:1]), table])[ids + 1]  # (…, D)  (mlp.1)
+    return look_up(ids + 1, torch.cat([torch.zeros_like(table[:1]), table]))  # (…, D)  (mlp.1)
 
 
 def embed_backward(dx: Tensor, ids: Tensor, vocab_size: int) -> Tensor:
     """Add up, for each token, the gradients of the places where it stood."""
-    into = ids.flatten() + 1
-    rows = dx[None].flatten(0, -2)  # also of a single id
-    dtable = dx.new_zeros(vocab_size + 1, dx.shape[-1])
-    return _added_up(dtable, into, rows)[1:]  # (V, D)  (mlp.5)
-
-
-def _added_up(table: Tensor, into: Tensor, rows: Tensor) -> Tensor:
-    """Add each row to that of the table that it belongs to: the same bits at every call.
-
-    index_put adds in another order each time on a CPU with threads, index_add on a GPU.
-    """
-    if rows.device.type == "cpu":
-        return table.index_add(0, into, rows)
-    return table.index_put((into,), rows, accumulate=True)
+    return look_up_backward(dx, ids + 1, vocab_size + 1)[1:]  # (V, D)  (mlp.5)
 
 
 def windows(x: Tensor, n: int) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from carousel.ops.layer_norm import normalise, normalise_backward
+from carousel.ops.lookup import look_up, look_up_backward
 
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (B, H); the first one is the output
 Weights = dict[str, Tensor]  # w_hh (G, H), b_hh (G,), …: the keys present say which variant it is
@@ -29,6 +30,19 @@ class Dense(NamedTuple):
     w_ih: Tensor
     b_ih: Tensor | None = None
     gain: Tensor | None = None
+
+
+class Gather(NamedTuple):
+    """An input that is looked up, not multiplied: row ids[t, b] of a table; see `tabulate`.
+
+    The ids have no gradient: in the gradient of a Gather they are None.
+    """
+
+    ids: Tensor  # (T, B), from 0 to R - 1
+    table: Tensor  # (R, G)
+
+
+Source = Dense | Gather
 
 
 class Masks(NamedTuple):
@@ -49,7 +63,7 @@ NO_MASKS = Masks()
 class Trace(NamedTuple):
     """What a forward pass keeps for its reverse, and what analysis looks into."""
 
-    source: Dense
+    source: Source
     caches: list[Cache]
 
 
@@ -71,7 +85,7 @@ class Family(NamedTuple):
 
 
 def forward(
-    family: Family, source: Dense, state: State, weights: Weights, masks: Masks = NO_MASKS
+    family: Family, source: Source, state: State, weights: Weights, masks: Masks = NO_MASKS
 ) -> tuple[Tensor, State, Trace]:
     """Run T steps: return the outputs (T, B, H), the state after the last, and the trace."""
     outputs, caches = [], []
@@ -91,7 +105,7 @@ def backward(
     trace: Trace,
     weights: Weights,
     masks: Masks = NO_MASKS,
-) -> tuple[Dense, State, Weights]:
+) -> tuple[Source, State, Weights]:
     """Backpropagation through time: the gradients of the source, the initial state, the weights.
 
     dy (T, B, H) and dstate are the gradients of the loss with respect to what forward returned.
@@ -114,15 +128,28 @@ def backward(
     return dsource, dstate, {name: _sum(steps) for name, steps in shares.items()}
 
 
-def project(source: Dense) -> Tensor:
-    """Return a (T, B, G), the input's part of the gates: one product for all steps."""
+def project(source: Source) -> Tensor:
+    """Return a (T, B, G), the input's part of the gates, for all steps at once."""
+    return look_up(*source) if isinstance(source, Gather) else multiply(source)
+
+
+def project_backward(da: Tensor, source: Source) -> Source:
+    """Pull dL/da back to what the source consists of."""
+    if isinstance(source, Gather):
+        dtable = look_up_backward(da, source.ids, source.table.shape[0])
+        return Gather(None, dtable)  # type: ignore[arg-type]
+    return multiply_backward(da, source)
+
+
+def multiply(source: Dense) -> Tensor:
+    """Project an input: one product for all steps."""
     a = source.x @ source.w_ih.T  # (T, B, G)  (bptt.1)
     if source.gain is not None:
         a = normalise(a)[0] * source.gain  # (bptt.11)
     return a if source.b_ih is None else a + source.b_ih
 
 
-def project_backward(da: Tensor, source: Dense) -> Dense:
+def multiply_backward(da: Tensor, source: Dense) -> Dense:
     """Pull dL/da back to the input, its weight, its bias and its gain."""
     flat = da.flatten(0, 1)  # (T·B, G)
     db_ih = None if source.b_ih is None else flat.sum(0)
@@ -138,6 +165,26 @@ def project_backward(da: Tensor, source: Dense) -> Dense:
         b_ih=db_ih,
         gain=dgain,
     )
+
+
+def tabulate(source: Dense) -> Tensor:
+    """Return (1 + V, G): what each of V tokens, their vectors x (V, D), brings to the gates.
+
+    Token v is row v + 1. Row 0 is for id -1, no token at all: the zero vector, projected.
+    """
+    return multiply(_with_none(source))[0]  # (bptt.13)
+
+
+def tabulate_backward(dtable: Tensor, source: Dense) -> Dense:
+    """Pull the gradient of the table back to the tokens' vectors, the weight, bias and gain."""
+    d = multiply_backward(dtable[None], _with_none(source))  # (bptt.16)
+    return d._replace(x=d.x[0, 1:])
+
+
+def _with_none(source: Dense) -> Dense:
+    """Put the zero vector before those of the tokens, as the inputs of a single time step."""
+    x = torch.cat([torch.zeros_like(source.x[:1]), source.x])
+    return source._replace(x=x[None])  # (1, 1 + V, D)
 
 
 def _at(t: int, weights: Weights, masks: Masks) -> Weights:

@@ -1,8 +1,8 @@
-"""The models of the fixed window and of attention, as the checks make them."""
+"""The language models, as the checks make them."""
 
 import random
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -28,6 +28,25 @@ def draw_config(model: Literal["mlp", "transformer"], seed: int) -> ModelConfig:
     if model == "mlp":
         return config
     return replace(config, positions=POSITIONS[seed % len(POSITIONS)])  # type: ignore[arg-type]
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "rnn tanh": {"model": "rnn"},
+    "gru": {"model": "gru"},
+    "lstm": {},
+    "lstm layer norm": {"layer_norm": True},
+}
+
+
+def draw_recurrent(name: str, seed: int) -> ModelConfig:
+    """Return a random shape of a recurrent model."""
+    rng = random.Random(seed)
+    return ModelConfig(
+        embedding_size=4,
+        hidden_size=rng.randint(5, 7),
+        num_layers=rng.randint(1, 3),
+        **SETTINGS[name],
+    )
 
 
 def made(model: M, generator: torch.Generator) -> M:

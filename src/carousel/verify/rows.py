@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from carousel.verify import functions, modules, scenes
+from carousel.verify import from_ids, functions, modules, scenes
 from carousel.verify import torch_nn_functions as torchs
 from carousel.verify.autograd import BOUND as AUTOGRAD_BOUND
 from carousel.verify.autograd import autograd
@@ -18,6 +18,7 @@ from carousel.verify.fifty_digits import BOUND as DIGITS_BOUND
 from carousel.verify.fifty_digits import fifty_digits
 from carousel.verify.figure import Figure, worst
 from carousel.verify.layers import LAYERS
+from carousel.verify.models import draw_config, draw_recurrent
 from carousel.verify.permutations import BOUND as PERMUTED_BOUND
 from carousel.verify.permutations import equivariance, order
 from carousel.verify.positions import relative
@@ -67,9 +68,10 @@ CHECKS = (
     Check(
         "streaming",
         20,
-        "op and layer, of mlp and transformer the model: whole = any split = one step at a time = "
-        "saved and restored = any row of a batch, outputs and gradients, over streams longer than "
-        "any window; rotary: a product of two positions depends on their distance alone; bound "
+        "op and layer; of mlp, transformer and what reads ids, the model: whole = any split = one "
+        "step at a time = saved and restored = any row of a batch, outputs and gradients, over "
+        "streams longer than any window; rotary: a product of two positions depends on their "
+        "distance alone; bound "
         f"{STREAMING_BOUND:.0e}",
     ),
     Check(
@@ -107,6 +109,22 @@ def recurrent(variant: Variant) -> Row:
                 together, [partial(streaming, one), partial(streaming_layers, layer, zoneout)]
             ),
             "causality": partial(causality, partial(scenes.recurrence, variant)),
+        },
+    )
+
+
+def read_from_ids(name: str) -> Row:
+    """Return the row of a recurrent family whose inputs are ids: its loop, layer and model."""
+    one, missing = from_ids.SUBJECTS[name], LAYERS[name].not_in_torch
+    checks = parity(from_ids.LAYERS_FROM_IDS[name], partial(from_ids.theirs, name))
+    return Row(
+        one.name,
+        {
+            "exact": partial(exact, one),
+            **gradients(one),
+            **{column: missing or examine for column, examine in checks.items()},
+            "streaming": partial(streaming_models, partial(draw_recurrent, name)),
+            "causality": partial(causality, partial(from_ids.scene, one)),
         },
     )
 
@@ -170,7 +188,7 @@ FUNCTIONS = [
         functions.MLP,
         modules.WINDOW_LAYER,
         torchs.convolution,
-        streaming=partial(streaming_models, "mlp"),
+        streaming=partial(streaming_models, partial(draw_config, "mlp")),
         causality=partial(causality, scenes.window),
     ),
     function(functions.SOFTMAX, functions.SOFTMAX, torchs.softmax),
@@ -233,9 +251,13 @@ FUNCTIONS = [
             "finite diff.": partial(fewer, 3, partial(differences, modules.TRANSFORMER)),
             "autograd": partial(autograd, modules.TRANSFORMER),
             **parity(modules.UNPLACED_TRANSFORMER, torchs.encoder),
-            "streaming": partial(streaming_models, "transformer"),
+            "streaming": partial(streaming_models, partial(draw_config, "transformer")),
             "causality": partial(together, [partial(causality, scenes.transformer), order]),
         },
     ),
 ]
-ROWS = [*(recurrent(variant) for variant in VARIANTS), *FUNCTIONS]
+ROWS = [
+    *(recurrent(variant) for variant in VARIANTS),
+    *(read_from_ids(name) for name in from_ids.SUBJECTS),
+    *FUNCTIONS,
+]

@@ -29,7 +29,7 @@ def recurrence(variant: Variant, seed: int) -> Scene:
     return Scene(
         run,
         {"x": case.inputs["x"], **state},
-        {"x": _last(steps, steps, rows), **dict.fromkeys(state, always)},
+        {"x": last(steps, steps, rows), **dict.fromkeys(state, always)},
     )
 
 
@@ -86,10 +86,10 @@ def _body(config: ModelConfig, reach: int, seed: int) -> Scene:
         y: Tensor = model(sources["x"].transpose(0, 1))[0]
         return y.transpose(0, 1)
 
-    return Scene(run, {"x": x}, {"x": _last(steps, reach, rows)})
+    return Scene(run, {"x": x}, {"x": last(steps, reach, rows)})
 
 
-def _last(steps: int, context: int, rows: int) -> Tensor:
+def last(steps: int, context: int, rows: int) -> Tensor:
     """Return (T, T, R): each step sees so many, its own and those before it."""
     ages = torch.arange(steps).unsqueeze(-1) - torch.arange(steps)
     return ((ages >= 0) & (ages < context)).unsqueeze(-1).expand(-1, -1, rows)

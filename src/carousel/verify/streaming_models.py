@@ -1,13 +1,14 @@
-"""The streaming law of the fixed window and of attention, whose state is a window of the past.
+"""The streaming law of the models: of a window of the past, and of recurrence from ids.
 
 Whole = any split = one step at a time = saved and restored = any row = without a state, over
 streams much longer than the window, from the beginning or in the middle: outputs, last states, and
-the gradients of inputs, initial states and all parameters. Inputs are ids or features, in turn.
+the gradients of inputs, initial states and all parameters. Inputs are ids or features, in turn; of
+a recurrence ids, more of them than there are tokens as a whole, and fewer step by step.
 """
 
 import random
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from safetensors.torch import load, save
@@ -15,30 +16,31 @@ from torch import Tensor
 
 from carousel.models.base import State
 from carousel.models.characters import CharacterModel
+from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel
 from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.layers import randn
-from carousel.verify.models import draw_config, made
+from carousel.verify.models import made
 from carousel.verify.streaming import BOUND
 
 Model = CharacterModel | SequenceModel
 
 
-def streaming_models(model: Literal["mlp", "transformer"], seeds: range) -> Figure:
+def streaming_models(draw: Callable[[int], ModelConfig], seeds: range) -> Figure:
     """Return the largest relative difference; for each seed a model, two splits and its rows."""
-    return worst(_of_model(model, seed) for seed in seeds)
+    return worst(_of_model(draw(seed), seed) for seed in seeds)
 
 
-def _of_model(kind: Literal["mlp", "transformer"], seed: int) -> Figure:
+def _of_model(config: ModelConfig, seed: int) -> Figure:
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    config = draw_config(kind, seed)
-    rows, context = rng.randint(2, 3), config.context
+    is_windowed = config.context > 0
+    rows, context = rng.randint(2, 3), config.context if is_windowed else 2
     earlier, steps = rng.randint(0, 2 * context), 3 * context + rng.randint(2, 4)
     if config.longest_stream is not None:
         earlier, steps = 0, context
     model: Model
-    if seed % 2:
+    if seed % 2 or not is_windowed:
         model = made(CharacterModel(config, vocab_size=5), generator)
         x = torch.randint(5, (rows, earlier + steps), generator=generator)
     else:

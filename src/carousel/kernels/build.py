@@ -1,0 +1,185 @@
+"""The C++ of cpu/ as a library for this processor: compiled on first use, kept in the user's cache.
+
+| name in the cache | content |
+|---|---|
+| KEY/ | kernels.so, and in sha256 its hash; there whole or not at all |
+| KEY.lock | held by whoever compiles or mends that entry |
+
+KEY is a hash of all that the library depends on: sources, torch's version, the compiler's flags.
+The compiler is called as it stands: no Python headers, no setuptools.
+"""
+
+import hashlib
+import logging
+import math
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from carousel.errors import CarouselError
+from carousel.files import Lock, make_folder, publishing, remove_folder, user_cache_folder
+
+LIBRARY, SHA256 = "kernels.so", "sha256"
+
+_SOURCES = Path(__file__).with_name("cpu")
+_TORCH = Path(torch.__file__).parent
+_PLAIN = ["-O3", "-std=c++20", "-fPIC", "-fopenmp", "-fno-strict-aliasing", "-w"]
+_VECTORS = {  # by what torch calls the processor's vectors, as torch itself is compiled for them
+    "AVX2": ["-mavx2", "-mfma", "-mf16c"],
+    "AVX512": [
+        "-mavx2", "-mfma", "-mf16c",
+        "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", "-mavx512vnni",
+    ],
+}  # fmt: skip
+
+_log = logging.getLogger("carousel")
+
+
+class BuildError(CarouselError):
+    """There is no library, and the message says why: no compiler, an unknown processor, …."""
+
+
+def cache_folder() -> Path:
+    """Return where the libraries are kept: CAROUSEL_KERNEL_CACHE, else in the user's caches."""
+    chosen = os.environ.get("CAROUSEL_KERNEL_CACHE")
+    return Path(chosen).expanduser() if chosen else user_cache_folder() / "kernels"
+
+
+def library() -> Path:
+    """Return the library for this machine, compiled now unless the cache has it whole.
+
+    Raises:
+        BuildError: If it cannot be compiled.
+        OSError: If the cache cannot be read or written.
+    """
+    flags = compiler_flags()
+    entry = cache_folder() / key(flags)
+    if is_whole(entry):
+        return entry / LIBRARY
+    make_folder(entry.parent)
+    with Lock(entry.with_name(f"{entry.name}.lock"), timeout=math.inf):
+        if is_whole(entry):  # somebody else was quicker
+            return entry / LIBRARY
+        if entry.exists():
+            _log.warning("the compiled CPU kernels in %s are damaged; compiling them anew", entry)
+            remove_folder(entry)
+        _compile(entry, flags)
+    return entry / LIBRARY
+
+
+def key(flags: list[str]) -> str:
+    """Return the name of the library that the sources give with these flags."""
+    digest = hashlib.sha256()
+    for path in sorted(_SOURCES.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(repr((torch.__version__, platform.machine(), flags)).encode())
+    return digest.hexdigest()[:32]
+
+
+def is_whole(entry: Path) -> bool:
+    """Tell whether an entry is there and unharmed, to the byte."""
+    try:
+        wanted = (entry / SHA256).read_text(encoding="ascii")
+        return hashlib.sha256((entry / LIBRARY).read_bytes()).hexdigest() == wanted
+    except (OSError, ValueError):
+        return False
+
+
+def compiler_flags() -> list[str]:
+    """Return the flags for this processor.
+
+    Raises:
+        BuildError: If the kernels know nothing of such a processor.
+    """
+    vectors = torch.backends.cpu.get_cpu_capability()
+    if vectors not in _VECTORS or sys.platform != "linux":
+        known = " or ".join(_VECTORS)
+        raise BuildError(f"the kernels need Linux and {known}; this is {sys.platform}, {vectors}")
+    flags = [*_PLAIN, *_VECTORS[vectors]]
+    if vectors == "AVX512" and multiplies_bf16():
+        flags.append("-mavx512bf16")
+    return [*flags, f"-DCPU_CAPABILITY={vectors}", f"-DCPU_CAPABILITY_{vectors}"]
+
+
+def multiplies_bf16() -> bool:
+    """Tell whether the processor multiplies bf16 natively."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def compiler() -> list[str]:
+    """Return the C++ compiler: CXX, else what the PATH has.
+
+    Raises:
+        BuildError: If there is none.
+    """
+    if chosen := shlex.split(os.environ.get("CXX", "")):
+        return chosen
+    for name in ("g++", "clang++", "c++"):
+        if found := shutil.which(name):
+            return [found]
+    raise BuildError("no C++ compiler found; g++, or another one named by CXX, would do")
+
+
+def _compile(entry: Path, flags: list[str]) -> None:
+    """Compile all sources side by side, link them, publish the library under its name."""
+    command = compiler()
+    _log.warning("compiling the CPU kernels, once for this processor: half a minute …")
+    start = time.monotonic()
+    include = [_TORCH / "include", _TORCH / "include" / "torch" / "csrc" / "api" / "include"]
+    flags = [*flags, *(f"-isystem{folder}" for folder in include)]
+    with publishing(entry) as folder:
+        sources = sorted(_SOURCES.glob("*.cpp"))
+        objects = [folder / f"{path.stem}.o" for path in sources]
+        _run_all(
+            [
+                [*command, *flags, "-c", str(source), "-o", str(target)]
+                for source, target in zip(sources, objects, strict=True)
+            ]
+        )
+        libraries = [f"-L{_TORCH / 'lib'}", "-ltorch_cpu", "-lc10", "-fopenmp"]
+        linked = [*command, "-shared", *map(str, objects), "-o", str(folder / LIBRARY)]
+        _run_all([[*linked, *libraries]])
+        for path in objects:
+            path.unlink()
+        digest = hashlib.sha256((folder / LIBRARY).read_bytes()).hexdigest()
+        (folder / SHA256).write_text(digest, encoding="ascii")
+    seconds = time.monotonic() - start
+    _log.warning("compiled the CPU kernels in %.0f s; they are kept in %s", seconds, entry)
+
+
+def _run_all(commands: list[list[str]]) -> None:
+    """Run commands side by side, as many as there are processors."""
+    waiting = list(commands)
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < (os.cpu_count() or 1):
+                running.append(_started(waiting.pop(0)))
+            _, errors = running[0].communicate()
+            if running.pop(0).returncode != 0:
+                said = errors.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+                line = next((line for line in said if "error" in line), said[-1])
+                raise BuildError(f"{commands[0][0]} failed: {line}")
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        raise BuildError(f"{command[0]} does not start: {error.strerror}") from error

@@ -1,0 +1,214 @@
+"""The fused CPU kernels of cpu/ as an implementation: where they run, and the call into them.
+
+They compute what ops/ states, in float32, or with products of bf16 numbers that are summed in
+float32: so under torch.autocast("cpu", torch.bfloat16), and in modules of bfloat16. The state is
+float32 inside, always. The outputs have the type of the products, the last state that of the first.
+"""
+
+import logging
+import os
+from functools import lru_cache, partial
+from threading import Lock
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from carousel.errors import CarouselError
+from carousel.kernels import build
+from carousel.ops.recurrence import Dense, Family, Gather, Masks, Source, State, Trace, Weights
+
+FAMILIES = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu")
+
+_log = logging.getLogger("carousel")
+_loading = Lock()
+
+
+class Call(NamedTuple):
+    """A recurrence as a layer is about to run it; product is the type its products should have."""
+
+    family: Family
+    source: Source
+    weights: Weights
+    masks: Masks
+    product: torch.dtype
+
+
+def obstacle(call: Call) -> str | None:
+    """Say why the kernels cannot run this; None if they can. May compile them: that comes last."""
+    family, source, weights, masks, product = call
+    tensors = [t for t in (*source, *weights.values()) if t is not None]
+    w_hh = weights["w_hh"]
+    extras = weights.keys() - {"w_hh", "b_hh"}
+    if isinstance(source, Dense) and source.gain is not None:
+        extras.add("gain")
+    if family.name not in FAMILIES:
+        return f"there is no kernel for {family.name}"
+    if extras:
+        return f"there is no kernel with {', '.join(sorted(extras))}"
+    if w_hh.device.type != "cpu":
+        return f"the kernels run on the CPU, and this is on {w_hh.device}"
+    if w_hh.dtype not in (torch.float32, torch.bfloat16):
+        return f"the kernels compute in float32 and bfloat16, and this is {w_hh.dtype}"
+    if masks.h is not None or masks.candidate is not None or not _ends_only(masks.hold):
+        return "there is no kernel with zoneout or dropout inside the recurrence"
+    if not all(tensor.numel() for tensor in tensors):
+        return "something is of size 0"
+    if torch.compiler.is_compiling() or {type(t) for t in tensors} - {Tensor, torch.nn.Parameter}:
+        return "the tensors are not plain ones"
+    return missing(product)
+
+
+def _ends_only(hold: tuple[Tensor | None, ...]) -> bool:
+    """Tell whether all that is held is whole rows, whose sequences are over."""
+    first, *others = hold
+    if first is None:
+        return all(other is None for other in others)
+    return (
+        first.shape[2] == 1
+        and all(other is None or torch.equal(other, first) for other in others)
+        and bool(((first == 0) | (first == 1)).all())
+    )
+
+
+def missing(product: torch.dtype) -> str | None:
+    """Say why there are no kernels with products of this type; None if there are. May compile."""
+    setting = os.environ.get("CAROUSEL_KERNELS", "auto")
+    if setting not in ("auto", "off"):
+        raise ValueError(f"CAROUSEL_KERNELS must be 'auto' or 'off', got {setting!r}")
+    if setting == "off":
+        return "CAROUSEL_KERNELS=off"
+    with _loading:
+        return _load() or _refusal(product)
+
+
+def status() -> dict[str, str]:
+    """Say of each type of products whether the kernels run, or why not. May compile."""
+    return {
+        name: missing(product) or f"fused: {', '.join(FAMILIES)}"
+        for name, product in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+    }
+
+
+@lru_cache(maxsize=1)
+def _load() -> str | None:
+    """Load the library, once; return what is in the way."""
+    try:
+        torch.ops.load_library(build.library())  # type: ignore[no-untyped-call]
+    except (CarouselError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.strerror}: {error.filename}"
+        _log.warning("no CPU kernels, the layers run without: %s", reason)
+        return reason
+    return None
+
+
+@lru_cache
+def _refusal(product: torch.dtype) -> str | None:
+    """Try the smallest recurrence; return what is in the way."""
+    if product == torch.bfloat16 and not build.multiplies_bf16():
+        return "the processor does not multiply bfloat16"
+    if product not in (torch.float32, torch.bfloat16):
+        return f"the kernels have no products of {product}"
+    one = torch.ones(1, 1, 1)
+    weights: Weights = {"w_hh": torch.ones(1, 1)}
+    try:
+        _run(product, "rnn_tanh", Dense(one, weights["w_hh"]), (one[0],), weights, None, False)
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def forward(
+    product: torch.dtype,
+    family: Family,
+    source: Source,
+    state: State,
+    weights: Weights,
+    masks: Masks,
+) -> tuple[Tensor, State, Trace]:
+    """Run T steps, and keep what the reverse needs: one cache for all of them."""
+    y, *rest = _run(product, family.name, source, state, weights, _ended(masks), True)
+    last, caches = rest[: len(state)], rest[len(state) :]
+    return y, tuple(last), Trace(source, [tuple(caches)])
+
+
+def infer(
+    product: torch.dtype,
+    family: Family,
+    source: Source,
+    state: State,
+    weights: Weights,
+    masks: Masks,
+) -> tuple[Tensor, State]:
+    """Run T steps, and keep nothing."""
+    y, *last = _run(product, family.name, source, state, weights, _ended(masks), False)
+    return y, tuple(last)
+
+
+def backward(
+    family: Family, dy: Tensor, dstate: State, trace: Trace, weights: Weights, masks: Masks
+) -> tuple[Source, State, Weights]:
+    """Return the gradients as ops/ does; that of x is empty where x asks for none."""
+    source = trace.source
+    x, w_input, b_ih = _tensors(source)
+    dx, *rest = _operators().recurrence_backward(
+        family.name,
+        x,
+        _ended(masks),
+        dy,
+        list(dstate),
+        list(trace.caches[0]),
+        w_input,
+        b_ih,
+        weights["w_hh"],
+        weights.get("b_hh"),
+        source[0].requires_grad,
+    )
+    *dstate_0, dw_input, db_ih, dw_hh, db_hh = rest
+    own = {"w_hh": dw_hh, "b_hh": db_hh}
+    dweights = {name: own[name].to(weight.dtype) for name, weight in weights.items()}
+    if isinstance(source, Gather):
+        return Gather(None, dw_input), tuple(dstate_0), dweights  # type: ignore[arg-type]
+    dw_input = dw_input.to(w_input.dtype)
+    db_ih = None if b_ih is None else db_ih.to(b_ih.dtype)
+    return Dense(dx, dw_input, db_ih), tuple(dstate_0), dweights
+
+
+def _run(
+    product: torch.dtype,
+    family: str,
+    source: Source,
+    state: State,
+    weights: Weights,
+    ended: Tensor | None,
+    is_kept: bool,
+) -> list[Tensor]:
+    """Call the forward kernel: y, the last state, and if they are to be kept, three caches."""
+    x, w_input, b_ih = _tensors(source)
+    w_hh, b_hh = weights["w_hh"], weights.get("b_hh")
+    outputs: list[Tensor] = _operators().recurrence(
+        family, x, ended, list(state), w_input, b_ih, w_hh, b_hh, product, is_kept
+    )
+    return outputs
+
+
+def _tensors(source: Source) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return a source as the kernels take it: what is read, what projects it, and its bias."""
+    if isinstance(source, Gather):
+        return source.ids.long(), source.table, None
+    return source.x, source.w_ih, source.b_ih
+
+
+def _ended(masks: Masks) -> Tensor | None:
+    """Return (T, B), where a sequence is over; None where all are of one length."""
+    return None if masks.hold[0] is None else masks.hold[0].squeeze(2) == 1
+
+
+def _operators() -> Any:
+    return torch.ops.carousel
+
+
+FORWARD = {kind: partial(forward, kind) for kind in (torch.float32, torch.bfloat16)}
+INFER = {kind: partial(infer, kind) for kind in (torch.float32, torch.bfloat16)}
