@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from carousel.cli import train_run
+from carousel.kernels import fused
 from carousel.models.checkpoint import load_model, read_checkpoint, resolve
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.run_folder import read_metrics
@@ -233,3 +234,18 @@ def test_a_sample_that_cannot_be_written_ends_nothing(tmp_path: Path, call: Call
     assert result.code == 0, result.err
     assert "warning: File exists: run/samples" in result.err
     assert (tmp_path / "run" / "last").read_text() == "00000004\n"
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_precision_that_is_chosen_is_said_and_kept(call: Call, tmp_path: Path) -> None:
+    arguments = ("train", "song.txt", "--out", "run", *QUICK, "--precision", "auto")
+    (tmp_path / "song.txt").write_text(TEXT)
+    first = call(*arguments)
+    assert first.code == 0, first.err
+    config = json.loads(read_checkpoint(resolve(tmp_path / "run"))["config.json"])
+    chosen = config["training"]["precision"]
+    assert chosen == ("float32" if fused.missing(torch.bfloat16) else "bf16")
+    assert re.search(rf"device +cpu, 1 thread, {chosen}\n", first.err)
+    assert call(*arguments, "--steps", "6", "--resume").code == 0
+    last = read_metrics(tmp_path / "run")[-1]
+    assert last["step"] == 6

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from carousel.errors import ConfigError, TextError
+from carousel.kernels import fused
 from carousel.models.base import LanguageModel
 from carousel.models.characters import build
 from carousel.models.checkpoint import TrainedModel
@@ -16,7 +17,14 @@ from carousel.models.config import ModelConfig
 from carousel.text.batches import Lanes, RandomWindows
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.config import RunConfig, TrainingConfig
-from carousel.training.start import new_trainer, resolve, shorten, threads_for, transplant
+from carousel.training.start import (
+    choose_precision,
+    new_trainer,
+    resolve,
+    shorten,
+    threads_for,
+    transplant,
+)
 from training.small_runs import TRAIN, VOCABULARY, settings
 
 WIDE = {"model": "transformer", "embedding_size": 4, "num_heads": 2}
@@ -218,3 +226,47 @@ def test_another_shape_is_refused(old: dict[str, Any], new: dict[str, Any], mess
     target, vocabulary = model("ab", **new)
     with pytest.raises(ConfigError, match=re.escape(message)):
         transplant(source("ab", **old), target, vocabulary)
+
+
+# Precision.
+
+
+def with_precision(precision: str = "auto", **model: object) -> RunConfig:
+    return RunConfig(model=ModelConfig(**model), training=TrainingConfig(precision=precision))
+
+
+@pytest.fixture
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "missing", lambda product: None)
+
+
+@pytest.mark.usefixtures("native")
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [
+        ({"model": "lstm"}, "bf16"),
+        ({"model": "rnn", "nonlinearity": "relu"}, "bf16"),
+        ({"model": "gru", "reset_after": False}, "bf16"),
+        ({"model": "lstm", "peephole": True}, "float32"),
+        ({"model": "lstm", "zoneout": 0.1}, "float32"),
+        ({"model": "mlp"}, "float32"),
+        ({"model": "transformer"}, "float32"),
+    ],
+)
+def test_auto_takes_bf16_where_there_is_a_kernel(model: dict[str, Any], precision: str) -> None:
+    assert choose_precision(with_precision(**model), "cpu") == precision
+
+
+@pytest.mark.usefixtures("native")
+def test_auto_takes_float32_on_other_devices() -> None:
+    assert choose_precision(with_precision(), "cuda") == "float32"
+
+
+def test_auto_takes_float32_where_bf16_is_not_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "missing", lambda product: "the processor does not multiply it")
+    assert choose_precision(with_precision(), "cpu") == "float32"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float32"])
+def test_a_precision_that_is_named_is_taken(precision: str) -> None:
+    assert choose_precision(with_precision(precision, model="transformer"), "cuda") == precision

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from carousel.training.fit import End, Progress, Session, Validation, fit
 from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder, step_name
 from carousel.training.start import (
+    choose_precision,
     config_table,
     new_trainer,
     resolve,
@@ -65,6 +66,8 @@ def train(command: Train, source: Source, path: Path, device: str) -> int:
     folder = RunFolder(path)
     with _signals() as caught:
         try:
+            precision = choose_precision(command.settings, device)
+            command = replace(command, training=replace(command.training, precision=precision))
             run = _prepare(command, source, folder, device, caught)
             caught.at_work = True
             end, display = _watch(run)

@@ -94,6 +94,15 @@ def choose_recurrence(
     return BPTT
 
 
+def choose_kernel(obstacle: Callable[[], str | None]) -> bool:
+    """Tell whether a kernel is to run: "auto" may mean one, and nothing is in the way.
+
+    Args:
+        obstacle: Says why it cannot run; asked only where it might.
+    """
+    return _name("auto") in ("auto", "fused") and obstacle() is None
+
+
 @contextmanager
 def backend(name: str) -> Iterator[None]:
     """Say for a while what "auto" means; a layer that names its backend keeps it.

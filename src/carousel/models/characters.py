@@ -3,9 +3,9 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from carousel.layers.embedding import Embedding
+from carousel.layers.linear import linear
 from carousel.models.base import LanguageModel, State
 from carousel.models.bodies import build_body
 from carousel.models.config import ModelConfig
@@ -40,7 +40,7 @@ class CharacterModel(LanguageModel):
         """Return the logits of the next token at each position, and the state after the last."""
         y, last = self.body(tokens, self.embedding, state)  # (B, T, P)
         weight = self.embedding.weight if self.config.tie_weights else self.output.weight
-        return F.linear(y, weight, self.output.bias), last  # (B, T, V)
+        return linear(y, weight, self.output.bias), last  # (B, T, V)
 
     @torch.no_grad()
     def _initialize(self) -> None:

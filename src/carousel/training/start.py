@@ -3,11 +3,12 @@
 import math
 import time
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from carousel.errors import ConfigError
+from carousel.kernels import fused
 from carousel.models.base import LanguageModel
 from carousel.models.characters import build
 from carousel.models.checkpoint import TrainedModel
@@ -59,6 +60,19 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
         sample_every=4 * eval_every if config.sample_every is None else config.sample_every,
     )
     return replace(given, training=resolved)
+
+
+def choose_precision(given: RunConfig, device: str) -> Literal["float32", "bf16"]:
+    """Return the precision; "auto" is bf16 where a kernel multiplies it natively, else float32.
+
+    There it trains as well as float32 (RESULTS.md). May compile the kernels.
+    """
+    if given.training.precision != "auto":
+        return given.training.precision
+    plain = replace(given.model, nonlinearity="tanh", reset_after=True)  # kernels know both
+    has_kernel = device == "cpu" and plain.model in GATES and not plain.variant
+    is_native = has_kernel and fused.missing(torch.bfloat16) is None
+    return "bf16" if is_native else "float32"
 
 
 def _check_positions(given: RunConfig) -> None:

@@ -6,6 +6,7 @@ down and `restore` puts it back, so that a resumed run computes the same bits.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -71,15 +72,19 @@ def train_step(trainer: Trainer) -> StepReport:
     loss, state = backpropagate(trainer, batch, starting_state(trainer, batch))
     max_norm = config.max_grad_norm or float("inf")
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    are_finite = (part.isfinite().all() for part in state)
+    # In one tensor, so that a GPU is waited for once in a step.
+    nats, size, *checks = torch.stack([loss, norm, *are_finite]).tolist()
     report = StepReport(
         step=trainer.step + 1,
-        loss=loss.item(),
-        grad_norm=norm.item(),
+        loss=nats,
+        grad_norm=size,
         learning_rate=learning_rate(trainer.step + 1, trainer.steps, config),
     )
-    if not (_all_finite((loss, norm)) and _all_finite(state)):
+    is_finite = math.isfinite(nats) and math.isfinite(size)
+    if not (is_finite and all(checks)):
         set_random_state(generators)
-        state_too = ", the state after it not finite" if _all_finite((loss, norm)) else ""
+        state_too = ", the state after it not finite" if is_finite else ""
         raise DivergenceError(
             f"step {report.step}: the loss is {report.loss:.4g} "
             f"and the gradient norm {report.grad_norm:.4g}{state_too}"

@@ -1,0 +1,36 @@
+"""The cross-entropy of a softmax as a CPU kernel, with the arguments and results of its op."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from carousel.kernels import fused
+from carousel.kernels.tensors import plain_obstacle
+
+
+def obstacle(logits: Tensor, targets: Tensor) -> str | None:
+    """Say why the kernel cannot run this; None if it can. May compile it: that comes last."""
+    if logits.dtype != torch.float32 or targets.dtype != torch.int64:
+        return f"the kernel is for float32 and int64, these are {logits.dtype}, {targets.dtype}"
+    return plain_obstacle(logits) or fused.missing(torch.float32)
+
+
+def forward(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return -log p of each target (N,), and p (N, V).
+
+    Raises:
+        IndexError: If a target is not in [0, V).
+    """
+    losses, p = _operators().cross_entropy(logits, targets)
+    return losses, p
+
+
+def backward(dlosses: Tensor, p: Tensor, targets: Tensor) -> Tensor:
+    """Pull the gradient of each target's loss back to the logits (N, V)."""
+    dlogits: Tensor = _operators().cross_entropy_backward(dlosses, p, targets)
+    return dlogits
+
+
+def _operators() -> Any:
+    return torch.ops.carousel

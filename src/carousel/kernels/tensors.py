@@ -1,0 +1,18 @@
+"""Which tensors a CPU kernel takes."""
+
+import torch
+from torch import Tensor
+
+
+def plain_obstacle(*tensors: Tensor) -> str | None:
+    """Say what keeps tensors from a kernel; None if they are of numbers it knows, and plain."""
+    for tensor in tensors:
+        if tensor.device.type != "cpu":
+            return f"the kernels run on the CPU, and this is on {tensor.device}"
+        if tensor.dtype not in (torch.float32, torch.bfloat16):
+            return f"the kernels compute in float32 and bfloat16, and this is {tensor.dtype}"
+        if torch.compiler.is_compiling() or type(tensor) not in (Tensor, torch.nn.Parameter):
+            return "the tensors are not plain ones"
+        if tensor.numel() == 0:
+            return "something is of size 0"
+    return None

@@ -1,0 +1,65 @@
+"""A linear map, as autograd meets it: what a model ends in.
+
+B sequences, T positions, P features in, V out.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from carousel.kernels import linear as kernel
+from carousel.kernels.implementation import choose_kernel
+from carousel.layers.autograd import (
+    is_autocast_on,
+    own_precision,
+    product_type,
+    refuse_second_derivative,
+)
+
+
+class _Linear(torch.autograd.Function):
+    """The kernel with its hand-derived reverse."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return z (N, V)."""
+        ctx.save_for_backward(h, weight)
+        ctx.bias_type = None if bias is None else bias.dtype
+        return kernel.forward(h, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients in the order of forward's arguments."""
+        refuse_second_derivative()
+        h, weight = ctx.saved_tensors
+        with own_precision(dz.device):
+            dh, dweight, dbias = kernel.backward(dz, h, weight)
+        own = None if ctx.bias_type is None else dbias.to(ctx.bias_type)
+        return dh, dweight.to(weight.dtype), own
+
+
+def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return h·weightᵀ + bias, (mlp.4), as torch.nn.functional.linear does.
+
+    Under autocast a kernel, where it runs, returns float32: the products alone are of bf16 numbers.
+    What counts is the difference of two logits, and bf16 has three digits for both.
+
+    Args:
+        h: Features (B, T, P).
+        weight: (V, P).
+        bias: (V,).
+
+    Returns:
+        (B, T, V).
+    """
+    if not h.is_contiguous() and h.transpose(0, 1).is_contiguous():
+        # Time first, as recurrences have it: to put the fewer logits in order is cheaper.
+        return linear(h.transpose(0, 1), weight, bias).transpose(0, 1).contiguous()
+    is_lowered = is_autocast_on(weight.device) and weight.dtype == torch.float32
+    product = product_type(weight)
+    if not (is_lowered and choose_kernel(lambda: kernel.obstacle(h, weight, bias, product))):
+        return F.linear(h, weight, bias)
+    z: Tensor = _Linear.apply(h.flatten(0, 1), weight, bias)  # type: ignore[no-untyped-call]
+    return z.unflatten(0, h.shape[:2])
