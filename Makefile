@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Debian's chromium drives the browser tests; they skip, with the reason, where there is none.
 
-.PHONY: help demo test torture check format clean
+.PHONY: help demo test torture check format bench bench-check clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -37,6 +37,12 @@ check: .venv/.dev  ## lint, format, types, import directions
 format: .venv/.dev  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: .venv/.core  ## speed and memory beside torch.nn, nothing else running: a quarter of an hour
+	$(BIN)/carousel bench
+
+bench-check: .venv/.core  ## has anything become slower? beside stored figures, two minutes
+	$(BIN)/carousel bench --check
 
 clean:  ## remove what was built (not runs/)
 	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -214,7 +214,7 @@ def test_a_device_that_is_not_there(tmp_path: Path, call: Call) -> None:
 
 
 def test_a_command_that_is_not_there(call: Call) -> None:
-    known = "prepare, train, sample, eval, serve, forecast, verify, tales"
+    known = "prepare, train, sample, eval, serve, forecast, verify, kernels, bench, tales"
     assert call("trian") == Result(2, "", f"carousel: no command 'trian'; there are {known}\n")
 
 

@@ -12,7 +12,18 @@ import pytest
 from carousel._version import __version__
 from cli.commands import command, environment
 
-COMMANDS = ("prepare", "train", "sample", "eval", "serve", "forecast", "verify", "tales")
+COMMANDS = (
+    "prepare",
+    "train",
+    "sample",
+    "eval",
+    "serve",
+    "forecast",
+    "verify",
+    "kernels",
+    "bench",
+    "tales",
+)
 
 
 @pytest.mark.serial

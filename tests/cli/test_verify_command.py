@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from carousel.kernels import fused
 from carousel.verify import table
 from carousel.verify.figure import Figure
-from carousel.verify.rows import CHECKS, ROWS
-from carousel.verify.table import Cell, Check, Row
+from carousel.verify.rows import CHECKS, TABLES
+from carousel.verify.table import Cell, Table
 from cli.commands import Call, caller
 
 GOOD = Figure(3e-16, 1e-12, "dx (seed 3)", 20)
 NOT_THERE = Figure(None, where="it has no peepholes")
+NOT_RUN = Figure(None, where="CAROUSEL_KERNELS=off", is_not_run=True)
+CELLS = sum(len(one.rows) * len(one.checks) for one in TABLES)
 
 
 @pytest.fixture
@@ -30,11 +34,13 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], Figure]:
     """What the checks find where it is not GOOD; they are not run."""
     found: dict[tuple[str, str], Figure] = {}
 
-    def cells(rows: list[Row], checks: tuple[Check, ...], *, processes: int) -> Iterator[Cell]:
-        for row in rows:
-            for check in checks:
-                yield Cell(row.name, check.name, found.get((row.name, check.name), GOOD))
+    def cells(tables: list[Table], *, processes: int) -> Iterator[Cell]:
+        for one in tables:
+            for row in one.rows:
+                for check in one.checks:
+                    yield Cell(row.name, check.name, found.get((row.name, check.name), GOOD))
 
+    monkeypatch.setenv("CAROUSEL_KERNELS", "off")  # nothing is compiled for what is not run
     monkeypatch.setattr(table, "cells", cells)
     return found
 
@@ -48,16 +54,58 @@ def test_the_table_fits_a_terminal_and_names_every_row_and_column(
     lines = result.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert "…" not in result.out
-    rows = lines[3 : 3 + len(ROWS)]
-    shown = [row[:16].strip() for row in rows]
-    assert shown == ["masked" if ", masked" in row.name else row.name for row in ROWS]
-    assert all(row.split()[-7:] == ["3e-16"] * 7 for row in rows if "—" not in row)
-    (other,) = (row for row in rows if "—" in row)
+    headings = [k for k, line in enumerate(lines) if line.startswith(("family ", "kernel "))]
+    assert len(headings) == len(TABLES)
+    for one, heading in zip(TABLES, headings, strict=True):
+        number = len(one.checks)
+        rows = lines[heading + 2 : heading + 2 + len(one.rows)]
+        shown = [row[:16].strip() for row in rows]
+        assert shown == [row.name.removeprefix("kernel ").rpartition(", ")[2] for row in one.rows]
+        assert all(row.split()[-number:] == ["3e-16"] * number for row in rows if "—" not in row)
+        for check in one.checks:
+            assert re.search(rf"^{re.escape(check.name)} +[\w=]", result.out, re.MULTILINE)
+    (other,) = (line for line in lines if line.endswith("3e-16") and "—" in line)
     assert other.split() == ["lstm", "peephole", *["3e-16"] * 3, "—", *["3e-16"] * 3]
-    for check in CHECKS:
-        assert re.search(rf"^{re.escape(check.name)} +\w", result.out, re.MULTILINE)
     assert "does not apply. torch.nn: it has no peepholes\n" in result.out
-    assert re.fullmatch(rf"all {len(ROWS) * 7} hold, in \d+ s\n", result.err)
+    assert re.fullmatch(rf"all {CELLS - 1} hold, in \d+ s\n", result.err)
+
+
+def test_what_was_not_run_is_no_pass_and_no_failure(
+    call: Call, figures: dict[tuple[str, str], Figure]
+) -> None:
+    for row in TABLES[1].rows:
+        figures.update({(row.name, check.name): NOT_RUN for check in TABLES[1].checks})
+    result = call("verify", "--family", "rnn relu")
+    assert result.code == 0
+    assert len(re.findall(r" not run\b", result.out)) == 3 * 6
+    assert re.search(r"^not run +CAROUSEL_KERNELS=off$", result.out, re.MULTILINE)
+    assert re.fullmatch(r"all 14 hold; 18 not run: CAROUSEL_KERNELS=off, in \d+ s\n", result.err)
+    lines = call("verify", "--markdown", "--family", "kernel gru").out.splitlines()
+    assert f"| gru | {' | '.join(['not run'] * 6)} |" in lines
+    found = json.loads(call("verify", "--json", "--family", "kernel lstm").out)
+    assert found["holds"]
+    assert all(cell["holds"] is None and cell["reached"] is None for cell in found["cells"])
+    assert {cell["where"] for cell in found["cells"]} == {"CAROUSEL_KERNELS=off"}
+
+
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        ("mlp", ["mlp"]),
+        (
+            "rnn relu",
+            ["rnn relu", "rnn relu, masked"]
+            + [f"kernel rnn relu{use}" for use in ("", ", packed", ", from ids")],
+        ),
+        ("kernel gru, p", ["kernel gru, packed"]),
+        ("kernel", [row.name for row in TABLES[1].rows]),
+    ],
+)
+def test_a_family_is_chosen_with_its_kernels(
+    family: str, names: list[str], call: Call, figures: dict[tuple[str, str], Figure]
+) -> None:
+    cells = json.loads(call("verify", "--json", "--family", family).out)["cells"]
+    assert list(dict.fromkeys(cell["family"] for cell in cells)) == names
 
 
 def test_a_failure_is_said_in_one_line_and_is_exit_code_1(
@@ -70,7 +118,7 @@ def test_a_failure_is_said_in_one_line_and_is_exit_code_1(
     assert re.fullmatch(
         r"gru: autograd fails: 2\.0e-03, bound 1e-12, at w_hh \(seed 5\)\n"
         r"gru, masked: exact fails: TypeError: no \[bold\]\n"
-        r"2 of 28 fail, in \d+ s\n",
+        r"2 of 71 fail, in \d+ s\n",
         result.err,
     )
     assert "error" in result.out
@@ -83,7 +131,7 @@ def test_json(call: Call, figures: dict[tuple[str, str], Figure]) -> None:
     found = json.loads(result.out)
     assert (result.code, found["holds"]) == (1, False)
     cells = {(cell.pop("family"), cell.pop("check")): cell for cell in found["cells"]}
-    assert len(cells) == 4 * len(CHECKS)
+    assert len(cells) == 5 * len(CHECKS) + 6 * len(TABLES[1].checks)
     good = {"holds": True, "reached": 3e-16, "bound": 1e-12, "cases": 20, "where": "dx (seed 3)"}
     assert cells["rnn tanh", "autograd"] == good
     bad = {"holds": False, "reached": None, "bound": 0.0, "cases": 0, "where": "wrong"}
@@ -114,7 +162,8 @@ def test_mistakes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (unknown.code, unknown.out) == (2, "")
     assert re.fullmatch(
         r"carousel verify: --family: none begins with 'diffusion'; "
-        r"there are rnn tanh, rnn relu, gru, .*lstm layer norm, .*mlp, .*transformer\n",
+        r"there are rnn tanh, rnn relu, gru, .*lstm layer norm, .*mlp, .*transformer, "
+        r"kernel rnn tanh, .*kernel lstm, .*kernel linear\n",
         unknown.err,
     )
     none = call("verify", "--processes", "0")
@@ -129,8 +178,13 @@ def test_mistakes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_family_in_earnest(call: Call) -> None:
-    result = call("verify", "--json", "--family", "rnn tanh", "--processes", "1")
+    result = call("verify", "--json", "--family", "rnn tanh, f", "--processes", "1")
     assert result.code == 0, result.err
     cells = json.loads(result.out)["cells"]
-    assert [cell["check"] for cell in cells] == [check.name for check in CHECKS] * 2
-    assert all(cell["holds"] and cell["cases"] for cell in cells)
+    names = [[check.name for check in one.checks] for one in TABLES]
+    assert [cell["check"] for cell in cells] == names[0] + names[1]
+    assert all(cell["holds"] and cell["cases"] for cell in cells if cell["holds"] is not None)
+    unrun = [cell for cell in cells if cell["holds"] is None]
+    lacking = {torch.float32: names[1], torch.bfloat16: ["bfloat16"]}
+    want = [check for product, of in lacking.items() if fused.missing(product) for check in of]
+    assert {cell["check"] for cell in unrun} == {*want}

@@ -16,8 +16,12 @@ FAMILIES = {
 }
 R = 9  # rows of a table
 
-# T, B, D, H: none, one and several of the 16 that numbers are padded to, and odd ones.
-SIZES = [(1, 1, 1, 1), (7, 5, 3, 17), (2, 1, 33, 5), (6, 70, 16, 32), (40, 6, 64, 48)]
+# T, B, D, H: none, one and several of the 16 that numbers are padded to, and odd ones; more rows
+# than the 1024 of a span, by many steps and by one.
+SIZES = [
+    (1, 1, 1, 1), (7, 5, 3, 17), (2, 1, 33, 5), (6, 70, 16, 32), (40, 6, 64, 48),
+    (11, 131, 5, 20), (2, 1100, 3, 17),
+]  # fmt: skip
 
 Tensors = dict[str, Tensor]
 

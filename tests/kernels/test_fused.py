@@ -291,6 +291,18 @@ def test_off_means_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(y, Tensor)
     with pytest.raises(ValueError, match="cannot run here: CAROUSEL_KERNELS=off"):
         carousel.LSTM(4, 5, backend="fused")(torch.randn(3, 2, 4))
+
+
+def test_a_setting_that_is_none_is_said_once_and_means_off(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("CAROUSEL_KERNELS", "of")
-    with pytest.raises(ValueError, match="CAROUSEL_KERNELS must be 'auto' or 'off', got 'of'"):
-        carousel.LSTM(4, 5)(torch.randn(3, 2, 4))
+    reason = "CAROUSEL_KERNELS must be 'auto' or 'off', got 'of'"
+    for _ in range(2):
+        y, _ = carousel.LSTM(4, 5)(torch.randn(3, 2, 4))
+    assert isinstance(y, Tensor)
+    assert [record.message for record in caplog.records] == [
+        f"no CPU kernels, the layers run without: {reason}"
+    ]
+    with pytest.raises(ValueError, match=f"cannot run here: {reason}"):
+        carousel.LSTM(4, 5, backend="fused")(torch.randn(3, 2, 4))

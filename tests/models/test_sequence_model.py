@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from carousel.errors import ConfigError
+from carousel.kernels import fused
 from carousel.layers.transformer import TransformerBlock
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel, _check
@@ -173,7 +174,10 @@ def test_learned_positions_end_here_too() -> None:
 @families
 @inputs
 def test_under_autocast_the_sums_stay_in_single_precision(family: str, kind: str) -> None:
-    """Body and state; products beside them, and so the answers, are in bfloat16."""
+    """What is added to: state and body; products, and so the answers, are in bfloat16.
+
+    A kernel's outputs too: they are added to nothing, and the next product reads them so anyway.
+    """
     model = random_model(family, kind).float()
     x = batch(kind) if kind == "ids" else batch(kind).float()
     seen: list[Tensor] = []
@@ -184,10 +188,33 @@ def test_under_autocast_the_sums_stay_in_single_precision(family: str, kind: str
     want, _ = model(x)
     with torch.autocast("cpu", torch.bfloat16):
         answer, state = model(x)
-    assert {part.dtype for part in seen} == {torch.float32}
+    is_fused = family in ("rnn", "gru", "lstm") and fused.missing(torch.bfloat16) is None
+    assert {part.dtype for part in seen[: len(seen) // 2]} == {torch.float32}  # without autocast
+    assert {part.dtype for part in seen[len(seen) // 2 :]} == {
+        torch.bfloat16 if is_fused else torch.float32
+    }
     assert [s.dtype for s in state] == [s.dtype for s in model.initial_state(B)]
     assert answer.dtype == torch.bfloat16
     assert 0 < (answer.float() - want).norm() / want.norm() < 0.1
+
+
+@pytest.mark.parametrize("kind", INPUTS)
+def test_under_autocast_a_cell_adds_up_what_bfloat16_would_lose(kind: str) -> None:
+    """Gates open, 1/512 a step: in bfloat16 the sum would stay at 1/2, whose next is 1/256 on."""
+    size = {"vocab_size": V} if kind == "ids" else {"input_size": FEATURES}
+    model = SequenceModel(CONFIGS["one layer"], **size, output_size=ANSWERS)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        i, f, g, _ = dict(model.named_parameters())["body.recurrence.bias_ih_l0"].chunk(4)
+        i.fill_(20.0)
+        f.fill_(20.0)
+        g.fill_(torch.tensor(1 / 512).atanh())
+    x = torch.zeros((1, 512), dtype=torch.int64) if kind == "ids" else torch.zeros(1, 512, FEATURES)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, (_, c) = model(x)
+    assert c.dtype == torch.float32
+    assert_near({"c": c}, {"c": torch.ones_like(c)}, 1e-2)
 
 
 # They learn.

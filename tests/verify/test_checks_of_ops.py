@@ -10,6 +10,7 @@ from carousel.verify import from_ids, recurrences
 from verify.faults import BY_NAME, REVERSES, faulty, planted, seen_by
 
 GRADIENTS = {"exact", "finite diff.", "autograd"}
+TORCH = {"torch.nn float64", "torch.nn float32"}
 CHECKS = (*GRADIENTS, "streaming", "causality")
 
 
@@ -99,19 +100,15 @@ def test_a_fault_in_the_table_of_projections_is_seen(
 def test_a_sum_that_keeps_one_share_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = planted(lookup, "table.index_add(0, into, d)", "table.index_copy(0, into, d)")
     monkeypatch.setattr(recurrence, "look_up_backward", wrong.look_up_backward)
-    seers = GRADIENTS | {"torch.nn float64", "streaming"}  # a kernel sums by itself
+    seers = GRADIENTS | {*TORCH, "streaming"}
     assert seen_by(BY_NAME["gru, from ids"], *seers) == seers
 
 
 # In the layer: what stands there, what instead, who sees it. The op is true.
 READING = [
-    ("Gather(x.ids + 1, table)", "Gather(x.ids, table)", {"torch.nn float64", "streaming"}),
-    ("tabulate_backward(dtable,", "tabulate_backward(2 * dtable,", {"torch.nn float64"}),
-    (
-        "Gather(x.ids + 1, table)",
-        "Gather(x.ids + 1, table.detach())",
-        {"torch.nn float64", "torch.nn float32", "streaming"},
-    ),
+    ("Gather(x.ids + 1, table)", "Gather(x.ids, table)", {*TORCH, "streaming"}),
+    ("tabulate_backward(dtable,", "tabulate_backward(2 * dtable,", TORCH),
+    ("Gather(x.ids + 1, table)", "Gather(x.ids + 1, table.detach())", {*TORCH, "streaming"}),
 ]
 
 

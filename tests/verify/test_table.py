@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
+from carousel.kernels.implementation import _name
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.recurrences import VARIANTS
-from carousel.verify.rows import CHECKS, ROWS
-from carousel.verify.table import Check, Row, cells, examine
+from carousel.verify.rows import CHECKS, ROWS, TABLES
+from carousel.verify.table import Check, Row, Table, cells, examine
 
 ONE, TWO = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
 
@@ -41,7 +42,7 @@ def test_zero_is_near_to_nothing_but_zero() -> None:
 
 
 def test_the_worst_of_figures_counts_the_cases_of_all() -> None:
-    assert worst([Figure(1.0, 2.0, "a", 3), Figure(1.5, 2.0, "b", 4)]) == (1.5, 2.0, "b", 7)
+    assert worst([Figure(1.0, 2.0, "a", 3), Figure(1.5, 2.0, "b", 4)]) == Figure(1.5, 2.0, "b", 7)
 
 
 def raises(seeds: range) -> Figure:
@@ -61,6 +62,18 @@ def test_a_check_that_ends_in_an_error_fails() -> None:
     assert figure.where == "AttributeError: no such thing"
 
 
+def who_runs(seeds: range) -> Figure:
+    return Figure(0.0, where=_name("auto"))
+
+
+def test_what_is_examined_runs_by_the_hand_derived_reverse_or_by_a_kernel() -> None:
+    """Never by what happens to be the fastest here."""
+    check = Check("a", 1, "")
+    assert examine(Row("one", {"a": who_runs}), check).where == "bptt"
+    assert examine(Row("one", {"a": who_runs}, backend="fused"), check).where == "fused"
+    assert [{row.backend for row in table.rows} for table in TABLES] == [{"bptt"}, {"fused"}]
+
+
 def test_a_check_that_does_not_apply_says_why() -> None:
     assert examine(ROW, Check("b", 1, "")) == Figure(None, where="there is none")
 
@@ -68,22 +81,29 @@ def test_a_check_that_does_not_apply_says_why() -> None:
 def test_processes_share_the_work_and_keep_its_order() -> None:
     checks = [Check("a", 3, ""), Check("wild", 1, ""), Check("b", 5, "")]
     rows = [ROW._replace(name=name) for name in ("one", "two", "three")]
-    found = list(cells(rows, checks, processes=2))
-    order = [(row.name, check.name) for row in rows for check in checks]
+    others = Table("other", checks[:1], [ROW._replace(name="four")])
+    found = list(cells([Table("kind", checks, rows), others], processes=2))
+    order = [(row.name, check.name) for row in rows for check in checks] + [("four", "a")]
     assert [(cell.family, cell.check) for cell in found] == order
-    assert [cell.figure.cases for cell in found] == [3, 0, 0] * 3
-    assert [cell.figure.holds for cell in found] == [True, False, True] * 3
+    assert [cell.figure.cases for cell in found] == [3, 0, 0] * 3 + [3]
+    assert [cell.figure.holds for cell in found] == [True, False, True] * 3 + [True]
 
 
 def test_every_row_says_of_every_check_what_it_does_or_why_not() -> None:
-    names = [row.name for row in ROWS]
+    names = [row.name for table in TABLES for row in table.rows]
     assert len(set(names)) == len(names)
-    assert all(row.cells.keys() == {check.name for check in CHECKS} for row in ROWS)
+    for table in TABLES:
+        assert all(row.cells.keys() == {check.name for check in table.checks} for row in table.rows)
 
 
 def test_every_recurrent_family_is_a_row_without_masks_and_with_them() -> None:
-    names = [row.name for row in ROWS[: len(VARIANTS)]]
-    assert names[1::2] == [f"{name}, masked" for name in names[::2]]
+    names = [row.name for row in ROWS]
+    for variant in VARIANTS:
+        name = variant.name.removesuffix(", masked")
+        assert names[names.index(name) + 1] == f"{name}, masked"
+    for name in names:  # a use stands below its family
+        family, _, use = name.partition(", ")
+        assert not use or names[names.index(family) + 1].startswith(f"{family}, ")
     assert {v.family.name for v in VARIANTS} == {
         *("rnn_tanh", "rnn_relu", "gru", "gru_reset_before"),
         *("lstm", "lstm_coupled", "lstm_1997", "lstm_layer_norm"),

@@ -22,6 +22,8 @@ COMMANDS = {
     "serve": "open the story-teller in the browser",
     "forecast": "fit a model to a time series in a CSV file, and say what it is worth",
     "verify": "prove every family: exactly, numerically, and against torch.nn",
+    "kernels": "compile the C++ kernels ahead of time, or say what runs on this machine",
+    "bench": "measure speed and memory beside torch.nn (in a checkout)",
     "tales": "write the built-in tales, a corpus of known entropy",
 }
 

@@ -1,58 +1,78 @@
-"""What `carousel verify` found, as a table for a terminal, for the README, and for programs."""
+"""What `carousel verify` found, as tables for a terminal, for the README, and for programs."""
 
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Printed
 from rich.text import Text
 
 from carousel.verify.figure import Figure
-from carousel.verify.rows import CHECKS
-from carousel.verify.table import Cell, Check
+from carousel.verify.table import Cell, Check, Table
 
 WIDTH = 78
-MASKED = ", masked"
+MASKED = (
+    "old state held (sequences that have ended, zoneout), h masked (variational dropout), for "
+    "lstm, peephole and projected the candidate too (recurrent dropout); attention: a window "
+    "of the keys that are written, weights dropped; in blocks and multi-head: keys hidden by -∞"
+)
 
 
-def show(found: list[Cell]) -> None:
-    """Print the table to stdout, and below it what the figures are."""
+def show(tables: Sequence[Table], found: list[Cell]) -> None:
+    """Print the tables to stdout, and below each what the figures are."""
     console = Console(file=sys.stdout, width=WIDTH, highlight=False)
-    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    table.add_column("family", no_wrap=True)
-    for check in CHECKS:
-        table.add_column(check.name.replace(" ", "\n"), justify="right", no_wrap=True)
-    for family, figures in by_family(found).items():
-        label = "  masked" if family.endswith(MASKED) and len(found) > len(CHECKS) else family
+    for k, table in enumerate(tables):
+        if k > 0:
+            console.print()
+        _show(console, table, of_table(table, found))
+
+
+def _show(console: Console, table: Table, found: list[Cell]) -> None:
+    printed = Printed(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    printed.add_column(table.kind)
+    for check in table.checks:
+        printed.add_column(check.name.replace(" ", "\n"), justify="right", no_wrap=True)
+    above: list[str] = []
+    for name, figures in by_family(table, found).items():
+        family, _, use = name.partition(", ")
         shown = (Text(short(f), style="" if f.holds else "bold red") for f in figures)
-        table.add_row(label, *shown)
-    console.print(table)
+        printed.add_row(f"  {use}" if use and family in above else name, *shown)
+        above.append(name)
+    console.print(printed)
     console.print()
-    for name, text in legend(found).items():
+    for name, text in legend(table, found).items():
         lines = wrap(text, WIDTH - 18, break_on_hyphens=False)
         print("\n".join(f"{head:<17} {line}" for head, line in _headed(name, lines)))
 
 
-def as_markdown(found: list[Cell]) -> str:
-    """Return the table, its figures rounded up to a power of ten, and what they are."""
-    rows = [["family", *(check.name for check in CHECKS)], ["---", *("--:" for _ in CHECKS)]]
-    rows += [[name, *map(rounded, figures)] for name, figures in by_family(found).items()]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    explained = "\n".join(f"- {name}: {text}" for name, text in legend(found).items())
-    return f"{table}\n\n{explained}"
+def as_markdown(tables: Sequence[Table], found: list[Cell]) -> str:
+    """Return the tables, their figures rounded up to a power of ten, and what they are."""
+    return "\n\n".join(_as_markdown(table, of_table(table, found)) for table in tables)
+
+
+def _as_markdown(table: Table, found: list[Cell]) -> str:
+    checks = table.checks
+    rows = [[table.kind, *(check.name for check in checks)], ["---", *("--:" for _ in checks)]]
+    rows += [[name, *map(rounded, figures)] for name, figures in by_family(table, found).items()]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    explained = "\n".join(f"- {name}: {text}" for name, text in legend(table, found).items())
+    return f"{lines}\n\n{explained}"
 
 
 def as_json(found: list[Cell]) -> str:
-    """Return one object; `reached` is null where a check does not apply or ended in an error."""
+    """Return one object; `reached` is null where a check does not apply or ended in an error.
+
+    `holds` is null where a check could not be run on this machine.
+    """
     cells = [
         {
             "family": cell.family,
             "check": cell.check,
-            "holds": cell.figure.holds,
+            "holds": None if cell.figure.is_not_run else cell.figure.holds,
             "reached": _finite(cell.figure.reached),
             "bound": _finite(cell.figure.bound),
             "cases": cell.figure.cases,
@@ -63,31 +83,48 @@ def as_json(found: list[Cell]) -> str:
     return json.dumps({"holds": all(cell.figure.holds for cell in found), "cells": cells})
 
 
-def by_family(found: list[Cell]) -> dict[str, list[Figure]]:
+def verdict(found: list[Cell]) -> str:
+    """Return how many checks failed or all held, and how many were not run, and why."""
+    failed = sum(not cell.figure.holds for cell in found)
+    judged = sum(cell.figure.reached is not None for cell in found)
+    said = [f"{failed} of {judged} fail" if failed else f"all {judged} hold"] if judged else []
+    if missing := [cell for cell in found if cell.figure.is_not_run]:
+        reasons = ", ".join(_unique(cell.figure.where for cell in missing))
+        said.append(f"{len(missing)} not run: {reasons}")
+    return "; ".join(said)
+
+
+def of_table(table: Table, found: list[Cell]) -> list[Cell]:
+    """Return the cells that are of one table."""
+    names = {row.name for row in table.rows}
+    return [cell for cell in found if cell.family in names]
+
+
+def by_family(table: Table, found: list[Cell]) -> dict[str, list[Figure]]:
     """Return each family's figures, in the order of the checks."""
     rows: dict[str, list[Figure]] = {}
     for cell in found:
-        rows.setdefault(cell.family, []).append(cell.figure)
+        rows.setdefault(cell.family.removeprefix(f"{table.kind} "), []).append(cell.figure)
     return rows
 
 
-def legend(found: list[Cell]) -> dict[str, str]:
+def legend(table: Table, found: list[Cell]) -> dict[str, str]:
     """Return what each column's figures are, the cases behind a row, and why one has none."""
-    said = {check.name: check.meaning + _behind(check, found) for check in CHECKS}
-    said["masked"] = (
-        "old state held (sequences that have ended, zoneout), h masked (variational dropout), for "
-        "lstm, peephole and projected the candidate too (recurrent dropout); attention: a window "
-        "of the keys that are written, weights dropped; in blocks and multi-head: keys hidden by -∞"
-    )
-    if missing := [cell for cell in found if cell.figure.reached is None]:
-        said["—"] = _absences(missing)
+    said = {check.name: check.meaning + _behind(check, found) for check in table.checks}
+    if any(cell.family.endswith(", masked") for cell in found):
+        said["masked"] = MASKED
+    absent = [cell for cell in found if cell.figure.reached is None]
+    if missing := [cell for cell in absent if not cell.figure.is_not_run]:
+        said["—"] = f"does not apply. {_absences(missing)}"
+    if missing := [cell for cell in absent if cell.figure.is_not_run]:
+        said["not run"] = ", ".join(_unique(cell.figure.where for cell in missing))
     return said
 
 
 def short(figure: Figure) -> str:
     """Return a figure in one digit."""
     if figure.reached is None:
-        return "—"
+        return "not run" if figure.is_not_run else "—"
     if math.isinf(figure.reached):
         return "error"
     return f"{figure.reached:.0e}" if figure.reached else "0"
@@ -121,8 +158,7 @@ def _absences(missing: list[Cell]) -> str:
     reasons: dict[str, list[str]] = {}
     for cell in missing:
         reasons.setdefault(cell.check.split()[0], []).append(cell.figure.where)
-    said = (f"{check}: {', '.join(_unique(why))}" for check, why in reasons.items())
-    return f"does not apply. {'; '.join(said)}"
+    return "; ".join(f"{check}: {', '.join(_unique(why))}" for check, why in reasons.items())
 
 
 def _headed(name: str, lines: list[str]) -> list[tuple[str, str]]:

@@ -117,9 +117,11 @@ def compiler() -> list[str]:
     """Return the C++ compiler: CXX, else what the PATH has.
 
     Raises:
-        BuildError: If there is none.
+        BuildError: If there is none, or CXX names none.
     """
     if chosen := shlex.split(os.environ.get("CXX", "")):
+        if shutil.which(chosen[0]) is None:
+            raise BuildError(f"CXX names {chosen[0]}, and there is no such program")
         return chosen
     for name in ("g++", "clang++", "c++"):
         if found := shutil.which(name):

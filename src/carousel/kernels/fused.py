@@ -36,7 +36,12 @@ class Call(NamedTuple):
 
 def obstacle(call: Call) -> str | None:
     """Say why the kernels cannot run this; None if they can. May compile them: that comes last."""
-    family, source, weights, masks, product = call
+    return unfit(call) or missing(call.product)
+
+
+def unfit(call: Call) -> str | None:
+    """Say why no kernel is for this, whatever the machine; None if one is."""
+    family, source, weights, masks, _ = call
     tensors = [t for t in (*source, *weights.values()) if t is not None]
     w_hh = weights["w_hh"]
     extras = weights.keys() - {"w_hh", "b_hh"}
@@ -56,7 +61,7 @@ def obstacle(call: Call) -> str | None:
         return "something is of size 0"
     if torch.compiler.is_compiling() or {type(t) for t in tensors} - {Tensor, torch.nn.Parameter}:
         return "the tensors are not plain ones"
-    return missing(product)
+    return None
 
 
 def _ends_only(hold: tuple[Tensor | None, ...]) -> bool:
@@ -74,10 +79,10 @@ def _ends_only(hold: tuple[Tensor | None, ...]) -> bool:
 def missing(product: torch.dtype) -> str | None:
     """Say why there are no kernels with products of this type; None if there are. May compile."""
     setting = os.environ.get("CAROUSEL_KERNELS", "auto")
-    if setting not in ("auto", "off"):
-        raise ValueError(f"CAROUSEL_KERNELS must be 'auto' or 'off', got {setting!r}")
     if setting == "off":
         return "CAROUSEL_KERNELS=off"
+    if setting != "auto":
+        return _mistaken(setting)
     with _loading:
         return _load() or _refusal(product)
 
@@ -90,13 +95,22 @@ def status() -> dict[str, str]:
     }
 
 
+@lru_cache
+def _mistaken(setting: str) -> str:
+    """Say, once, what CAROUSEL_KERNELS should be; a layer is no place to stop over it."""
+    reason = f"CAROUSEL_KERNELS must be 'auto' or 'off', got {setting!r}"
+    _log.warning("no CPU kernels, the layers run without: %s", reason)
+    return reason
+
+
 @lru_cache(maxsize=1)
 def _load() -> str | None:
     """Load the library, once; return what is in the way."""
     try:
         torch.ops.load_library(build.library())  # type: ignore[no-untyped-call]
     except (CarouselError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        cause = error if isinstance(error, CarouselError) else error.__cause__ or error
+        reason = " ".join(str(cause).split())
         if isinstance(error, OSError) and error.strerror:
             reason = f"{error.strerror}: {error.filename}"
         _log.warning("no CPU kernels, the layers run without: %s", reason)
@@ -174,6 +188,11 @@ def backward(
     dw_input = dw_input.to(w_input.dtype)
     db_ih = None if b_ih is None else db_ih.to(b_ih.dtype)
     return Dense(dx, dw_input, db_ih), tuple(dstate_0), dweights
+
+
+def poison(is_on: bool) -> None:
+    """Say whether what the kernels allocate holds NaN until it is written: so are gaps found."""
+    _operators().poison(is_on)
 
 
 def _run(

@@ -80,7 +80,8 @@ def choose_recurrence(
         ValueError: If there is no such backend, or the one named by "fused" cannot run this.
     """
     name = _name(backend)
-    if name in ("autograd", "bptt"):
+    T, B = source[0].shape[:2]
+    if name in ("autograd", "bptt") or (name == "auto" and _is_small(T * B, product)):
         return choose(name)
     call = fused.Call(family, source, weights, masks, product)
     obstacle = fused.obstacle(call)
@@ -92,6 +93,14 @@ def choose_recurrence(
     if name == "fused":
         raise ValueError(f"backend 'fused' cannot run here: {obstacle}; 'auto' would do without")
     return BPTT
+
+
+def _is_small(rows: int, product: torch.dtype) -> bool:
+    """Tell whether torch multiplies so few rows sooner than a kernel has packed its weights.
+
+    So a character is written. In float32 alone: the loop's state would have the type of bf16.
+    """
+    return rows <= 3 and product == torch.float32
 
 
 def choose_kernel(obstacle: Callable[[], str | None]) -> bool:

@@ -62,4 +62,4 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not (is_lowered and choose_kernel(lambda: kernel.obstacle(h, weight, bias, product))):
         return F.linear(h, weight, bias)
     z: Tensor = _Linear.apply(h.flatten(0, 1), weight, bias)  # type: ignore[no-untyped-call]
-    return z.unflatten(0, h.shape[:2])
+    return z.view(*h.shape[:2], -1)

@@ -15,16 +15,18 @@ class Figure(NamedTuple):
         bound: What `reached` must not exceed.
         where: Which tensor it was, and of which case; or why the check does not apply.
         cases: In how many cases it was looked for.
+        is_not_run: Whether it could not be looked for on this machine; where says why.
     """
 
     reached: float | None
     bound: float = math.inf
     where: str = ""
     cases: int = 0
+    is_not_run: bool = False
 
     @property
     def holds(self) -> bool:
-        """Whether the check passed, or does not apply."""
+        """Whether the check did not fail: it passed, does not apply, or was not run."""
         return self.reached is None or self.reached <= self.bound
 
 

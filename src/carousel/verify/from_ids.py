@@ -20,11 +20,11 @@ from carousel.ops.lstm import LSTM
 from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
 from carousel.ops.recurrence import Dense, Family, State, Trace, Weights
 from carousel.ops.rnn import RNN_TANH
-from carousel.verify.cases import Case, Index, Sizes, Subject, Tensors, draw_case
+from carousel.verify.cases import Case, Index, Sizes, Subject, Tensors, draw_case, nowhere
 from carousel.verify.causality import Scene
 from carousel.verify.layers import LAYERS, make, named_state
 from carousel.verify.modules import blank, call, of_layer
-from carousel.verify.recurrences import CELL, HIDDEN, NORMS, STATE, WEIGHTS
+from carousel.verify.recurrences import CELL, HIDDEN, NORMS, STATE, WEIGHTS, kink
 from carousel.verify.scenes import last
 
 TOKENS = ("embedding", "w_ih", "b_ih", "gain")
@@ -42,6 +42,7 @@ def subject(name: str, family: Family) -> Subject:
         forward=partial(forward, family),
         backward=partial(backward, family),
         indices={"ids": Index("TB", -1, "V")},  # -1 is no token at all
+        kink=kink if family.name == "rnn_relu" else nowhere,
     )
 
 
@@ -54,7 +55,7 @@ def draw_sizes(family: Family, rng: random.Random) -> Sizes:
 
 def forward(family: Family, case: Case) -> tuple[Tensors, Trace]:
     """Make the table and run the op's time loop on it."""
-    tokens, state, weights = _arguments(case.inputs)
+    tokens, state, weights = arguments(case.inputs)
     source = recurrence.Gather(case.constants["ids"] + 1, recurrence.tabulate(tokens))
     y, final, trace = recurrence.forward(family, source, state, weights)
     return {"y": y, **dict(zip(("h_n", "c_n"), final, strict=False))}, trace
@@ -62,7 +63,7 @@ def forward(family: Family, case: Case) -> tuple[Tensors, Trace]:
 
 def backward(family: Family, case: Case, cotangents: Tensors, trace: Trace) -> Tensors:
     """Run the op's reverse, and that of the table."""
-    tokens, state, weights = _arguments(case.inputs)
+    tokens, state, weights = arguments(case.inputs)
     dstate = tuple(cotangents[name] for name in ("h_n", "c_n")[: len(state)])
     dsource, dstate, dweights = recurrence.backward(family, cotangents["y"], dstate, trace, weights)
     dtokens = recurrence.tabulate_backward(dsource._asdict()["table"], tokens)
@@ -70,7 +71,8 @@ def backward(family: Family, case: Case, cotangents: Tensors, trace: Trace) -> T
     return {name: d for name, d in found.items() if d is not None} | dweights
 
 
-def _arguments(inputs: Tensors) -> tuple[Dense, State, Weights]:
+def arguments(inputs: Tensors) -> tuple[Dense, State, Weights]:
+    """Return inputs as the op takes them: tokens, which make a table, in the place of vectors."""
     tokens = Dense(*(inputs.get(name) for name in TOKENS))  # type: ignore[arg-type]
     state = tuple(inputs[name] for name in STATE if name in inputs)
     weights = {name: w for name, w in inputs.items() if name not in TOKENS + STATE}

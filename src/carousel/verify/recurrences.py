@@ -78,7 +78,7 @@ def subject(variant: Variant) -> Subject:
         forward=partial(forward, variant.family),
         backward=partial(backward, variant.family),
         constants=variant.masks,
-        kink=_kink if variant.family.name == "rnn_relu" else nowhere,
+        kink=kink if variant.family.name == "rnn_relu" else nowhere,
     )
 
 
@@ -92,13 +92,13 @@ def draw_sizes(variant: Variant, rng: random.Random) -> Sizes:
 
 def forward(family: Family, case: Case) -> tuple[Tensors, Trace]:
     """Run the op's time loop: return y and the last state by name, and the trace."""
-    y, last, trace = recurrence.forward(family, *_arguments(case.inputs), _masks(case.constants))
+    y, last, trace = recurrence.forward(family, *arguments(case.inputs), _masks(case.constants))
     return {"y": y, **dict(zip(("h_n", "c_n"), last, strict=False))}, trace
 
 
 def backward(family: Family, case: Case, cotangents: Tensors, trace: Trace) -> Tensors:
     """Run the op's reverse."""
-    _, state, weights = _arguments(case.inputs)
+    _, state, weights = arguments(case.inputs)
     dstate = tuple(cotangents[name] for name in ("h_n", "c_n")[: len(state)])
     dsource, dstate, dweights = recurrence.backward(
         family, cotangents["y"], dstate, trace, weights, _masks(case.constants)
@@ -107,7 +107,8 @@ def backward(family: Family, case: Case, cotangents: Tensors, trace: Trace) -> T
     return {name: d for name, d in found.items() if d is not None} | dweights
 
 
-def _arguments(inputs: Tensors) -> tuple[Dense, State, Weights]:
+def arguments(inputs: Tensors) -> tuple[Dense, State, Weights]:
+    """Return inputs as the op takes them."""
     source = Dense(*(inputs.get(name) for name in SOURCE))  # type: ignore[arg-type]
     state = tuple(inputs[name] for name in STATE if name in inputs)
     weights = {name: w for name, w in inputs.items() if name not in SOURCE + STATE}
@@ -119,9 +120,9 @@ def _masks(masks: Tensors) -> Masks:
     return Masks(hold, masks.get("h"), masks.get("candidate")) if masks else NO_MASKS
 
 
-def _kink(case: Case) -> float:
+def kink(case: Case) -> float:
     """Return how near any ReLU is to its kink."""
-    trace = forward(RNN_RELU, case)[1]
+    trace = case.subject.forward(case)[1]
     projected = recurrence.project(trace.source).unbind(0)
     return min(
         rnn.preactivation(a, h_prev, case.inputs).abs().min().item()

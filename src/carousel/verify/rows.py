@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from carousel.verify import from_ids, functions, modules, scenes
+from carousel.verify import from_ids, functions, kernel_rows, modules, scenes
 from carousel.verify import torch_nn_functions as torchs
 from carousel.verify.autograd import BOUND as AUTOGRAD_BOUND
 from carousel.verify.autograd import autograd
@@ -27,7 +27,7 @@ from carousel.verify.streaming import BOUND as STREAMING_BOUND
 from carousel.verify.streaming import streaming
 from carousel.verify.streaming_layers import streaming_layers
 from carousel.verify.streaming_models import streaming_models
-from carousel.verify.table import Check, Row
+from carousel.verify.table import Check, Row, Table
 from carousel.verify.torch_nn import BOUNDS, torch_nn
 from carousel.verify.torch_nn_functions import against_torch
 
@@ -86,6 +86,7 @@ CHECKS = (
 )
 
 
+ORDER = [variant.name for variant in VARIANTS]
 NO_STATE = "no state is handed on"
 NO_PLACES = "nothing is before or after"
 COMPOSED = "it is composed of the rows above"
@@ -256,8 +257,12 @@ FUNCTIONS = [
         },
     ),
 ]
-ROWS = [
+RECURRENT = [
     *(recurrent(variant) for variant in VARIANTS),
     *(read_from_ids(name) for name in from_ids.SUBJECTS),
+]
+ROWS = [
+    *sorted(RECURRENT, key=lambda row: ORDER.index(row.name.split(",")[0])),  # by family
     *FUNCTIONS,
 ]
+TABLES = (Table("family", CHECKS, ROWS), Table("kernel", kernel_rows.CHECKS, kernel_rows.ROWS))

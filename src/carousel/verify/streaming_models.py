@@ -84,12 +84,12 @@ def in_pieces(model: Model, x: Tensor, state: State, cuts: list[int]) -> Tensors
     """Run piece after piece; the state goes through the bytes of safetensors, gradients too."""
     parts = []
     for start, end in pairwise((0, *cuts, x.shape[1])):
-        y, state = model(x[:, start:end], _restored(state))
+        y, state = model(x[:, start:end], restored(state))
         parts.append(y)
     return named(torch.cat(parts, dim=1), state)
 
 
-def _restored(state: State) -> State:
+def restored(state: State) -> State:
     """Return a state that was saved and read again; autograd goes on to what was saved."""
     read = load(save({str(k): part.detach().contiguous() for k, part in enumerate(state)}))
     return tuple(part + (read[str(k)] - part.detach()) for k, part in enumerate(state))

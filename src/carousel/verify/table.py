@@ -1,5 +1,6 @@
 """The table: which checks there are, how often each is done, and what they found."""
 
+import logging
 import math
 import signal
 import warnings
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+import carousel
 from carousel.verify.figure import Figure
 
 
@@ -34,10 +36,20 @@ class Row(NamedTuple):
         name: Its heading; the same with ", masked" is a row of its own.
         cells: By the check's name, what examines it, in one random case for each seed; or why
             nothing does.
+        backend: What runs the layers that are examined.
     """
 
     name: str
     cells: Mapping[str, Callable[[range], Figure] | str]
+    backend: str = "bptt"
+
+
+class Table(NamedTuple):
+    """Rows that the same checks examine; kind is what they are."""
+
+    kind: str
+    checks: Sequence[Check]
+    rows: Sequence[Row]
 
 
 class Cell(NamedTuple):
@@ -48,9 +60,9 @@ class Cell(NamedTuple):
     figure: Figure
 
 
-def cells(rows: Sequence[Row], checks: Sequence[Check], *, processes: int) -> Iterator[Cell]:
+def cells(tables: Sequence[Table], *, processes: int) -> Iterator[Cell]:
     """Yield what each check finds of each row, row by row; each process has one thread."""
-    tasks = [(row, check) for row in rows for check in checks]
+    tasks = [(row, check) for table in tables for row in table.rows for check in table.checks]
     with ProcessPoolExecutor(processes, get_context("spawn"), _prepare) as pool:
         try:
             figures = pool.map(examine, *zip(*tasks, strict=True))
@@ -66,7 +78,7 @@ def examine(row: Row, check: Check) -> Figure:
     if isinstance(examiner, str):
         return Figure(None, where=examiner)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), carousel.backend(row.backend):
             warnings.filterwarnings("ignore", "LSTM with projections", UserWarning)  # torch's own
             return examiner(range(check.seeds))
     except Exception as error:
@@ -74,6 +86,7 @@ def examine(row: Row, check: Check) -> Figure:
 
 
 def _prepare() -> None:
-    """Make ready a process; Ctrl-C is for the one that started it."""
+    """Make ready a process; Ctrl-C, and warnings, are for the one that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    logging.getLogger("carousel").setLevel(logging.ERROR)

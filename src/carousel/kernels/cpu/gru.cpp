@@ -1,5 +1,7 @@
 // GRU, with the reset gate after or before the recurrent product: one time step and its reverse.
 // Labels are of math/gru/equations.md; torch's gates are r, z, n.
+#include <ATen/ops/cat.h>
+
 #include "recurrence.h"
 
 namespace carousel {
@@ -91,20 +93,30 @@ struct Gru {
     Panels<P> to_x, to_h;
   };
 
-  static Tensor turned(const Tensor& gates, int64_t axis) {  // n, r, z to r, z, n
-    return at::cat({gates.narrow(axis, 1, 2), gates.narrow(axis, 0, 1)}, axis);
-  }
+  class Gradients {  // (gru.8)
+   public:
+    Gradients(const Weights& w, const Sizes& n) : n(n), of_x(w, n, 3), of_h(n.Hp, 3 * n.Hp) {}
 
-  static Tensors weight_gradients(const Sizes& n, const Input& input, const Weights& w,
-                                  const Caches& caches, const Tensor& da, const Tensor& db) {
-    const int64_t rows = n.T * n.B;
-    const Block<P> of_x = parts<P>(da, 0, 3, n), of_h = parts<P>(da, 1, 3, n);  // (gru.8)
-    const Tensor sum = summed_outer(rows, read_h<P>(caches.read, n), of_h), b = as_rows(db, n);
-    const Tensor first =
-        w.is_table ? turned(as_rows(summed_by_id(input.x, w.input.size(0), of_x), n), 1)
-                   : turned(as_weight(summed_outer(rows, read_x<P>(caches.read, n), of_x), 0, n.D, n), 0);
-    return {first, turned(b.narrow(1, 0, 3), 1), as_weight(sum, 0, n.H, n), b.narrow(1, 1, 3)};
-  }
+    void add(const Span<P>& s) {
+      of_x.add(s, {s.da, 3 * n.Hp, 4 * n.Hp});
+      of_h.add(s.rows, {s.read + n.Dp, n.Hp, n.width()}, {s.da + n.Hp, 3 * n.Hp, 4 * n.Hp});
+    }
+
+    Tensors operator()(const Tensor& db) const {
+      const Tensor b = as_rows(db, n), input = of_x();
+      return {turned(input, n.Dp > 0 ? 0 : 1), turned(b.narrow(1, 0, 3), 1),
+              as_weight(of_h(), 0, n.H, n), b.narrow(1, 1, 3)};
+    }
+
+   private:
+    static Tensor turned(const Tensor& gates, int64_t axis) {  // n, r, z to r, z, n
+      return at::cat({gates.narrow(axis, 1, 2), gates.narrow(axis, 0, 1)}, axis);
+    }
+
+    Sizes n;
+    InputSum<P> of_x;
+    OuterSum<P> of_h;
+  };
 
   Sizes n;
   Tensor shift;
@@ -206,19 +218,28 @@ struct GruResetBefore {
     Panels<P> to_x, to_h, to_read;
   };
 
-  static Tensors weight_gradients(const Sizes& n, const Input& input, const Weights& w,
-                                  const Caches& caches, const Tensor& da, const Tensor& db) {
-    const int64_t rows = n.T * n.B;
-    const Block<P> all = parts<P>(da, 0, 3, n);
-    const Block<P> h = read_h<P>(caches.read, n), read = parts<P>(caches.kept, 3, 1, n);
-    const Tensor rz = summed_outer(rows, h, parts<P>(da, 0, 2, n));  // (gru.13)
-    const Tensor n_t = summed_outer(rows, read, parts<P>(da, 2, 1, n));
-    const Tensor first =
-        w.is_table ? as_rows(summed_by_id(input.x, w.input.size(0), all), n)
-                   : as_weight(summed_outer(rows, read_x<P>(caches.read, n), all), 0, n.D, n);
-    const Tensor w_hh = at::cat({as_weight(rz, 0, n.H, n), as_weight(n_t, 0, n.H, n)});
-    return {first, as_rows(db, n), w_hh, as_rows(db, n)};
-  }
+  class Gradients {  // (gru.13)
+   public:
+    Gradients(const Weights& w, const Sizes& n)
+        : n(n), of_x(w, n, 3), of_h(n.Hp, 2 * n.Hp), of_read(n.Hp, n.Hp) {}
+
+    void add(const Span<P>& s) {
+      const int64_t H = n.Hp;
+      of_x.add(s, {s.da, 3 * H, 3 * H});
+      of_h.add(s.rows, {s.read + n.Dp, H, n.width()}, {s.da, 2 * H, 3 * H});
+      of_read.add(s.rows, {s.kept + 3 * H, H, 4 * H}, {s.da + 2 * H, H, 3 * H});
+    }
+
+    Tensors operator()(const Tensor& db) const {
+      const Tensor rz = as_weight(of_h(), 0, n.H, n), n_t = as_weight(of_read(), 0, n.H, n);
+      return {of_x(), as_rows(db, n), at::cat({rz, n_t}), as_rows(db, n)};
+    }
+
+   private:
+    Sizes n;
+    InputSum<P> of_x;
+    OuterSum<P> of_h, of_read;
+  };
 
   Sizes n;
   Tensor shift;

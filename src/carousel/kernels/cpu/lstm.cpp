@@ -75,15 +75,7 @@ struct Lstm {
     Panels<P> to_x, to_h;
   };
 
-  static Tensors weight_gradients(const Sizes& n, const Input& input, const Weights& w,
-                                  const Caches& caches, const Tensor& da, const Tensor& db) {
-    const Block<P> read{caches.read.const_data_ptr<P>(), n.width(), n.width()};
-    const Block<P> d = parts<P>(da, 0, 4, n);
-    const Tensor sum = summed_outer(n.T * n.B, read, d);  // (lstm.7)
-    const Tensor first = w.is_table ? as_rows(summed_by_id(input.x, w.input.size(0), d), n)
-                                    : as_weight(sum, 0, n.D, n);
-    return {first, as_rows(db, n), as_weight(sum, n.Dp, n.H, n), as_rows(db, n)};
-  }
+  using Gradients = SharedGradients<P>;  // (lstm.7)
 
   Sizes n;
   Panels<P> gates;

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Allocator.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <limits>
 #include <map>
@@ -76,13 +77,17 @@ class Pool final : public c10::Allocator {
   size_t idle_bytes_ = 0;
 };
 
-// A new tensor, its numbers whatever stood there; no number at all if CAROUSEL_KERNELS_POISON is set,
-// so that a test sees whoever reads what nobody wrote.
+// Whether a new tensor's numbers are none at all, so that a test sees whoever reads what nobody wrote.
+inline std::atomic<bool>& is_poisoned() {
+  static std::atomic<bool> it_is = std::getenv("CAROUSEL_KERNELS_POISON") != nullptr;
+  return it_is;
+}
+
+// A new tensor, its numbers whatever stood there.
 inline Tensor unwritten(at::IntArrayRef sizes, at::ScalarType type) {
-  static const bool is_poisoned = std::getenv("CAROUSEL_KERNELS_POISON") != nullptr;
   const c10::DispatchKeySet keys(c10::DispatchKey::CPU);
   Tensor tensor = at::detail::empty_generic(sizes, &Pool::shared(), keys, type, std::nullopt);
-  if (is_poisoned) tensor.fill_(std::numeric_limits<double>::quiet_NaN());
+  if (is_poisoned()) tensor.fill_(std::numeric_limits<double>::quiet_NaN());
   return tensor;
 }
 

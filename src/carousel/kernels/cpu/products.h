@@ -23,6 +23,18 @@ void multiply(int64_t m, int64_t n, int64_t k, const P* a, int64_t lda, const P*
   at::native::cpublas::brgemm(m, n, k, lda, n, ldc, is_added, a, panel, c, PAIR<P> == 2);
 }
 
+// A square of PADDING rows and columns becomes its transpose.
+template <class P>
+void turn(const P* from, int64_t ld, P* to, int64_t to_ld) {
+#if defined(CPU_CAPABILITY_AVX512)
+  at::vec::transpose_mxn<P, PADDING, PADDING>(from, ld, to, to_ld);
+#else
+  for (int64_t r = 0; r < PADDING; r++) {
+    for (int64_t q = 0; q < PADDING; q++) to[q * to_ld + r] = from[r * ld + q];
+  }
+#endif
+}
+
 // Rows of w, each `ld` from the next, as one panel of n columns.
 template <class P>
 void pack_rows(const P* w, int64_t ld, int64_t k, int64_t n, P* panel) {
@@ -39,14 +51,17 @@ void pack_rows(const P* w, int64_t ld, int64_t k, int64_t n, P* panel) {
   }
 }
 
-// The same of the transpose: row n of w becomes column n of the panel.
+// The same of the transpose: row n of w becomes column n of the panel. n is a multiple of PADDING.
 template <class P>
 void pack_columns(const P* w, int64_t ld, int64_t k, int64_t n, P* panel) {
-  using Unit = std::conditional_t<PAIR<P> == 2, uint32_t, float>;  // a pair stands side by side
-  auto* out = reinterpret_cast<Unit*>(panel);
-  for (int64_t r = 0; r < k / PAIR<P>; r++) {
-    for (int64_t j = 0; j < n; j++) {
-      out[r * n + j] = reinterpret_cast<const Unit*>(w + j * ld)[r];
+  const auto* from = reinterpret_cast<const float*>(w);  // a pair of bf16 moves as one
+  auto* to = reinterpret_cast<float*>(panel);
+  const int64_t rows = k / PAIR<P>, from_ld = ld / PAIR<P>;
+  for (int64_t j = 0; j < n; j += PADDING) {
+    int64_t r = 0;
+    for (; r + PADDING <= rows; r += PADDING) turn(from + j * from_ld + r, from_ld, to + r * n + j, n);
+    for (; r < rows; r++) {
+      for (int64_t q = j; q < j + PADDING; q++) to[r * n + q] = from[q * from_ld + r];
     }
   }
 }
@@ -96,88 +111,94 @@ struct Block {
   int64_t width, ld;
 };
 
-// A square of PADDING rows and columns becomes its transpose.
+// Σ_r left[r]ᵀ·right[r] over rows that come in turns: (left width, right width) in float32, as a
+// weight's gradient.
 template <class P>
-void turn(const P* from, int64_t ld, P* to, int64_t to_ld) {
-#if defined(CPU_CAPABILITY_AVX512)
-  at::vec::transpose_mxn<P, PADDING, PADDING>(from, ld, to, to_ld);
-#else
-  for (int64_t r = 0; r < PADDING; r++) {
-    for (int64_t q = 0; q < PADDING; q++) to[q * to_ld + r] = from[r * ld + q];
-  }
-#endif
-}
+class OuterSum {
+ public:
+  OuterSum(int64_t left, int64_t right) : sum_(unwritten<float>({left, right})) {}
 
-// Σ_r left[r]ᵀ·right[r] over all rows: (left.width, right.width) in float32, as a weight's gradient.
-template <class P>
-Tensor summed_outer(int64_t rows, Block<P> left, Block<P> right) {
-  constexpr int64_t CHUNK = 512;  // rows at a time, so that what is packed stays in cache
-  constexpr int64_t STRIDE = CHUNK + 32;  // no power of two: rows must not fall on one cache set
-  const int64_t chunks = (rows + CHUNK - 1) / CHUNK, m = left.width;
-  Tensor turned = unwritten<P>({chunks, m, STRIDE});  // leftᵀ, chunk by chunk
-  P* turned_at = turned.template mutable_data_ptr<P>();
-  at::parallel_for(0, chunks, 1, [&](int64_t first, int64_t last) {
-    for (int64_t chunk = first; chunk < last; chunk++) {
-      const int64_t start = chunk * CHUNK, count = std::min(CHUNK, rows - start);
-      const int64_t even = (count + 1) / 2 * 2;  // a row of zeros ends an odd number
-      P* to = turned_at + chunk * m * STRIDE;
-      for (int64_t j = 0; j < m; j += PADDING) {
-        const P* from = left.data + start * left.ld + j;
+  void add(int64_t rows, Block<P> left, Block<P> right) {
+    for (int64_t start = 0; start < rows; start += MOST) {
+      const int64_t count = std::min(MOST, rows - start);
+      turn_all(count, {left.data + start * left.ld, left.width, left.ld});
+      multiply_all(count, {right.data + start * right.ld, right.width, right.ld});
+      is_begun_ = true;
+    }
+  }
+
+  const Tensor& operator()() const { return sum_; }
+
+ private:
+  static constexpr int64_t MOST = 1024;  // rows at a time, so that what is packed stays in cache
+  static constexpr int64_t WIDTH = 128;  // of a panel
+  static constexpr int64_t STRIDE = MOST + 32;  // no power of two: rows must not fall on one cache set
+
+  // turned_ = leftᵀ; a column of zeros ends an odd number.
+  void turn_all(int64_t count, Block<P> left) {
+    if (!turned_.defined()) turned_ = unwritten<P>({left.width, STRIDE});
+    P* to = turned_.template mutable_data_ptr<P>();
+    at::parallel_for(0, left.width / PADDING, 1, [&](int64_t first, int64_t last) {
+      for (int64_t j = first * PADDING; j < last * PADDING; j += PADDING) {
         int64_t r = 0;
         for (; r + PADDING <= count; r += PADDING) {
-          turn(from + r * left.ld, left.ld, to + j * STRIDE + r, STRIDE);
+          turn(left.data + r * left.ld + j, left.ld, to + j * STRIDE + r, STRIDE);
         }
-        for (; r < even; r++) {
+        for (; r < count + count % 2; r++) {
           for (int64_t q = 0; q < PADDING; q++) {
-            to[(j + q) * STRIDE + r] = r < count ? from[r * left.ld + q] : P(0.f);
+            to[(j + q) * STRIDE + r] = r < count ? left.data[r * left.ld + j + q] : P(0.f);
           }
         }
       }
-    }
-  });
-  Tensor sum = unwritten<float>({m, right.width});
-  float* sum_at = sum.mutable_data_ptr<float>();
-  at::parallel_for(0, (right.width + PANEL - 1) / PANEL, 1, [&](int64_t first, int64_t last) {
-    Tensor panel = unwritten<P>({CHUNK * PANEL});
-    P* panel_at = panel.template mutable_data_ptr<P>();
-    for (int64_t j = first * PANEL; j < std::min(last * PANEL, right.width); j += PANEL) {
-      const int64_t width = std::min(PANEL, right.width - j);
-      for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        const int64_t start = chunk * CHUNK, count = std::min(CHUNK, rows - start);
-        const int64_t even = count / 2 * 2;
-        const P* from = right.data + start * right.ld + j;
-        pack_rows(from, right.ld, PAIR<P> == 2 ? even : count, width, panel_at);
-        if (PAIR<P> == 2 && even < count) {
-          P last_pair[2 * PANEL] = {};
-          std::copy_n(from + even * right.ld, width, last_pair);
-          pack_rows(last_pair, PANEL, 2, width, panel_at + even * width);
+    });
+  }
+
+  void multiply_all(int64_t count, Block<P> right) {
+    const P* turned = turned_.template const_data_ptr<P>();
+    float* sum = sum_.mutable_data_ptr<float>();
+    const int64_t m = sum_.size(0), even = count / PAIR<P> * PAIR<P>;
+    const int64_t k = (count + PAIR<P> - 1) / PAIR<P> * PAIR<P>;
+    at::parallel_for(0, (right.width + WIDTH - 1) / WIDTH, 1, [&](int64_t first, int64_t last) {
+      Tensor panel = unwritten<P>({k * WIDTH});
+      P* packed = panel.template mutable_data_ptr<P>();
+      for (int64_t j = first * WIDTH; j < std::min(last * WIDTH, right.width); j += WIDTH) {
+        const int64_t width = std::min(WIDTH, right.width - j);
+        pack_rows(right.data + j, right.ld, even, width, packed);
+        if (even < count) {
+          P last_pair[2 * WIDTH] = {};
+          std::copy_n(right.data + even * right.ld + j, width, last_pair);
+          pack_rows(last_pair, WIDTH, 2, width, packed + even * width);
         }
-        const int64_t k = PAIR<P> == 2 ? (count + 1) / 2 * 2 : count;
-        multiply(m, width, k, turned_at + chunk * m * STRIDE, STRIDE, panel_at, sum_at + j,
-                 right.width, chunk > 0);
+        multiply(m, width, k, turned, STRIDE, packed, sum + j, right.width, is_begun_);
       }
-    }
-    at::native::cpublas::brgemm_release(PAIR<P> == 2);
-  });
-  return sum;
+      at::native::cpublas::brgemm_release(PAIR<P> == 2);
+    });
+  }
+
+  Tensor sum_, turned_;
+  bool is_begun_ = false;
+};
+
+template <class P>
+Tensor summed_outer(int64_t rows, Block<P> left, Block<P> right) {
+  OuterSum<P> sum(left.width, right.width);
+  sum.add(rows, left, right);
+  return sum();
 }
 
-// Σ of the rows of d that have the same id: (count, d.width) in float32, as a table's gradient.
+// Adds the rows of d to those of sum (rows of a table, d.width) that their ids name.
 template <class P>
-Tensor summed_by_id(const Tensor& ids, int64_t count, Block<P> d) {
-  Tensor sum = at::zeros({count, d.width}, at::kFloat);
+void add_by_id(int64_t rows, const int64_t* ids, Block<P> d, const Tensor& sum) {
   float* sum_at = sum.mutable_data_ptr<float>();
-  const int64_t* id = ids.const_data_ptr<int64_t>();
   at::parallel_for(0, (d.width + PANEL - 1) / PANEL, 1, [&](int64_t first, int64_t last) {
     const int64_t from = first * PANEL, to = std::min(last * PANEL, d.width);
-    for (int64_t r = 0; r < ids.numel(); r++) {
-      float* row = sum_at + id[r] * d.width;
+    for (int64_t r = 0; r < rows; r++) {
+      float* row = sum_at + ids[r] * d.width;
       for (int64_t j = from; j < to; j += Lane::size()) {
         store(row + j, load(row + j) + load(d.data + r * d.ld + j));
       }
     }
   });
-  return sum;
 }
 
 }  // namespace carousel

@@ -1,4 +1,4 @@
-// The two operators through which Python reaches the kernels of every family.
+// The operators through which Python reaches the kernels of every family.
 #include "recurrence.h"
 
 #include <torch/library.h>
@@ -70,6 +70,10 @@ Tensors recurrence_backward(const std::string& family, const Tensor& x, const Op
   return all;
 }
 
+void poison(bool is_on) {
+  is_poisoned() = is_on;
+}
+
 }  // namespace
 
 TORCH_LIBRARY(carousel, library) {
@@ -80,6 +84,7 @@ TORCH_LIBRARY(carousel, library) {
       "recurrence_backward(str family, Tensor x, Tensor? ended, Tensor dy, Tensor[] dstate, "
       "Tensor[] caches, Tensor w_input, Tensor? b_ih, Tensor w_hh, Tensor? b_hh, bool wants_dx) "
       "-> Tensor[]");
+  library.def("poison(bool is_on) -> ()", poison);
 }
 
 TORCH_LIBRARY_IMPL(carousel, CPU, library) {

@@ -1,0 +1,214 @@
+"""`carousel kernels`: compile the C++ kernels ahead of time, or say what runs here, and why."""
+
+import json
+import logging
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import tyro
+
+from carousel.cli.console import console
+from carousel.cli.parse import parse
+
+if TYPE_CHECKING:
+    import torch
+
+    from carousel.verify.recurrences import Variant
+
+LATER = "not compiled yet; compiled on first use or by carousel kernels build"
+WORDS = {None: "kernel", LATER: "not yet"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kernels:
+    """Compile the C++ kernels ahead of time, or say what runs on this machine, and why.
+
+    build compiles them, unless they are there. status says of each recurrence, with products in
+    float32 and in bfloat16, what runs it; it compiles nothing. Without kernels everything runs too,
+    slower. CAROUSEL_KERNELS=off turns them off, CAROUSEL_KERNEL_CACHE says where they are kept.
+
+    Attributes:
+        action: What to do.
+        json: Print one JSON object.
+    """
+
+    action: tyro.conf.Positional[Literal["build", "status"]]
+    json: bool = False
+
+
+def main(arguments: list[str]) -> int:
+    """Build, or say how things stand; return the exit code."""
+    command = parse(Kernels, arguments, prog="carousel kernels")
+    return _build(command.json) if command.action == "build" else _status(command.json)
+
+
+def _build(as_json: bool) -> int:
+    """Compile, and load what came of it; who compiles says how long it takes, and where it lies."""
+    import torch
+
+    from carousel.kernels import build, fused
+
+    was_there = build.is_whole(_entry())
+    library = build.library()
+    if was_there:
+        console.print(f"compiled already: {library}", markup=False)
+    reason = fused.missing(torch.float32)
+    setting = os.environ.get("CAROUSEL_KERNELS", "auto")
+    if setting == "off":
+        console.print("note: the layers do without: CAROUSEL_KERNELS=off", style="yellow")
+    if as_json:
+        print(json.dumps({"library": str(library), "was_there": was_there, "obstacle": reason}))
+    return 1 if reason and setting == "auto" else 0
+
+
+class Status(NamedTuple):
+    """How things stand.
+
+    Attributes:
+        setting: Of CAROUSEL_KERNELS.
+        processor: Its vectors, as torch calls them.
+        multiplies_bf16: Whether it does so natively.
+        compiler: What would compile; None: nothing.
+        library: Where it is, or would be; None: there is none for such a processor.
+        is_compiled: Whether it is there, whole.
+        obstacle: What is in the way of all kernels; None: nothing.
+        obstacles: Of each recurrence and each type of its products, why no kernel runs it; None:
+            one does.
+    """
+
+    setting: str
+    processor: str
+    multiplies_bf16: bool
+    compiler: str | None
+    library: Path | None
+    is_compiled: bool
+    obstacle: str | None
+    obstacles: dict[str, dict[str, str | None]]
+
+
+def _status(as_json: bool) -> int:
+    logging.getLogger("carousel").setLevel(logging.ERROR)  # the table says it
+    status = examine()
+    if as_json:
+        library = None if status.library is None else str(status.library)
+        print(json.dumps(status._asdict() | {"library": library}))
+    else:
+        print("\n".join([*_facts(status), "", *_table(status)]))
+    return 0
+
+
+def examine() -> Status:
+    """Ask everything that decides what runs, and run what can; compile nothing."""
+    import torch
+
+    from carousel.errors import CarouselError
+    from carousel.kernels import build, fused
+    from carousel.verify.recurrences import VARIANTS
+
+    compiler, library, is_compiled, obstacle = None, None, False, LATER
+    try:
+        compiler = " ".join(build.compiler())
+    except CarouselError as error:
+        obstacle = str(error)
+    try:
+        library = _entry() / build.LIBRARY
+        is_compiled = build.is_whole(library.parent)
+    except CarouselError as error:
+        obstacle = str(error)
+    setting = os.environ.get("CAROUSEL_KERNELS", "auto")
+    why = fused.missing(torch.float32) if is_compiled or setting != "auto" else obstacle
+    products = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    return Status(
+        setting=setting,
+        processor=torch.backends.cpu.get_cpu_capability(),
+        multiplies_bf16=build.multiplies_bf16(),
+        compiler=compiler,
+        library=library,
+        is_compiled=is_compiled,
+        obstacle=why,
+        obstacles={
+            variant.name: {name: _obstacle(variant, of, why) for name, of in products.items()}
+            for variant in VARIANTS
+            if not variant.masks
+        },
+    )
+
+
+def _entry() -> Path:
+    """Return where in the cache the library for this machine is kept."""
+    from carousel.kernels import build
+
+    return build.cache_folder() / build.key(build.compiler_flags())
+
+
+def _obstacle(variant: "Variant", product: "torch.dtype", why: str | None) -> str | None:
+    """Return why no kernel runs the smallest recurrence of a kind; None: one did.
+
+    Where something is in the way of all, the kernels are not asked: they would be compiled for it.
+    """
+    import torch
+
+    from carousel.kernels import fused
+    from carousel.ops.recurrence import Masks
+    from carousel.verify.cases import shapes
+    from carousel.verify.recurrences import arguments
+
+    sizes = dict.fromkeys("TBDHP", 1) | {"G": variant.family.gates}
+    letters = {"x": "TBD", **variant.state, **variant.weights}
+    inputs = {name: torch.ones(shape) for name, shape in shapes(letters, sizes).items()}
+    source, state, weights = arguments(inputs)
+    masks = Masks((None,) * len(state))
+    call = fused.Call(variant.family, source, weights, masks, product)
+    reason = fused.unfit(call) or why or fused.missing(product)
+    if reason is None:
+        try:
+            fused.INFER[product](variant.family, source, state, weights, masks)
+        except RuntimeError as error:
+            return str(error).splitlines()[0]
+    return reason
+
+
+def _facts(status: Status) -> list[str]:
+    library = "there is none for this processor"
+    if status.library is not None:
+        library = str(status.library) if status.is_compiled else f"would be {status.library}"
+    natively = "multiplies" if status.multiplies_bf16 else "does not multiply"
+    kernels = f"none runs: {status.obstacle}" if status.obstacle else "run"
+    facts = {
+        "setting": f"CAROUSEL_KERNELS={status.setting}",
+        "processor": f"{status.processor}; {natively} bfloat16 natively",
+        "compiler": status.compiler or "none",
+        "library": library,
+        "kernels": LATER if status.obstacle == LATER else kernels,
+    }
+    return [line for name, text in facts.items() for line in _folded(f"{name:<11}", text)]
+
+
+def _table(status: Status) -> list[str]:
+    """Return what runs each recurrence, and where it is no kernel for reasons of its own, why."""
+    products = list(next(iter(status.obstacles.values())))
+    lines = [_row("recurrence", products)]
+    for name, of in status.obstacles.items():
+        own = {key: reason for key, reason in of.items() if reason not in (None, status.obstacle)}
+        is_shared = len(own) == len(of) and len(set(own.values())) == 1
+        why = own[products[0]] if is_shared else "; ".join(f"{k}: {r}" for k, r in own.items())
+        words = [WORDS.get(of[product], "bptt") for product in products]
+        lines += _folded(_row(name, words), why or "")
+    return [line.rstrip() for line in lines]
+
+
+def _row(name: str, words: list[str]) -> str:
+    return f"{name:<18}" + "".join(f"{word:<10}" for word in words)
+
+
+def _folded(head: str, text: str) -> list[str]:
+    """Fold a text at the terminal's width, its further lines below its first."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    lines = wrap(text, width - len(head), break_long_words=False, break_on_hyphens=False) or [""]
+    heads = [head, *[" " * len(head)] * len(lines)]
+    return [f"{start}{line}" for start, line in zip(heads, lines, strict=False)]

@@ -1,0 +1,233 @@
+"""The rows of the kernels: true with other seeds too, and each check sees faults of its own.
+
+Faults are planted between Python and the compiled operators; the C++ is true.
+"""
+
+import pkgutil
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from amounts import amount, torture
+from carousel.kernels import fused
+from carousel.verify import kernel_rows
+from carousel.verify.kernel_rows import CHECKS
+from carousel.verify.table import Row, examine
+from verify.faults import seen_by
+
+BY_NAME = {row.name: row for row in kernel_rows.ROWS}
+NAMES = {check.name for check in CHECKS}
+SOME = 3  # seeds: two do not show a fault of a tile
+
+needs_kernels = pytest.mark.skipif(
+    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+)
+needs_bf16 = pytest.mark.skipif(
+    (no_bf16 := fused.missing(torch.bfloat16)) is not None, reason=f"no bfloat16: {no_bf16}"
+)
+
+
+@torture
+@needs_kernels
+@pytest.mark.parametrize("check", sorted(NAMES))
+@pytest.mark.parametrize("row", kernel_rows.ROWS, ids=lambda row: row.name)
+def test_holds(row: Row, check: str) -> None:
+    """With seeds that the command does not draw."""
+    of = row.cells[check]
+    figure = None if isinstance(of, str) else of(range(1000, 1000 + amount(1, 60)))
+    assert figure is None or figure.holds, figure
+
+
+def test_every_kernel_is_a_row_of_vectors_of_packed_ones_and_of_ids() -> None:
+    names = [row.name for row in kernel_rows.ROWS]
+    families = [name.replace(" ", "_") for name in kernel_rows.kernels.FAMILIES]
+    assert sorted(families) == sorted(fused.FAMILIES)
+    assert names == [
+        f"kernel {name}{use}"
+        for name in kernel_rows.kernels.FAMILIES
+        for use in ("", ", packed", ", from ids")
+    ] + ["kernel cross-entropy", "kernel linear"]
+    assert all(row.cells.keys() == NAMES for row in kernel_rows.ROWS)
+    assert all(row.backend == "fused" for row in kernel_rows.ROWS)
+
+
+def test_where_there_are_no_kernels_nothing_is_run_and_nothing_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CAROUSEL_KERNELS", "off")
+    for check in CHECKS:
+        figure = examine(BY_NAME["kernel lstm"], check)
+        assert figure.is_not_run
+        assert (figure.reached, figure.cases) == (None, 0)
+        assert figure.where == "CAROUSEL_KERNELS=off"
+
+
+def test_without_bfloat16_the_rest_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = fused.missing
+    lacking = {torch.bfloat16: "there is none"}
+    monkeypatch.setattr(fused, "missing", lambda product: lacking.get(product) or true(product))
+    figures = {
+        check.name: examine(BY_NAME["kernel gru"], check._replace(seeds=2)) for check in CHECKS
+    }
+    assert {name for name, figure in figures.items() if figure.where == "there is none"} == {
+        "bfloat16"
+    }
+
+
+@needs_kernels
+def test_a_check_runs_the_kernel_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were it to fall back, it would prove nothing."""
+    monkeypatch.setattr(fused, "_operators", lambda: None)
+    applies = {"torch.nn float32"}  # of GRU_RESET_BEFORE there is none
+    for row in kernel_rows.ROWS[:-2:4]:
+        want = NAMES - (applies if "reset before" in row.name else set())
+        assert seen_by(row, *NAMES) == want
+
+
+HEADS = {
+    "cross-entropy": {"ops float64", "torch.nn float32", "unwritten"},
+    "linear": {"bfloat16", "unwritten"},
+}
+
+
+@needs_kernels
+@needs_bf16
+@pytest.mark.parametrize("name", HEADS)
+def test_a_check_of_a_head_runs_its_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = f"carousel.kernels.{name.replace('-', '_')}"
+    row = BY_NAME[f"kernel {name}"]
+    assert seen_by(row, *NAMES) == set()
+    monkeypatch.setattr(f"{module}._operators", lambda: None)
+    assert seen_by(row, *NAMES) == HEADS[name]
+    monkeypatch.setattr(f"{module}.obstacle", lambda *args: "something")
+    assert seen_by(row, *NAMES) == HEADS[name] - {"torch.nn float32"}  # that would do without
+
+
+class Operators(NamedTuple):
+    """The compiled operators, with a fault planted in what they return."""
+
+    of_forward: Callable[..., list[Tensor]]
+    of_backward: Callable[..., list[Tensor]]
+
+    def recurrence(self, *args: Any) -> list[Tensor]:
+        return self.of_forward(torch.ops.carousel.recurrence(*args), *args)
+
+    def recurrence_backward(self, *args: Any) -> list[Tensor]:
+        return self.of_backward(torch.ops.carousel.recurrence_backward(*args), *args)
+
+    def poison(self, is_on: bool) -> None:
+        torch.ops.carousel.poison(is_on)
+
+
+def true(results: list[Tensor], *args: Any) -> list[Tensor]:
+    return results
+
+
+def no_bias(results: list[Tensor], *args: Any) -> list[Tensor]:
+    """The gradient of b_hh is forgotten."""
+    return [*results[:-1], 0 * results[-1]]
+
+
+def lost_tile(results: list[Tensor], *args: Any) -> list[Tensor]:
+    """What stands beyond the first 64 rows of the initial state's gradient."""
+    h_0 = results[1].clone()
+    h_0[64:] = 0
+    return [results[0], h_0, *results[2:]]
+
+
+def rounded(results: list[Tensor], *args: Any) -> list[Tensor]:
+    """The precision of bfloat16, in silence."""
+    return [results[0].bfloat16().to(results[0].dtype), *results[1:]]
+
+
+def coarse(results: list[Tensor], *args: Any) -> list[Tensor]:
+    """Three digits fewer than bfloat16 has."""
+    return [results[0] * 1.02, *results[1:]]
+
+
+def other_state(results: list[Tensor], *args: Any) -> list[Tensor]:
+    """The state that is handed on is not that at the end."""
+    y, h, *rest = results
+    return [y, h.roll(1, -1), *rest]
+
+
+def neighbours(results: list[Tensor], *args: Any) -> list[Tensor]:
+    """Rows see one another."""
+    y, *rest = results
+    return [y + 0.1 * y.roll(1, 1), *rest]
+
+
+def later(results: list[Tensor], *args: Any) -> list[Tensor]:
+    """Outputs see what is to come."""
+    y, *rest = results
+    return [y + 0.1 * y.flip(0), *rest]
+
+
+PLANTED = [
+    (true, true, set[str]()),
+    (true, no_bias, {"ops float64", "torch.nn float32", "bfloat16"}),
+    (true, lost_tile, {"ops float64", "streaming", "causality"}),
+    (rounded, true, {"ops float64", "torch.nn float32"}),
+    (other_state, true, {"ops float64", "torch.nn float32", "streaming", "bfloat16"}),
+    (neighbours, true, {"ops float64", "torch.nn float32", "streaming", "causality", "bfloat16"}),
+    (later, true, {"ops float64", "torch.nn float32", "streaming", "causality", "bfloat16"}),
+    (coarse, true, {"ops float64", "torch.nn float32", "bfloat16"}),
+]
+
+
+@needs_kernels
+@needs_bf16
+@pytest.mark.parametrize(("of_forward", "of_backward", "seers"), PLANTED)
+def test_a_fault_in_a_kernel_is_seen(
+    of_forward: Callable[..., list[Tensor]],
+    of_backward: Callable[..., list[Tensor]],
+    seers: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fused, "_operators", lambda: Operators(of_forward, of_backward))
+    assert seen_by(BY_NAME["kernel lstm"], *NAMES, seeds=SOME) == seers
+
+
+class Unwritten(Operators):
+    """The last number of y is what stood in fresh memory: by luck as it should be, or NaN."""
+
+    is_poisoned = False
+
+    def poison(self, is_on: bool) -> None:
+        Unwritten.is_poisoned = is_on
+
+    def recurrence(self, *args: Any) -> list[Tensor]:
+        y, *rest = torch.ops.carousel.recurrence(*args)
+        y[-1, -1, -1] = float("nan") if self.is_poisoned else y[-1, -1, -1]
+        return [y, *rest]
+
+
+@needs_kernels
+def test_a_number_that_nobody_wrote_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_operators", lambda: Unwritten(true, true))
+    assert seen_by(BY_NAME["kernel lstm"], *NAMES) == {"unwritten"}
+
+
+@needs_kernels
+@needs_bf16
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_a_fault_in_a_head_is_seen(
+    name: str, direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last row of what it returns is twice what it should be."""
+    function = f"carousel.kernels.{name.replace('-', '_')}.{direction}"
+    unspoilt = pkgutil.resolve_name(function)
+
+    def spoilt(*args: Tensor) -> Tensor | tuple[Tensor, ...]:
+        first, *rest = found if isinstance(found := unspoilt(*args), tuple) else (found,)
+        first = first * torch.where(torch.arange(len(first)) < len(first) - 1, 1.0, 2.0).view(
+            -1, *[1] * (first.dim() - 1)
+        ).to(first.dtype)
+        return (first, *rest) if rest else first
+
+    monkeypatch.setattr(function, spoilt)
+    assert seen_by(BY_NAME[f"kernel {name}"], *NAMES) == HEADS[name] - {"unwritten"}
