@@ -7,6 +7,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Allocator.h>
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdlib>
 #include <limits>
@@ -38,7 +40,6 @@ class Pool final : public c10::Allocator {
 
  private:
   static constexpr size_t GRAIN = 4096, HEADER = 64;  // before a block stands its size
-  static constexpr size_t MOST = size_t(1) << 30;     // bytes that may lie idle
 
   static void* whole(void* block) { return static_cast<char*>(block) - HEADER; }
 
@@ -64,7 +65,8 @@ class Pool final : public c10::Allocator {
     const size_t size = *static_cast<size_t*>(whole(block));
     Pool& pool = shared();
     const std::lock_guard lock(pool.mutex_);
-    if (pool.idle_bytes_ + size > MOST) {
+    static const size_t most = size_t(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 8;
+    if (pool.idle_bytes_ + size > most) {  // no more than that lies idle
       std::free(whole(block));
       return;
     }
