@@ -38,7 +38,7 @@ format: .venv/.dev  ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.core  ## speed and memory beside torch.nn, nothing else running: a quarter of an hour
+bench: .venv/.core  ## speed and memory beside torch.nn, nothing else running: twenty minutes
 	$(BIN)/carousel bench
 
 bench-check: .venv/.core  ## has anything become slower? beside stored figures, two minutes

@@ -26,7 +26,7 @@ class Bench:
     """Measure Carousel's recurrent layers beside torch.nn's, and hold them to the project's bars.
 
     All in one process and in turns: medians with their spread, peak memory, the part of the
-    machine's peak. About a quarter of an hour, nothing else running; --short takes two minutes.
+    machine's peak. About twenty minutes, nothing else running; --short takes two minutes.
     Ctrl-C keeps what was measured.
 
     Attributes:

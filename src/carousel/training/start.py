@@ -65,7 +65,7 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
 def choose_precision(given: RunConfig, device: str) -> Literal["float32", "bf16"]:
     """Return the precision; "auto" is bf16 where a kernel multiplies it natively, else float32.
 
-    There it trains as well as float32 (RESULTS.md). May compile the kernels.
+    The LSTM trains as well in it as in float32 (RESULTS.md). May compile the kernels.
     """
     if given.training.precision != "auto":
         return given.training.precision
