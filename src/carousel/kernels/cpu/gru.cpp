@@ -10,16 +10,16 @@ namespace {
 // The candidate's two sums stay apart, since r multiplies the second alone. What is activated:
 // a_n (of x), a_r, a_z (of both), u_n (of h); so the first three are what x takes part in, and the
 // last three what h does.
-template <class P>
+template <class P, template <class> class Factor>
 struct Gru {
   static constexpr bool HAS_CELL = false;
   static constexpr int64_t ACTIVATIONS = 4, KEPT = 4, DA = 4;
 
   Gru(const Weights& w, const Sizes& n) : n(n), shift(shifts(w, n)) {
     const Tensor all = padded_weights<P>(w, n);  // (3, Hp, Dp + Hp)
-    if (n.Dp > 0) a_n = Panels<P>(all[2].narrow(1, 0, n.Dp).t());
-    a_rz = Panels<P>(all.narrow(0, 0, 2).view({2 * n.Hp, n.width()}).t());
-    u_n = Panels<P>(all[2].narrow(1, n.Dp, n.Hp).t());
+    if (n.Dp > 0) a_n = Factor<P>(all[2].narrow(1, 0, n.Dp).t());
+    a_rz = Factor<P>(all.narrow(0, 0, 2).view({2 * n.Hp, n.width()}).t());
+    u_n = Factor<P>(all[2].narrow(1, n.Dp, n.Hp).t());
   }
 
   static Tensor shifts(const Weights& w, const Sizes& n) {
@@ -120,11 +120,11 @@ struct Gru {
 
   Sizes n;
   Tensor shift;
-  Panels<P> a_n, a_rz, u_n;
+  Factor<P> a_n, a_rz, u_n;
 };
 
 // The reset gate multiplies what the candidate reads of h, so that its product waits for r.
-template <class P>
+template <class P, template <class> class Factor>
 struct GruResetBefore {
   static constexpr bool HAS_CELL = false;
   static constexpr int64_t ACTIVATIONS = 3, KEPT = 4, DA = 3;
@@ -132,9 +132,9 @@ struct GruResetBefore {
   GruResetBefore(const Weights& w, const Sizes& n)
       : n(n), shift(input_shift(w, n).add_(state_shift(w, n))) {
     const Tensor all = padded_weights<P>(w, n);
-    a_rz = Panels<P>(all.narrow(0, 0, 2).view({2 * n.Hp, n.width()}).t());
-    if (n.Dp > 0) a_n = Panels<P>(all[2].narrow(1, 0, n.Dp).t());
-    u_n = Panels<P>(all[2].narrow(1, n.Dp, n.Hp).t());
+    a_rz = Factor<P>(all.narrow(0, 0, 2).view({2 * n.Hp, n.width()}).t());
+    if (n.Dp > 0) a_n = Factor<P>(all[2].narrow(1, 0, n.Dp).t());
+    u_n = Factor<P>(all[2].narrow(1, n.Dp, n.Hp).t());
   }
 
   void step(const Step<P>& s) const {
@@ -243,7 +243,7 @@ struct GruResetBefore {
 
   Sizes n;
   Tensor shift;
-  Panels<P> a_n, a_rz, u_n;
+  Factor<P> a_n, a_rz, u_n;
 };
 
 const bool are_entered = enter<Gru>("gru") && enter<GruResetBefore>("gru_reset_before");

@@ -4,7 +4,7 @@
 namespace carousel {
 namespace {
 
-template <class P>
+template <class P, template <class> class Factor>
 struct Lstm {
   static constexpr bool HAS_CELL = true;
   static constexpr int64_t ACTIVATIONS = 4, KEPT = 4, DA = 4;
@@ -78,7 +78,7 @@ struct Lstm {
   using Gradients = SharedGradients<P>;  // (lstm.7)
 
   Sizes n;
-  Panels<P> gates;
+  Factor<P> gates;
   Tensor shift;
 };
 

@@ -2,12 +2,45 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "backward.h"
 #include "forward.h"
+#include "rows.h"
 
 namespace carousel {
+
+// A layer that is run one time step at a time, each row for itself (rows.h).
+template <class P>
+struct Walker {
+  const Sizes n;
+  const bool has_cell;
+  const int64_t activations, kept;
+
+  Walker(const Sizes& n, bool has_cell, int64_t activations, int64_t kept)
+      : n(n), has_cell(has_cell), activations(activations), kept(kept) {}
+  virtual ~Walker() = default;
+  virtual void step(const Step<P>& s) const = 0;
+};
+
+template <class P, class Cell>
+struct WalkerOf final : Walker<P> {
+  WalkerOf(const Weights& w, const Sizes& n)
+      : Walker<P>(n, Cell::HAS_CELL, Cell::ACTIVATIONS, Cell::KEPT), cell(w, n) {}
+
+  void step(const Step<P>& s) const override { cell.step(s); }
+
+  Cell cell;
+};
+
+template <class P>
+using MakeWalker = std::unique_ptr<Walker<P>> (*)(const Weights&, const Sizes&);
+
+template <class P, class Cell>
+std::unique_ptr<Walker<P>> walker(const Weights& w, const Sizes& n) {
+  return std::make_unique<WalkerOf<P, Cell>>(w, n);
+}
 
 // A family under the name that ops/ gives it, for float and for bf16 products.
 struct Family {
@@ -16,15 +49,27 @@ struct Family {
                                const Weights&, bool);
   Forward forward, forward_bf16;
   Backward backward, backward_bf16;
+  MakeWalker<float> walker;
+  MakeWalker<BFloat16> walker_bf16;
 };
 
 std::map<std::string, Family>& families();
 
-template <template <class> class Cell>
+template <template <class, template <class> class> class Cell>
+struct Packed {
+  template <class P>
+  using Whole = Cell<P, Panels>;
+};
+
+template <template <class, template <class> class> class Cell>
 bool enter(const char* name) {
   return families()
-      .emplace(name, Family{&forward<Cell, float>, &forward<Cell, BFloat16>,
-                            &backward<Cell, float>, &backward<Cell, BFloat16>})
+      .emplace(name, Family{&forward<Packed<Cell>::template Whole, float>,
+                            &forward<Packed<Cell>::template Whole, BFloat16>,
+                            &backward<Packed<Cell>::template Whole, float>,
+                            &backward<Packed<Cell>::template Whole, BFloat16>,
+                            &walker<float, Cell<float, RowPanels>>,
+                            &walker<BFloat16, Cell<BFloat16, RowPanels>>})
       .second;
 }
 

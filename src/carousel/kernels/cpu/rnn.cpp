@@ -21,7 +21,7 @@ struct Relu {
   }
 };
 
-template <class Activation, class P>
+template <class Activation, class P, template <class> class Factor>
 struct Rnn {
   static constexpr bool HAS_CELL = false;
   static constexpr int64_t ACTIVATIONS = 1, KEPT = 1, DA = 1;
@@ -73,14 +73,14 @@ struct Rnn {
   using Gradients = SharedGradients<P>;  // (rnn.5)
 
   Sizes n;
-  Panels<P> sum;
+  Factor<P> sum;
   Tensor shift;
 };
 
-template <class P>
-using RnnTanh = Rnn<Tanh, P>;
-template <class P>
-using RnnRelu = Rnn<Relu, P>;
+template <class P, template <class> class Factor>
+using RnnTanh = Rnn<Tanh, P, Factor>;
+template <class P, template <class> class Factor>
+using RnnRelu = Rnn<Relu, P, Factor>;
 
 const bool are_entered = enter<RnnTanh>("rnn_tanh") && enter<RnnRelu>("rnn_relu");
 

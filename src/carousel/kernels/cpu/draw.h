@@ -1,0 +1,174 @@
+// The stages of ops/sampling.py, for one row of logits: the same in the same order, in float64.
+// Labels are of math/sampling/equations.md.
+#pragma once
+
+#include <ATen/cpu/vec/vec.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <vector>
+
+namespace carousel {
+
+struct Stages {
+  double repetition_penalty, temperature;
+  int64_t top_k;  // 0: all
+  double top_p, min_p;
+};
+
+using DoubleLane = at::vec::Vectorized<double>;
+constexpr double NEVER = -std::numeric_limits<double>::infinity();  // log p of what is taken away
+
+// The distribution of the next id over V of them, as logarithms up to a constant: only ratios matter to
+// the stages but to (sampling.2) and (sampling.6). What they need lies here, and is used again.
+class Distribution {
+ public:
+  explicit Distribution(int64_t vocab_size)
+      : V_(vocab_size), log_p_(padded(vocab_size), NEVER), p_(log_p_), ids_(vocab_size) {}
+
+  // False if the logits define no distribution.
+  bool begin(const float* logits) {
+    for (int64_t i = 0; i < V_; i++) log_p_[i] = logits[i];
+    return std::isfinite(greatest());
+  }
+
+  // counts: how often each id stands in the repetition window.
+  void shape(const int32_t* counts, const Stages& s) {
+    if (s.repetition_penalty != 1) {  // (sampling.2)
+      normalise();
+      for (int64_t i = 0; i < V_; i++) {
+        if (counts[i] > 0) log_p_[i] *= s.repetition_penalty;
+      }
+    }
+    if (s.temperature == 0) {  // (sampling.4)
+      const double most = greatest();
+      const auto best = std::find(log_p_.begin(), log_p_.end(), most);
+      std::fill(log_p_.begin(), best, NEVER);
+      std::fill(best + 1, log_p_.end(), NEVER);
+    } else if (s.temperature != 1) {  // (sampling.3)
+      const double most = greatest();  // 0 for the best: T may be tiny
+      for (int64_t i = 0; i < V_; i++) log_p_[i] = (log_p_[i] - most) / s.temperature;
+    }
+    if (s.top_k > 0 && s.top_k < V_) keep_top(s.top_k);
+    if (s.top_p < 1) keep_mass(s.top_p);
+    if (s.min_p > 0) {  // (sampling.7)
+      const double least = greatest() + std::log(s.min_p);
+      for (int64_t i = 0; i < V_; i++) {
+        if (log_p_[i] < least) log_p_[i] = NEVER;
+      }
+    }
+  }
+
+  // (sampling.8)
+  int64_t draw(double u) {
+    exponentiate();
+    double total = 0;
+    for (int64_t i = 0; i < V_; i++) p_[i] = total += p_[i];
+    int64_t id = 0;
+    while (p_[id] <= u * total) id++;
+    return id;
+  }
+
+  // The k likeliest ids, the likeliest first, the lower of equals first; k ≤ V.
+  const std::vector<int64_t>& rank(int64_t k) {
+    std::iota(ids_.begin(), ids_.end(), 0);
+    const auto is_before = [this](int64_t i, int64_t j) {
+      return log_p_[i] > log_p_[j] || (log_p_[i] == log_p_[j] && i < j);
+    };
+    std::partial_sort(ids_.begin(), ids_.begin() + k, ids_.end(), is_before);
+    return ids_;
+  }
+
+  const std::vector<double>& log_p() const { return log_p_; }
+
+  // (sampling.1)
+  void normalise() {
+    const double most = exponentiate(), sum = std::accumulate(p_.begin(), p_.begin() + V_, 0.0);
+    const double total = std::log(sum) + most;
+    for (int64_t i = 0; i < V_; i++) log_p_[i] -= total;
+  }
+
+ private:
+  static int64_t padded(int64_t size) {
+    return (size + DoubleLane::size() - 1) / DoubleLane::size() * DoubleLane::size();
+  }
+
+  double greatest() const {
+    DoubleLane most(NEVER);
+    for (size_t i = 0; i < log_p_.size(); i += DoubleLane::size()) {
+      most = at::vec::maximum(most, DoubleLane::loadu(log_p_.data() + i));  // none stays none
+    }
+    double parts[DoubleLane::size()];
+    most.store(parts);
+    double all = parts[0];
+    for (double part : parts) all = part > all || std::isnan(part) ? part : all;
+    return all;
+  }
+
+  // p = exp(log p - the greatest), which is returned.
+  double exponentiate() {
+    const double most = greatest();
+    for (size_t i = 0; i < p_.size(); i += DoubleLane::size()) {
+      (DoubleLane::loadu(log_p_.data() + i) - DoubleLane(most)).exp().store(p_.data() + i);
+    }
+    return most;
+  }
+
+  int64_t count_from(double least) const {
+    int64_t count = 0;
+    for (int64_t i = 0; i < V_; i++) count += log_p_[i] >= least;
+    return count;
+  }
+
+  void keep_top(int64_t k) {  // (sampling.5)
+    double high = greatest(), low = high - 64;
+    for (int halving = 0; halving < 40; halving++) {  // where no two tie, a number between is found
+      const double middle = 0.5 * (low + high);
+      const int64_t count = count_from(middle);
+      if (count == k) {
+        for (int64_t i = 0; i < V_; i++) log_p_[i] = log_p_[i] >= middle ? log_p_[i] : NEVER;
+        return;
+      }
+      (count > k ? low : high) = middle;
+    }
+    rank(k);
+    p_ = log_p_;
+    std::fill(log_p_.begin(), log_p_.end(), NEVER);
+    for (int64_t r = 0; r < k; r++) log_p_[ids_[r]] = p_[ids_[r]];
+  }
+
+  void keep_mass(double mass) {  // (sampling.6)
+    rank(V_);
+    exponentiate();
+    const double whole = std::accumulate(p_.begin(), p_.begin() + V_, 0.0);
+    double before = 0;
+    for (const int64_t i : ids_) {
+      if (before >= mass * whole) log_p_[i] = NEVER;
+      before += p_[i];
+    }
+  }
+
+  int64_t V_;
+  std::vector<double> log_p_, p_;
+  std::vector<int64_t> ids_;
+};
+
+// (sampling.9): the first word of the block of Philox4x64-10 at counter (t, n, 0, 0), key (seed, 0).
+inline double uniform(uint64_t seed, uint64_t n, uint64_t t) {
+  uint64_t c[4] = {t, n, 0, 0}, key[2] = {seed, 0};
+  for (int round = 0; round < 10; round++) {
+    const auto left = static_cast<unsigned __int128>(0xD2E7470EE14C6C93) * c[0];
+    const auto right = static_cast<unsigned __int128>(0xCA5A826395121157) * c[2];
+    const uint64_t next[4] = {uint64_t(right >> 64) ^ c[1] ^ key[0], uint64_t(right),
+                              uint64_t(left >> 64) ^ c[3] ^ key[1], uint64_t(left)};
+    std::copy_n(next, 4, c);
+    key[0] += 0x9E3779B97F4A7C15;
+    key[1] += 0xBB67AE8584CAA73B;
+  }
+  return (c[0] >> 11) * 0x1p-53;
+}
+
+}  // namespace carousel

@@ -1,0 +1,98 @@
+"""Writing with a kernel: recurrent models, many characters of every text at a time."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from carousel.kernels import decoding
+from carousel.models.base import LanguageModel
+from carousel.models.stack import stack_of
+from carousel.sampling.plain import as_settings
+from carousel.sampling.task import Draft
+
+MOST_STEPS = 4096  # of one call, so that the first ones, whose time is not known, end soon
+
+
+@dataclass(eq=False)
+class _Hand:
+    """What the kernel keeps of a text beside its draft."""
+
+    counts: Tensor  # (V,)
+    state: Tensor
+    numbers: list[int]
+    stages: list[float]
+
+
+class Compiled:
+    """The texts of one model. Their numbers do not depend on how many there are."""
+
+    def __init__(self, machine: Any, vocab_size: int) -> None:
+        self._machine = machine
+        self._vocab_size = vocab_size
+        self._hands: dict[Draft, _Hand] = {}
+        self._seconds_per_step = 1e-3  # of the last call
+
+    def join(self, draft: Draft) -> None:
+        """Take up a text."""
+        task = draft.task
+        config = task.sampling
+        recent = torch.tensor(task.prompt[-config.repetition_window :])
+        counts = torch.bincount(recent, minlength=self._vocab_size).int()
+        self._hands[draft] = _Hand(
+            counts,
+            torch.zeros(decoding.state_size(self._machine)),
+            [
+                len(task.prompt),
+                config.repetition_window,
+                _signed(config.seed),
+                _signed(task.sample),
+            ],
+            decoding.stage_row(as_settings(config)),
+        )
+
+    def leave(self, draft: Draft) -> None:
+        """Forget a text."""
+        self._hands.pop(draft, None)
+
+    def write(self, drafts: Sequence[Draft], seconds: float, interrupted: Tensor) -> None:
+        """Go on with all texts for about so long, until one of them ends or needs room."""
+        hands = [self._hands[draft] for draft in drafts]
+        page = decoding.Page(
+            [draft.ids for draft in drafts],
+            [draft.place for draft in drafts],
+            [draft.log_p for draft in drafts],
+            [draft.best for draft in drafts],
+            [draft.best_log_p for draft in drafts],
+            [hand.counts for hand in hands],
+            [hand.state for hand in hands],
+            torch.tensor([hand.numbers for hand in hands]),
+            torch.tensor([hand.stages for hand in hands], dtype=torch.float64),
+        )
+        end = time.monotonic() + seconds
+        while True:
+            start = time.monotonic()
+            wanted = int((end - start) / self._seconds_per_step)
+            possible = min(draft.steps_ahead for draft in drafts)
+            steps = max(1, min(wanted, possible, MOST_STEPS))
+            decoding.write(self._machine, page, steps, interrupted)
+            now = time.monotonic()
+            self._seconds_per_step = max(1e-7, (now - start) / steps)
+            if now >= end or interrupted or steps == possible:
+                return
+
+
+def compiled(model: LanguageModel, product: torch.dtype) -> Compiled | None:
+    """Return the kernel's way to write with a model; None where there is none."""
+    stack = stack_of(model)
+    if stack is None or decoding.obstacle(stack, product) is not None:
+        return None
+    return Compiled(decoding.machine(stack, product), model.vocab_size)
+
+
+def _signed(word: int) -> int:
+    """Return the int64 of the same 64 bits."""
+    return word - 2**64 if word >= 2**63 else word

@@ -1,0 +1,93 @@
+"""Many texts at once: they join and leave at any character, and all go on at the same pace.
+
+What a text becomes depends on its model and its task alone: not on who else is written, when it
+joined, or how long it is let go on at a time.
+"""
+
+from collections.abc import Hashable
+
+import torch
+
+from carousel.errors import ConfigError
+from carousel.models.base import LanguageModel
+from carousel.sampling.compiled import Compiled, compiled
+from carousel.sampling.plain import Plain
+from carousel.sampling.task import Draft, News, Task
+
+ROWS = 16  # of a batch, where the model is run by its own forward
+
+
+class Engine:
+    """Writes the texts of one model; used by one thread, but for `interrupt`."""
+
+    def __init__(
+        self, model: LanguageModel, *, product: torch.dtype = torch.float32, rows: int = ROWS
+    ) -> None:
+        """Prepare to write.
+
+        Args:
+            model: In evaluation mode; its parameters are not touched, and must not change.
+            product: The type of the products, where a kernel can give it: float32, or bfloat16.
+            rows: Texts computed together where there is no kernel; more in turns.
+
+        Raises:
+            ValueError: If the model is in training mode, where dropout would make a text depend
+                on torch's global generator.
+        """
+        if model.training:
+            raise ValueError("the model is in training mode: call model.eval() first")
+        self._model = model
+        self._drafts: dict[Hashable, Draft] = {}
+        self._interrupted = torch.zeros(1, dtype=torch.int32)
+        self._way: Compiled | Plain = compiled(model, product) or Plain(model, rows)
+
+    def __len__(self) -> int:
+        """Return how many texts are not over."""
+        return len(self._drafts)
+
+    def join(self, key: Hashable, task: Task) -> None:
+        """Take up a text; the next `advance` begins it.
+
+        Raises:
+            ConfigError: If the model's positions end before the text does.
+            ValueError: If an id is none of the model's, or the key is in use.
+        """
+        if key in self._drafts:
+            raise ValueError(f"a text is being written under the key {key!r}")
+        if not all(0 <= token < self._model.vocab_size for token in task.prompt):
+            raise ValueError(f"ids must be from 0 to {self._model.vocab_size - 1}")
+        longest = self._model.longest_stream
+        # The last id that is drawn need not be read.
+        if longest is not None and len(task.prompt) + task.length - 1 > longest:
+            raise ConfigError(
+                f"this model has positions for {longest} characters; the prompt has "
+                f"{len(task.prompt)} and {task.length} are to follow"
+            )
+        draft = Draft(task, self._model.vocab_size)
+        self._drafts[key] = draft
+        self._way.join(draft)
+
+    def leave(self, key: Hashable) -> None:
+        """Forget a text, if it is there."""
+        if draft := self._drafts.pop(key, None):
+            self._way.leave(draft)
+
+    def advance(self, seconds: float) -> list[News]:
+        """Go on with all texts for about so long, or until one ends; return the news of each."""
+        if any(draft.steps_left == 0 for draft in self._drafts.values()):
+            seconds = 0.0
+        writing = [draft for draft in self._drafts.values() if draft.steps_left]
+        for draft in writing:
+            draft.make_room()
+        if writing:
+            self._way.write(writing, seconds, self._interrupted)
+        self._interrupted.zero_()
+        news = [draft.news(key) for key, draft in self._drafts.items()]
+        for each in news:
+            if each.is_over:
+                self.leave(each.key)
+        return news
+
+    def interrupt(self) -> None:
+        """End an `advance` under way, or the next, at its next character; from any thread."""
+        self._interrupted.fill_(1)

@@ -1,0 +1,168 @@
+"""Writing with any model, one character of every text at a time, by its own forward.
+
+A row of a matrix product may differ in its last bits with the number of rows. So a batch always
+has the same number of them, whoever writes in it, and rows that nobody uses are computed too; and a
+prompt is read alone, in pieces of PIECE from its beginning. Then a text is a function of its task.
+"""
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from carousel.models.base import LanguageModel, State
+from carousel.ops.sampling import Settings, distribution, draw, log_probabilities, present, uniform
+from carousel.sampling.config import SamplingConfig
+from carousel.sampling.task import Draft
+
+PIECE = 256  # characters of a prompt read at once: bounds the memory it takes
+
+
+class Plain:
+    """The texts of one model, in batches of so many rows."""
+
+    def __init__(self, model: LanguageModel, rows: int) -> None:
+        self._model = model
+        self._device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self._rows = rows if rows > 1 and is_one_row_as_another(model, rows) else 1
+        self._reading: dict[Draft, State | None] = {}
+        self._batches: list[_Batch] = []
+
+    def join(self, draft: Draft) -> None:
+        """Take up a text."""
+        self._reading[draft] = None
+
+    def leave(self, draft: Draft) -> None:
+        """Forget a text."""
+        self._reading.pop(draft, None)
+        for batch in self._batches:
+            batch.leave(draft)
+        self._batches = [batch for batch in self._batches if any(batch.drafts)]
+
+    @torch.inference_mode()
+    def write(self, drafts: Sequence[Draft], seconds: float, interrupted: Tensor) -> None:
+        """Go on with all texts for about so long, until one of them ends or needs room."""
+        end = time.monotonic() + seconds
+        while True:
+            for draft in list(self._reading):
+                self._read(draft)
+            for batch in self._batches:
+                batch.write()
+            if time.monotonic() >= end or interrupted or not all(d.steps_ahead for d in drafts):
+                return
+
+    def _read(self, draft: Draft) -> None:
+        """Read a piece of the prompt, but for its last id; then the text joins a batch."""
+        read, last = int(draft.place[0]), len(draft.task.prompt) - 1
+        state = self._reading[draft]
+        if read < last:
+            piece = draft.ids[read : min(read + PIECE, last)]
+            logits, state = self._model(piece[None].to(self._device), state)
+            if draft.is_scored:
+                score(draft, read + 1, logits[0].cpu())
+            draft.place[0] += len(piece)
+            self._reading[draft] = state
+        if int(draft.place[0]) == last:
+            del self._reading[draft]
+            if draft.steps_left:
+                batch = next((batch for batch in self._batches if None in batch.drafts), None)
+                if batch is None:
+                    batch = _Batch(self._model, self._rows, self._device)
+                    self._batches.append(batch)
+                batch.join(draft, state or self._model.initial_state(1))
+
+
+class _Batch:
+    """Rows of a model's state, each for a text or free."""
+
+    def __init__(self, model: LanguageModel, rows: int, device: torch.device) -> None:
+        self.drafts: list[Draft | None] = [None] * rows
+        self._model = model
+        self._device = device
+        self._state = model.initial_state(rows)
+
+    def join(self, draft: Draft, state: State) -> None:
+        row = self.drafts.index(None)
+        self.drafts[row] = draft
+        self._set_state(row, state)
+
+    def leave(self, draft: Draft) -> None:
+        if draft in self.drafts:
+            self.drafts[self.drafts.index(draft)] = None
+
+    def write(self) -> None:
+        """Read one id of every text, and draw the next."""
+        tokens = [0 if draft is None else int(draft.ids[draft.place[0]]) for draft in self.drafts]
+        logits, self._state = self._model(
+            torch.tensor(tokens, device=self._device)[:, None], self._state
+        )
+        for row, (draft, z) in enumerate(zip(self.drafts, logits[:, 0].cpu(), strict=True)):
+            if draft is None or draft.steps_left == 0:
+                if self._model.longest_stream is not None:  # nobody's positions must not end
+                    self._set_state(row, self._model.initial_state(1))
+            else:
+                draft.place[0] += 1
+                choose(draft, z)
+
+    def _set_state(self, row: int, state: State) -> None:
+        index = torch.tensor([row], device=self._device)
+        self._state = tuple(
+            part.index_copy(1, index, new) for part, new in zip(self._state, state, strict=True)
+        )
+
+
+def choose(draft: Draft, logits: Tensor) -> None:
+    """Draw the id after all that stand, by the logits there (V,)."""
+    task, known = draft.task, int(draft.place[1])
+    config = task.sampling
+    seen = present(draft.ids[max(0, known - config.repetition_window) : known], len(logits))
+    try:
+        probabilities = distribution(logits, seen, as_settings(config))
+    except ValueError:
+        draft.place[3] = 1
+        return
+    u = uniform(config.seed, task.sample, known - len(task.prompt))
+    if known < int(draft.place[2]):
+        draft.ids[known] = draw(probabilities, torch.tensor(u, dtype=torch.float64))
+        draft.place[1] += 1
+    if draft.is_scored:
+        score(draft, known, logits[None])
+
+
+def score(draft: Draft, first: int, logits: Tensor) -> None:
+    """Note the chances of the ids from a place on, by the logits there (T, V)."""
+    places = slice(first, first + len(logits))
+    try:
+        log_p = log_probabilities(logits)
+    except ValueError:
+        draft.place[3] = 1
+        return
+    draft.log_p[places] = log_p.gather(1, draft.ids[places, None])[:, 0]
+    order = log_p.argsort(dim=1, descending=True, stable=True)[:, : draft.best.shape[1]]
+    draft.best[places] = order
+    draft.best_log_p[places] = log_p.gather(1, order)
+
+
+def as_settings(config: SamplingConfig) -> Settings:
+    """Return what the stages are told."""
+    return Settings(
+        repetition_penalty=config.repetition_penalty,
+        temperature=config.temperature,
+        top_k=config.top_k,
+        top_p=config.top_p,
+        min_p=config.min_p,
+    )
+
+
+@torch.inference_mode()
+def is_one_row_as_another(model: LanguageModel, rows: int) -> bool:
+    """Tell whether equal rows of a batch give equal bits, wherever they stand, for some steps."""
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    state = None
+    for token in range(min(8, model.vocab_size)):
+        tokens = torch.full((rows, 1), token, device=device)
+        logits, state = model(tokens, state)
+        if any(not bool((part == part[:, :1]).all()) for part in (logits.transpose(0, 1), *state)):
+            return False
+    return True
