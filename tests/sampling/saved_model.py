@@ -11,11 +11,13 @@ from carousel.models.config import ModelConfig
 from carousel.text.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary.from_text("\n abcdeé“")
+SMALL = ModelConfig(embedding_size=4, hidden_size=8)
 
 
-def save_run(folder: Path, vocabulary: Vocabulary = VOCABULARY) -> Path:
+def save_run(
+    folder: Path, vocabulary: Vocabulary = VOCABULARY, config: ModelConfig = SMALL
+) -> Path:
     """Write the run and return its folder."""
-    config = ModelConfig(embedding_size=4, hidden_size=8)
     torch.manual_seed(0)
     model = build(config, len(vocabulary))
     (folder / "checkpoints").mkdir(parents=True)

@@ -13,7 +13,8 @@ from carousel.models.characters import build
 from carousel.models.config import ModelConfig
 from carousel.ops.sampling import Settings, distribution, present
 from carousel.sampling.config import SamplingConfig
-from carousel.sampling.generate import PIECE, continue_text, generate, room
+from carousel.sampling.generate import continue_text, generate, room
+from carousel.sampling.plain import PIECE
 from carousel.text.vocabulary import Vocabulary
 from sampling.markov import Markov
 
@@ -105,10 +106,10 @@ def test_the_same_request_gives_the_same_text_alone_and_beside_others(lstm) -> N
         for n, prompt in enumerate(prompts)
     ]
     beside = [""] * len(prompts)
-    for _ in range(40):  # character by character, in turn
-        next(others[0])
+    while any(len(text) < 40 for text in beside):  # piece by piece, in turn
+        next(others[0], "")
         for n, pieces in enumerate(texts):
-            beside[n] += next(pieces)
+            beside[n] += next(pieces, "")
     assert beside == alone
 
 
@@ -203,6 +204,7 @@ class Ending(Markov):
     """Has positions for 20 characters, and says what it was made to read."""
 
     longest_stream = 20
+    read = 0
 
     def forward(self, tokens, state=None):
         self.read = tokens.shape[1] + (0 if state is None else self.read)

@@ -1,11 +1,12 @@
 """A text ends before its first stop string, and what may begin one is held back."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carousel.sampling.stop import until_stop
+from carousel.sampling.stop import Ending, until_stop
 
 
 def read(text: Sequence[str], stop: Sequence[str]) -> tuple[list[str], str]:
@@ -76,6 +77,31 @@ def test_what_is_certain_is_not_held_back(text: str, stop: list[str]) -> None:
         held = feed.read[len(released) :]
         # whatever is still held begins a stop string, or was cut off as one
         assert any(s.startswith(held) for s in stop) or any(feed.read.endswith(s) for s in stop)
+
+
+@given(st.text("ab", max_size=12), st.lists(st.integers(0, 12)), st.lists(WORDS, max_size=3))
+def test_the_end_does_not_depend_on_how_the_text_is_cut(
+    text: str, cuts: list[int], stop: list[str]
+) -> None:
+    ending = Ending(stop)
+    places = [0, *sorted(cuts), len(text)]
+    got = ""
+    for begin, end in pairwise(places):
+        certain, is_met = ending.add(text[begin:end])
+        got += certain
+        if is_met:
+            break
+    else:
+        is_met = False
+        got += ending.rest()
+    pieces, why = read(text, stop)
+    assert (got, is_met) == ("".join(pieces), why == "stop")
+
+
+def test_nothing_is_held_back_where_nothing_can_end_the_text() -> None:
+    ending = Ending([])
+    assert ending.add("any text") == ("any text", False)
+    assert ending.rest() == ""
 
 
 class Feed:

@@ -50,6 +50,13 @@ def obstacle(stack: Stack, product: torch.dtype) -> str | None:
     return plain_obstacle(*tensors) or fused.missing(product)
 
 
+def unfit_logits(logits: Tensor) -> str | None:
+    """Say why `choose` cannot run on these; None if it can. May compile it: that comes last."""
+    if logits.dtype != torch.float32:
+        return f"the kernel reads float32, and these are {logits.dtype}"
+    return plain_obstacle(logits) or fused.missing(torch.float32)
+
+
 def machine(stack: Stack, product: torch.dtype) -> Any:
     """Return the packed weights, for `write`; those of products in float32 or bfloat16."""
     nothing = [None]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from carousel.kernels import decoding
+from carousel.kernels.implementation import choose_kernel
 from carousel.models.base import LanguageModel
 from carousel.models.stack import stack_of
-from carousel.sampling.plain import as_settings
+from carousel.sampling.draws import as_settings
 from carousel.sampling.task import Draft
 
 MOST_STEPS = 4096  # of one call, so that the first ones, whose time is not known, end soon
@@ -88,7 +89,7 @@ class Compiled:
 def compiled(model: LanguageModel, product: torch.dtype) -> Compiled | None:
     """Return the kernel's way to write with a model; None where there is none."""
     stack = stack_of(model)
-    if stack is None or decoding.obstacle(stack, product) is not None:
+    if stack is None or not choose_kernel(lambda: decoding.obstacle(stack, product)):
         return None
     return Compiled(decoding.machine(stack, product), model.vocab_size)
 

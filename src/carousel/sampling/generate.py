@@ -1,32 +1,28 @@
-"""A model writes on: token ids without end, or text that ends.
+"""One text: token ids without end, or characters that end.
 
 The same model, prompt, settings, seed and sample number give the same text, alone or beside
-others, since nothing depends on what else is computed: a row of a matrix product may differ in
-its last bits with the number of rows, so every text is computed in a batch of its own, B = 1;
-a prompt is read in pieces of PIECE characters from its beginning; and each draw has a random
-number of its own (carousel.ops.sampling.uniform), not the next one of a shared sequence.
+others: what a text becomes does not depend on what else is computed (sampling/engine.py), and each
+draw has a random number of its own (carousel.ops.sampling.uniform), not the next one of a shared
+sequence.
 """
 
 import math
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from itertools import count, islice
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from torch import Tensor
 
 from carousel.errors import ConfigError, DivergenceError, TextError
-from carousel.models.base import LanguageModel, State
-from carousel.ops.sampling import Settings, distribution, draw, present, uniform
+from carousel.models.base import LanguageModel
 from carousel.sampling.config import SamplingConfig, check_integer
+from carousel.sampling.engine import Engine
 from carousel.sampling.stop import Finish, until_stop
+from carousel.sampling.task import Task
 from carousel.text.vocabulary import Vocabulary
 
 LENGTH = 500  # characters that are written where nobody says how many
-PIECE = 256  # characters of a prompt read at once: bounds the memory it takes
+ENDLESS = 2**62  # ids
+LONGEST_WAIT = 0.02  # seconds until the next piece of a text
 
 
 def continue_text(
@@ -72,8 +68,10 @@ def continue_text(
     if length is None:
         length = max(1, int(min(LENGTH, room(model, len(ids)))))
     _check_room(model, len(ids), length)
-    drawn = islice(generate(model, ids, config, sample), length)
-    return until_stop((vocabulary.itos[token] for token in drawn), stop)
+    pieces = _ids(model, ids, config, sample, length)
+    return until_stop(
+        ("".join(vocabulary.itos[token] for token in piece) for piece in pieces), stop
+    )
 
 
 def room(model: LanguageModel, prompt: int) -> float:
@@ -99,7 +97,7 @@ def generate(
     config: SamplingConfig,
     sample: int = 0,
 ) -> Iterator[int]:
-    """Return the token ids that follow a prompt, without end; itertools.islice ends them.
+    """Return the token ids that follow a prompt, without end, or as far as there are positions.
 
     Args:
         model: In evaluation mode; it stays so, and its parameters are not touched.
@@ -112,53 +110,31 @@ def generate(
         ValueError: If the prompt is empty, or the model in training mode, where dropout would
             make the text depend on torch's global generator.
     """
-    check_integer("sample", sample, at_least=0, at_most=2**64 - 1)
-    if len(prompt) == 0:
-        raise ValueError("the prompt must hold at least one token")
-    if model.training:
-        raise ValueError("the model is in training mode: call model.eval() first")
-    return _generate(model, [int(token) for token in prompt], config, sample)
+    pieces = _ids(model, prompt, config, sample, int(min(ENDLESS, room(model, len(prompt)))))
+    return (token for piece in pieces for token in piece)
 
 
-def _generate(
-    model: LanguageModel, prompt: list[int], config: SamplingConfig, sample: int
-) -> Iterator[int]:
-    settings = Settings(
-        repetition_penalty=config.repetition_penalty,
-        temperature=config.temperature,
-        top_k=config.top_k,
-        top_p=config.top_p,
-        min_p=config.min_p,
-    )
-    recent = deque(prompt, maxlen=config.repetition_window)
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    state = None
-    for piece in torch.split(torch.tensor([prompt], device=device), PIECE, dim=1):
-        logits, state = _advance(model, piece, state)
-    for t in count():
-        token = _choose(logits, recent, settings, uniform(config.seed, sample, t))
-        yield token
-        recent.append(token)
-        logits, state = _advance(model, torch.tensor([[token]], device=device), state)
+def _ids(
+    model: LanguageModel,
+    prompt: Sequence[int] | NDArray[np.integer],
+    config: SamplingConfig,
+    sample: int,
+    length: int,
+) -> Iterator[list[int]]:
+    """Return the ids that follow a prompt, as they come; everything is checked first."""
+    ids = [int(token) for token in prompt]
+    engine = Engine(model, rows=1)
+    engine.join(0, Task(prompt=ids, length=length, sampling=config, sample=sample))
+    return _written(engine)
 
 
-@torch.inference_mode()  # here, not in a generator: across a yield it would bind the caller too
-def _advance(
-    model: LanguageModel, tokens: Int[Tensor, "1 T"], state: State | None
-) -> tuple[Float[Tensor, " V"], State]:
-    """Read tokens and return the logits of the one after them."""
-    logits, state = model(tokens, state)
-    return logits[0, -1].cpu(), state
-
-
-@torch.inference_mode()
-def _choose(
-    logits: Float[Tensor, " V"], recent: Sequence[int], settings: Settings, u: float
-) -> int:
-    """Draw the next token by the number u in [0, 1)."""
-    seen = present(torch.tensor(list(recent)), len(logits))
-    try:
-        probabilities = distribution(logits, seen, settings)
-    except ValueError as error:
-        raise DivergenceError(f"the model's weights are damaged or diverged: {error}") from error
-    return int(draw(probabilities, torch.tensor(u, dtype=torch.float64)))
+def _written(engine: Engine) -> Iterator[list[int]]:
+    """Yield the ids of the engine's one text: the first at once, then more at a time."""
+    seconds = 0.0
+    while len(engine):
+        (news,) = engine.advance(seconds)
+        if news.ids:
+            seconds = min(LONGEST_WAIT, 2 * seconds + 1e-4)
+            yield news.ids
+        if news.error is not None:
+            raise DivergenceError(f"the model's weights are damaged or diverged: {news.error}")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from carousel.models.base import LanguageModel, State
-from carousel.ops.sampling import Settings, distribution, draw, log_probabilities, present, uniform
-from carousel.sampling.config import SamplingConfig
+from carousel.ops.sampling import log_probabilities
+from carousel.sampling.draws import draw_next
 from carousel.sampling.task import Draft
 
 PIECE = 256  # characters of a prompt read at once: bounds the memory it takes
@@ -97,13 +97,14 @@ class _Batch:
         logits, self._state = self._model(
             torch.tensor(tokens, device=self._device)[:, None], self._state
         )
-        for row, (draft, z) in enumerate(zip(self.drafts, logits[:, 0].cpu(), strict=True)):
-            if draft is None or draft.steps_left == 0:
-                if self._model.longest_stream is not None:  # nobody's positions must not end
-                    self._set_state(row, self._model.initial_state(1))
-            else:
-                draft.place[0] += 1
-                choose(draft, z)
+        writing = []
+        for row, draft in enumerate(self.drafts):
+            if draft is not None and draft.steps_left:
+                writing.append((row, draft))
+            elif self._model.longest_stream is not None:  # nobody's positions must not end
+                self._set_state(row, self._model.initial_state(1))
+        rows, drafts = [row for row, _ in writing], [draft for _, draft in writing]
+        _go_on(drafts, logits[rows, 0].cpu())
 
     def _set_state(self, row: int, state: State) -> None:
         index = torch.tensor([row], device=self._device)
@@ -112,22 +113,18 @@ class _Batch:
         )
 
 
-def choose(draft: Draft, logits: Tensor) -> None:
-    """Draw the id after all that stand, by the logits there (V,)."""
-    task, known = draft.task, int(draft.place[1])
-    config = task.sampling
-    seen = present(draft.ids[max(0, known - config.repetition_window) : known], len(logits))
-    try:
-        probabilities = distribution(logits, seen, as_settings(config))
-    except ValueError:
-        draft.place[3] = 1
-        return
-    u = uniform(config.seed, task.sample, known - len(task.prompt))
-    if known < int(draft.place[2]):
-        draft.ids[known] = draw(probabilities, torch.tensor(u, dtype=torch.float64))
-        draft.place[1] += 1
-    if draft.is_scored:
-        score(draft, known, logits[None])
+def _go_on(drafts: Sequence[Draft], logits: Tensor) -> None:
+    """Draw the next id of each text by its logits (M, V), where the task asks for one."""
+    for draft, token, z in zip(drafts, draw_next(drafts, logits), logits, strict=True):
+        read, known, end, _ = draft.place.tolist()
+        draft.place[0] = read + 1
+        if token is None:
+            draft.place[3] = 1
+        elif known < end:
+            draft.ids[known] = token
+            draft.place[1] += 1
+        if draft.is_scored:
+            score(draft, read + 1, z[None])
 
 
 def score(draft: Draft, first: int, logits: Tensor) -> None:
@@ -142,17 +139,6 @@ def score(draft: Draft, first: int, logits: Tensor) -> None:
     order = log_p.argsort(dim=1, descending=True, stable=True)[:, : draft.best.shape[1]]
     draft.best[places] = order
     draft.best_log_p[places] = log_p.gather(1, order)
-
-
-def as_settings(config: SamplingConfig) -> Settings:
-    """Return what the stages are told."""
-    return Settings(
-        repetition_penalty=config.repetition_penalty,
-        temperature=config.temperature,
-        top_k=config.top_k,
-        top_p=config.top_p,
-        min_p=config.min_p,
-    )
 
 
 @torch.inference_mode()

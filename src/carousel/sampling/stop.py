@@ -6,12 +6,44 @@ from typing import Literal
 Finish = Literal["stop", "length"]  # a stop string was met, or there was no more text
 
 
-def until_stop(text: Iterable[str], stop: Sequence[str]) -> Generator[str, None, Finish]:
-    """Yield a text as it comes, up to the first stop string to be complete.
+class Ending:
+    """Looks for the end of a text that comes in pieces.
 
     Characters that may yet turn out to begin a stop string are held back until it is clear that
     they do not, or until the text ends. Where several stop strings end at the same character,
     the longest of them is cut off.
+    """
+
+    def __init__(self, stop: Sequence[str]) -> None:
+        """Look for these strings, of at least one character each."""
+        self._stop = stop
+        self._held = ""
+
+    def add(self, text: str) -> tuple[str, bool]:
+        """Read on; return what is certain to belong to the text now, and whether it ends there.
+
+        What is behind a stop string is ignored, and nothing may be added after it.
+        """
+        if not self._stop:
+            return text, False
+        certain = ""
+        for character in text:
+            held = self._held + character
+            complete = max((s for s in self._stop if held.endswith(s)), key=len, default="")
+            end = len(held) - (len(complete) if complete else _may_begin(held, self._stop))
+            certain += held[:end]
+            self._held = "" if complete else held[end:]
+            if complete:
+                return certain, True
+        return certain, False
+
+    def rest(self) -> str:
+        """Return what is still held back; for when there is no more text."""
+        return self._held
+
+
+def until_stop(text: Iterable[str], stop: Sequence[str]) -> Generator[str, None, Finish]:
+    """Yield a text as it comes, up to the first stop string to be complete (see Ending).
 
     Args:
         text: The text, in pieces of any size.
@@ -20,18 +52,15 @@ def until_stop(text: Iterable[str], stop: Sequence[str]) -> Generator[str, None,
     Returns:
         Why it ended, as the value of the generator (`finish = yield from until_stop(…)`).
     """
-    held = ""
-    for character in (character for piece in text for character in piece):
-        held += character
-        complete = max((s for s in stop if held.endswith(s)), key=len, default="")
-        end = len(held) - (len(complete) if complete else _may_begin(held, stop))
-        if end:
-            yield held[:end]
-        if complete:
+    ending = Ending(stop)
+    for piece in text:
+        certain, is_met = ending.add(piece)
+        if certain:
+            yield certain
+        if is_met:
             return "stop"
-        held = held[end:]
-    if held:
-        yield held
+    if rest := ending.rest():
+        yield rest
     return "length"
 
 
