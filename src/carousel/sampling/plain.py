@@ -107,10 +107,8 @@ class _Batch:
         _go_on(drafts, logits[rows, 0].cpu())
 
     def _set_state(self, row: int, state: State) -> None:
-        index = torch.tensor([row], device=self._device)
-        self._state = tuple(
-            part.index_copy(1, index, new) for part, new in zip(self._state, state, strict=True)
-        )
+        for part, new in zip(self._state, state, strict=True):
+            part[:, row] = new[:, 0]
 
 
 def _go_on(drafts: Sequence[Draft], logits: Tensor) -> None:
