@@ -13,6 +13,7 @@ from carousel.models.checkpoint import load_model, read_checkpoint, resolve
 from carousel.models.evaluation import evaluate
 from carousel.serving.app import create_app
 from cli.commands import TEXT, TINY, Call, caller
+from serving.running import thread_writer
 
 ATTENTION = ("--model", "transformer", "--embedding-size", "8", "--num-heads", "2")
 FAMILIES = {
@@ -70,13 +71,15 @@ def test_a_text_becomes_a_model_that_every_command_takes(call: Call, family: str
     held_out = loaded.vocabulary.encode(TEXT[start : start + size])
     assert nats == evaluate(loaded.model, held_out)
 
-    client = create_app(loaded.model, loaded.vocabulary).test_client()
-    page = client.get("/").text
-    value = re.search(r'id="length".*value="(\d*)"', page)[1]
-    assert (value == "") == (longest is not None)
-    told = client.post("/generate", json={"length": int(value)} if value else {"prompt": "the"})
-    assert (told.status_code, "finish_reason" in told.text) == (200, True)
-    assert "error" not in told.text
+    with thread_writer(loaded.model, loaded.vocabulary) as writer:
+        client = create_app([writer]).test_client()
+        page = client.get("/").text
+        most, value = re.search(r'id="length".*max="(\d+)" value="(\d*)"', page).groups()
+        assert (value == "") == (longest is not None)
+        asked = {"prompt": "the", "max_tokens": int(value or most)}
+        told = client.post("/v1/completions", json=asked).json["choices"][0]
+    assert told["finish_reason"] == "length"
+    assert len(told["text"]) == (600 if longest is None else longest - 2)
 
 
 @pytest.mark.usefixtures("brief")

@@ -1,129 +1,282 @@
-"""The app on a real port: it streams, stops for who has gone, turns away whom it cannot serve."""
+"""The port: deadlines for who is slow, errors in one form, an end that lets texts end."""
 
 import http.client
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import pytest
+from flask import Flask, Response
 
 from carousel.errors import CarouselError
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.generate import continue_text
-from carousel.serving.app import create_app
+from carousel.serving import server
 from carousel.serving.server import bind
-from carousel.text.vocabulary import Vocabulary
-from sampling.markov import Markov
-from sampling.saved_model import save_run
-from serving.running import Slow, serving
+from serving.client import get
+from serving.running import at_rest, descriptors, served, serving, threads, until
 
-ROOT = Path(__file__).parents[2]
-VOCABULARY = Vocabulary.from_text("\n abcde")
-V = len(VOCABULARY)
+closed: list[str] = []  # streams that were closed, by name
 
 
-@contextmanager
-def ask(port: int, **body: object) -> Iterator[http.client.HTTPResponse]:
-    """Ask for a text; leaving the block hangs up, whether it has ended or not."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("POST", "/generate", json.dumps(body), {"Content-Type": "application/json"})
-    with closing(connection), connection.getresponse() as response:
-        yield response
+def make_app() -> Flask:
+    """Return an app that answers at once, late, for long, and with much."""
+    app = Flask(__name__)
+
+    @app.route("/", methods=["GET", "POST"])
+    def hello() -> str:
+        return "hello"
+
+    @app.get("/late")
+    def late() -> str:
+        time.sleep(1.5)
+        return "late"
+
+    def stream(name: str, pieces: int, size: int, seconds: float) -> Iterator[bytes]:
+        try:
+            for _ in range(pieces):
+                yield bytes(size)
+                time.sleep(seconds)
+        finally:
+            closed.append(name)
+
+    @app.get("/much")
+    def much() -> Response:
+        return Response(stream("much", 2000, 10_000, 0))
+
+    @app.get("/drops/<int:pieces>")
+    def drops(pieces: int) -> Response:
+        return Response(stream("drops", pieces, 10, 0.05))
+
+    return app
 
 
-def status(port: int) -> int:
-    with ask(port, length=1) as response:
-        return response.status
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is seconds be tenths."""
+    for name in ("REQUEST", "IDLE", "READ", "LOOK"):
+        monkeypatch.setattr(server, name, getattr(server, name) / 10)
+    closed.clear()
 
 
-def text(stream: bytes) -> str:
-    events = [line.removeprefix("data: ") for line in stream.decode().split("\n\n")]
-    assert events[-2:] == ["[DONE]", ""]
-    return "".join(json.loads(event).get("text", "") for event in events[1:-2])
+def lasts(connection: socket.socket, drip: Callable[[], bytes], every: float = 0.1) -> float:
+    """Send a little now and then until the other side closes; return after how many seconds."""
+    began = time.monotonic()
+    connection.settimeout(every)
+    while time.monotonic() - began < 10:
+        try:
+            if not connection.recv(1000):
+                break
+        except TimeoutError:
+            pass
+        except OSError:
+            break
+        try:
+            connection.sendall(drip())
+        except OSError:
+            break
+    return time.monotonic() - began
 
 
-def until(condition, seconds: float = 10) -> bool:
-    """Wait for a condition; return whether it came true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
+def receive(connection: socket.socket) -> bytes:
+    """Return the answer "hello" with its headers."""
+    received = b""
+    while not received.endswith(b"hello") and (part := connection.recv(1000)):
+        received += part
+    return received
 
 
-def test_the_text_comes_while_it_is_written() -> None:
-    model = Slow(V, seconds=0.02)
-    with serving(create_app(model, VOCABULARY)) as port, ask(port, length=100) as response:
-        response.read1(100)
-        assert model.steps < 50  # the whole text takes a hundred
-        assert response.getheader("Cache-Control") == "no-store"
-        assert response.getheader("X-Accel-Buffering") == "no"
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
 
 
-def test_the_work_stops_when_the_client_goes_and_the_place_is_free() -> None:
-    model = Slow(V, seconds=0.01)
-    with serving(create_app(model, VOCABULARY, max_streams=1)) as port:
-        with ask(port, length=4000) as response:
-            response.read1(100)
-            with ask(port, length=1) as busy:
-                assert (busy.status, busy.getheader("Retry-After")) == (429, "1")
-        assert until(lambda: status(port) == 200)  # to its end it would have taken 40 s
-        before = model.steps
-        time.sleep(0.3)
-        assert model.steps <= before + 2
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def test_as_many_texts_as_promised_at_once_and_health_besides() -> None:
-    model = Slow(V, seconds=0.02)
-    app = create_app(model, VOCABULARY, max_streams=12)
-    with serving(app) as port, ExitStack() as stack:
-        streams = [stack.enter_context(ask(port, length=50)) for _ in range(12)]
-        assert [stream.status for stream in streams] == [200] * 12
-        begun = [stream.read(1) for stream in streams]
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
-            connection.request("GET", "/healthz")
-            assert json.load(connection.getresponse())["status"] == "ok"
-        assert model.steps < 12 * 50
-        texts = [text(b + stream.read()) for b, stream in zip(begun, streams, strict=True)]
-        assert [len(each) for each in texts] == [50] * 12
+def test_the_deadlines_keep_the_promises() -> None:
+    assert server.REQUEST + 2 * server.LOOK < 10
+    assert server.DRAIN + server.FLUSH + 0.5 < 10
 
 
-def test_the_same_request_gives_the_same_text_alone_and_beside_others() -> None:
-    model = Markov(V)
-    requests = [{"prompt": "ab", "seed": seed, "length": 80} for seed in (1, 2, 3)]
-    want = [
-        "".join(
-            continue_text(model, VOCABULARY, "ab", SamplingConfig(seed=request["seed"]), length=80)
-        )
-        for request in requests
-    ]
-    got: dict[int, str] = {}
+SLOW = {
+    "silence": (b"", b""),
+    "a line": (b"", b"G"),
+    "headers": (b"GET / HTTP/1.1\r\nHost: x\r\n", b"x: y\r\n"),
+    "no body": (POST, b""),
+    "a body": (POST, b"a"),
+    "a second body": (GET + POST, b"a"),
+    "chunks": (POST.replace(b"Content-Length: 1000", b"Transfer-Encoding: chunked"), b"1\r\na\r\n"),
+}
 
-    def client(number: int) -> None:
-        with ask(port, **requests[number % 3]) as response:
-            got[number] = text(response.read())
 
-    with serving(create_app(model, VOCABULARY)) as port:
-        clients = [threading.Thread(target=client, args=(number,)) for number in range(8)]
+@pytest.mark.serial
+def test_a_request_that_does_not_become_complete_is_closed(strict: None) -> None:
+    """However its bytes come; and the server answers others meanwhile."""
+    seconds: dict[str, float] = {}
+
+    def client(port: int, name: str) -> None:
+        begin, drop = SLOW[name]
+        with connected(port) as connection:
+            connection.sendall(begin)
+            seconds[name] = lasts(connection, lambda: drop)
+
+    with serving(make_app()) as port:
+        clients = [threading.Thread(target=client, args=(port, name)) for name in SLOW]
         for thread in clients:
             thread.start()
-        for thread in clients:
-            thread.join()
-    assert got == {number: want[number % 3] for number in range(8)}
-    assert len(set(want)) == 3
+        while any(thread.is_alive() for thread in clients):
+            assert get(port, "/") == (200, b"hello")
+        assert set(seconds) == set(SLOW)
+        assert all(0.7 < each < 1.2 for each in seconds.values()), seconds
+
+
+@pytest.mark.serial
+def test_what_is_complete_has_time(strict: None) -> None:
+    with serving(make_app()) as port:
+        assert get(port, "/late") == (200, b"late")  # longer than a request may take to come
+        with connected(port) as connection:
+            began = time.monotonic()
+            for _ in range(4):  # kept alive, and not idle, for longer than that too
+                connection.sendall(GET)
+                assert receive(connection).endswith(b"hello")
+                time.sleep(0.5)
+            connection.settimeout(5)
+            assert connection.recv(1000) == b""
+            assert 4 < time.monotonic() - began < 5.5  # closed when idle
+
+
+@pytest.mark.serial
+def test_who_does_not_read_is_closed_and_who_reads_slowly_is_served(strict: None) -> None:
+    with serving(make_app()) as port:
+        with connected(port) as connection:
+            connection.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert until(lambda: closed == ["much"], seconds=5)
+        assert get(port, "/")[0] == 200
+        with connected(port) as connection:
+            connection.sendall(b"GET /drops/45 HTTP/1.1\r\nHost: x\r\n\r\n")  # 2.3 s
+            received = b""
+            while part := connection.recv(30):
+                received += part
+                time.sleep(0.02)
+        assert received.endswith(b"0\r\n\r\n")
+
+
+def test_what_waits_for_a_slow_reader_is_bounded(strict: None) -> None:
+    app = make_app()
+    with serving(app) as port, connected(port) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.5)
+        assert not closed  # 20 MB are not taken in at once
+
+
+def errors(port: int, request: bytes) -> tuple[int, dict[str, str], dict]:
+    with connected(port) as connection:
+        connection.sendall(request)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return response.status, headers, json.loads(response.read())["error"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + 20_000 * b"x: y\r\n" + b"\r\n", 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", 400),
+        (b"GET / HTTP/1.1\r\nx: \xff\x00\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_request_gets_an_error_of_the_usual_form(request_: bytes, status: int) -> None:
+    with serving(make_app()) as port:
+        found, headers, error = errors(port, request_)
+        assert (found, headers["content-type"]) == (status, "application/json")
+        assert error["type"] == "invalid_request_error"
+        assert error["message"].isprintable()
+        assert headers["x-content-type-options"] == "nosniff"
+        assert get(port, "/") == (200, b"hello")
+
+
+def test_connections_leave_nothing_behind() -> None:
+    with served(make_app()) as it:
+        get(it.port, "/")
+        before = at_rest()
+        for k in range(50):
+            with connected(it.port) as connection:
+                connection.sendall((GET, POST, b"G", b"")[k % 4])
+                if k % 4 == 0:
+                    connection.recv(1000)
+        assert until(lambda: (descriptors(), threads()) == before)
+
+
+def test_a_server_leaves_nothing_behind() -> None:
+    before = at_rest()
+    with serving(make_app()) as port:
+        assert get(port, "/")[0] == 200
+    assert until(lambda: (descriptors(), threads()) == before)
+
+
+def test_stop_lets_answers_end_and_takes_no_more_requests() -> None:
+    it = bind(make_app(), port=0)
+    ended: list[float] = []
+    thread = threading.Thread(target=lambda: it.run(lambda: ended.append(time.monotonic())))
+    thread.start()
+    with ExitStack() as stack:
+        idle = stack.enter_context(connected(it.port))
+        idle.sendall(GET)
+        assert receive(idle).endswith(b"hello")
+        busy = stack.enter_context(connected(it.port))
+        busy.sendall(b"GET /drops/20 HTTP/1.1\r\nHost: x\r\n\r\n")  # 1 s
+        busy.recv(100)
+        it.stop()
+        assert idle.recv(1000) == b""
+        with pytest.raises(OSError, match="refused"):
+            connected(it.port)
+        received = b""
+        while part := busy.recv(1000):
+            received += part
+        assert received.endswith(b"0\r\n\r\n")
+    thread.join(timeout=3)
+    assert not thread.is_alive()
+    assert len(ended) == 1
+
+
+@pytest.mark.parametrize("patience", [0.3, None])
+def test_what_does_not_end_is_ended(
+    monkeypatch: pytest.MonkeyPatch, patience: float | None
+) -> None:
+    """After a while, or at the second call."""
+    if patience:
+        monkeypatch.setattr(server, "DRAIN", patience)
+    closed.clear()
+    it = bind(make_app(), port=0)
+    ended: list[float] = []
+    thread = threading.Thread(target=lambda: it.run(lambda: ended.append(time.monotonic())))
+    thread.start()
+    with connected(it.port) as busy:
+        busy.sendall(b"GET /drops/100 HTTP/1.1\r\nHost: x\r\n\r\n")  # 5 s
+        busy.recv(100)
+        began = time.monotonic()
+        it.stop()
+        if not patience:
+            it.stop()
+        thread.join(timeout=4)
+        assert not thread.is_alive()
+        assert ended[0] - began < 0.6
+        assert time.monotonic() - began < 3
+        assert until(lambda: closed == ["drops"], seconds=1)
 
 
 def test_a_port_that_is_taken_or_impossible_gets_one_line() -> None:
-    app = create_app(Markov(V), VOCABULARY)
+    app = make_app()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(CarouselError, match=f"port {port}: Address already in use; try"):
@@ -136,32 +289,9 @@ def test_a_port_that_is_taken_or_impossible_gets_one_line() -> None:
         bind(app, "nosuch.invalid", 0)
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let the programs a test starts heed SIGINT, also where these tests run in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize("program", [["-m", "carousel", "serve"], [str(ROOT / "app" / "app.py")]])
-def test_the_commands_serve_until_interrupted(
-    program: list[str], tmp_path: Path, interruptible: None
-) -> None:
-    run = save_run(tmp_path / "runs" / "small")
-    with subprocess.Popen(
-        [sys.executable, *program, str(run), "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "COLUMNS": "200"},
-    ) as process:
-        line = process.stderr.readline().decode()
-        port = int(line.split("http://127.0.0.1:")[1].split("/")[0])
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
-            connection.request("GET", "/")
-            assert b'<span class="model">small</span>' in connection.getresponse().read()
-        with ask(port, prompt="é", length=20) as response:
-            assert len(text(response.read())) == 20
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (0, b"", b"")
+def test_a_thousand_idle_connections_do_not_keep_the_next_one_out() -> None:
+    """As far as descriptors reach: 300 are far beyond waitress's own limit."""
+    with serving(make_app()) as port, ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(closing(connected(port)))
+        assert get(port, "/") == (200, b"hello")

@@ -1,34 +1,36 @@
-"""The web app: HTTP in, text out. The model is handed in, never loaded here.
+"""The web app: HTTP in, text out. Who writes is handed in; no model, and no torch, is loaded here.
 
-`GET /` is the page, `GET /healthz` says that it runs, `POST /generate` writes. The text comes as
-server-sent events, each a line `data: …` and an empty one: {"text": "…"} for every piece, then
-{"finish_reason": "stop" or "length"} or {"error": {"message": "…"}}, and [DONE] at the end. What
-is refused before it begins is {"error": {"message": "…"}} with the status that says why.
+`GET /` is the page. `POST /v1/completions` writes, `POST /v1/score` reads, as OpenAI's clients ask
+for it; `GET /openapi.json` describes all of it. Whatever is refused is
+{"error": {"message", "type", "param", "code"}}, with the status that says why.
 """
 
-import json
-from collections.abc import Generator, Iterator
-from threading import BoundedSemaphore
-from typing import Any
+import hmac
+import math
+import re
+from collections.abc import Sequence
+from functools import partial
 
-from flask import Flask, Response, jsonify, render_template, request
-from werkzeug import Response as WerkzeugResponse
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, TooManyRequests
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from carousel.errors import CarouselError
-from carousel.models.base import LanguageModel
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.generate import continue_text, room
-from carousel.sampling.stop import Finish
-from carousel.serving.request import MAX_LENGTH, MAX_PROMPT, read_request
-from carousel.text.vocabulary import Vocabulary
+from carousel.errors import ConfigError
+from carousel.sampling.config import check_integer
+from carousel.serving import openapi, strict_json
+from carousel.serving.budget import Budget
+from carousel.serving.catalogue import list_models, one_model, readiness
+from carousel.serving.completions import complete
+from carousel.serving.job import Job, Writer
+from carousel.serving.journal import Record, log
+from carousel.serving.meters import Meters
+from carousel.serving.page import page
+from carousel.serving.refusal import Refusal, http_refusal, refusal
+from carousel.serving.request import MAX_BODY, Model, find_model, read_completion, read_score
+from carousel.serving.score import score
+from carousel.serving.strict_json import answer
+from carousel.serving.work import Client, Front, Work
 
-MAX_BODY = 64 * 1024  # bytes: MAX_PROMPT characters in any JSON spelling, and room for the rest
-MAX_STREAMS = 8  # texts written at the same time; who comes then is asked to try again
-
-# What stands in the form at first, as far as the model has characters and positions for it.
-OPENING = "Once upon a time"
-LENGTH = 600  # characters
+SECONDS = 60.0  # that a request may last
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -39,118 +41,178 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-STREAM_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # a proxy that collects the text would hold it back
-}
+OPEN = {"show_page", "static", "live", "ready"}  # to those without a token
 
 
 def create_app(
-    model: LanguageModel,
-    vocabulary: Vocabulary,
+    writers: Sequence[Writer],
     *,
-    name: str = "Carousel",
-    max_streams: int = MAX_STREAMS,
+    token: str | None = None,
+    characters_per_minute: int | None = None,
+    seconds: float = SECONDS,
+    log_prompts: bool = False,
 ) -> Flask:
-    """Build the app around a trained model.
+    """Build the app around those who write.
 
     Args:
-        model: In evaluation mode; read by many threads at once, changed by none.
-        vocabulary: The characters of the model's ids.
-        name: What the page calls the model.
-        max_streams: Texts written at the same time.
+        writers: One for each model; the first is asked by those who name none.
+        token: What `Authorization: Bearer …` must say, in visible ASCII; None: everybody is served.
+            The page, its files and the health checks ask for none.
+        characters_per_minute: That each client may have written or scored. Clients are told apart
+            by address, or are one where there is a token. None: as many as they like.
+        seconds: That a request may last.
+        log_prompts: The log, which has a line for each request, tells prompts and scored texts too.
+
+    Raises:
+        ConfigError: If one of these makes no sense.
     """
+    front = _front(writers, token, characters_per_minute, seconds)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.config["MAX_STREAMS"] = max_streams
-    streams = BoundedSemaphore(max_streams)
+    app.url_map.merge_slashes = False  # no redirects: an address is right or wrong
+    _add_page(app, front, has_token=token is not None)
+    _add_api(app, front, has_token=token is not None, log_prompts=log_prompts)
+    _add_rules(app, front, token)
+    return app
 
+
+def _front(
+    writers: Sequence[Writer], token: str | None, budget: int | None, seconds: float
+) -> Front:
+    cards = [writer.card for writer in writers]
+    names = [card.name for card in cards]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"models need names of their own, and one at least, got {names}")
+    if token is not None and not re.fullmatch("[!-~]+", token):  # what every client can send
+        raise ConfigError("token must be of letters, digits and signs of ASCII, without spaces")
+    if budget is not None:
+        check_integer("characters_per_minute", budget, at_least=1)
+    if not 0 < seconds < math.inf:
+        raise ConfigError(f"seconds must be a positive number, got {seconds}")
+    accounts = None if budget is None else Budget(budget)
+    models = {
+        card.name: Model(card, frozenset(card.characters), writer)
+        for card, writer in zip(cards, writers, strict=True)
+    }
+    return Front(models, Meters(models), accounts, seconds)
+
+
+def _add_page(app: Flask, front: Front, *, has_token: bool) -> None:
     @app.get("/")
-    def page() -> str:
-        is_known = set(OPENING) <= set(vocabulary.itos) and room(model, len(OPENING)) >= LENGTH
-        opening = OPENING if is_known else ""
-        longest = min(MAX_LENGTH, room(model, 1))
-        return render_template(
-            "page.html",
-            name=name,
-            opening=opening,
-            defaults=SamplingConfig(),
-            vocab_size=len(vocabulary),
-            max_prompt=min(MAX_PROMPT, model.longest_stream or MAX_PROMPT),
-            max_length=longest,
-            length="" if model.longest_stream else LENGTH,
-        )
+    def show_page() -> str:
+        return page(front.models, has_token=has_token)
 
-    @app.get("/healthz")
-    def health() -> Response:
-        return jsonify(status="ok", model=name, vocab_size=len(vocabulary))
 
-    @app.post("/generate")
-    def generate() -> Response:
-        asked = read_request(_json_body())
-        text = continue_text(
-            model, vocabulary, asked.prompt, asked.sampling, length=asked.length, stop=asked.stop
-        )
-        if not streams.acquire(blocking=False):
-            busy = f"{max_streams} texts are being written already; try again in a moment"
-            raise TooManyRequests(busy, retry_after=1)
-        response = Response(_events(text), mimetype="text/event-stream", headers=STREAM_HEADERS)
-        # On close, not in the generator: one that never began would never reach its `finally`.
-        response.call_on_close(streams.release)
-        return response
+def _add_api(app: Flask, front: Front, *, has_token: bool, log_prompts: bool) -> None:
+    description = openapi.document(front.models, has_token=has_token)
 
-    @app.errorhandler(CarouselError)
-    def refuse(error: CarouselError) -> tuple[Response, int]:
-        return jsonify(_error(str(error))), 400
+    def begin(model: Model, jobs: Sequence[Job]) -> Work:
+        if log_prompts:
+            g.record.prompts = tuple(dict.fromkeys(job.prompt for job in jobs))
+        return Work(front, model, jobs, _client(has_token), g.record)
+
+    @app.post("/v1/completions")
+    def completions() -> Response:
+        asked = read_completion(_json_body(), front.models)
+        return complete(asked, partial(begin, asked.model, asked.jobs))
+
+    @app.post("/v1/score")
+    def scores() -> Response:
+        asked = read_score(_json_body(), front.models)
+        return score(asked, partial(begin, asked.model, [asked.job]))
+
+    @app.get("/v1/models")
+    def models() -> Response:
+        return answer(list_models(front.models))
+
+    @app.get("/v1/models/<model>")
+    def model(model: str) -> Response:
+        return answer(one_model(find_model(model, front.models)))
+
+    @app.get("/health/live")
+    def live() -> Response:
+        return answer({"status": "live"})
+
+    @app.get("/health/ready")
+    def ready() -> Response:
+        return answer(readiness(front.models))
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(front.meters.text(), content_type=front.meters.content_type)
+
+    @app.get("/openapi.json")
+    def describe() -> Response:
+        return answer(description)
+
+
+def _add_rules(app: Flask, front: Front, token: str | None) -> None:
+    """Add what holds for every request: its number, the token, the form of errors, the log."""
+
+    @app.before_request
+    def admit() -> None:
+        g.record = Record(request.method, str(request.url_rule or "unknown"))
+        if token is not None and request.endpoint not in OPEN:
+            _check_token(token)
+
+    @app.errorhandler(Exception)
+    def refuse(error: Exception) -> Response:
+        return _refused(refusal(error))
 
     @app.errorhandler(HTTPException)
-    def fail(error: HTTPException) -> WerkzeugResponse:
-        response = error.get_response()  # with the headers of its status: Allow, Retry-After
-        response.data = json.dumps(_error(error.description or error.name)) + "\n"
-        response.content_type = "application/json"
-        return response
+    def fail(error: HTTPException) -> Response:
+        return _refused(http_refusal(error))
 
     @app.after_request
     def protect(response: Response) -> Response:
         response.headers.update(HEADERS)
+        response.headers["X-Request-Id"] = g.record.id
+        response.call_on_close(partial(finish, g.record, response.status_code))
         return response
 
-    return app
+    def finish(record: Record, status: int) -> None:
+        if record.refusal is not None:
+            status = record.refusal.status
+            front.meters.rejected.labels(record.refusal.code).inc()
+        front.meters.requests.labels(record.route, status).inc()
+        front.meters.whole.labels(record.route).observe(record.seconds)
+        log(record, status)
 
 
-def _json_body() -> Any:
+def _refused(error: Refusal) -> Response:
+    g.record.refusal = error
+    response = answer(error.body(), error.status)
+    response.headers.update(error.headers)
+    return response
+
+
+def _check_token(token: str) -> None:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    is_right = hmac.compare_digest(given.strip().encode(), token.encode())
+    if scheme.lower() != "bearer" or not is_right:
+        message = "the access token is missing or wrong: send Authorization: Bearer TOKEN"
+        headers = {"WWW-Authenticate": "Bearer"}
+        raise Refusal(message, status=401, code="invalid_api_key", headers=headers)
+
+
+def _client(has_token: bool) -> Client:
+    """Return who asks; waitress, where it serves, knows whether they are still there."""
+    is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    return Client("token" if has_token else request.remote_addr or "", is_gone)
+
+
+def _json_body() -> object:
     """Return the JSON value that was sent.
 
     Raises:
-        HTTPException: If there is none, or it is too long.
+        Refusal: If there is none, or it is too long.
     """
     # The content type is demanded: with it, no page of another origin can send this in silence.
-    if not request.is_json:
-        raise BadRequest("send JSON, with the header Content-Type: application/json")
+    if request.mimetype != "application/json":
+        message = "send JSON, with the header Content-Type: application/json"
+        raise Refusal(message, status=415, code="not_json")
     try:
-        return json.loads(request.get_data())
+        return strict_json.parse(request.get_data())
     except RequestEntityTooLarge:
-        raise RequestEntityTooLarge(f"a request holds at most {MAX_BODY} bytes") from None
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, or nested too deeply
-        raise BadRequest("the body is not valid JSON") from None
-
-
-def _events(text: Generator[str, None, Finish]) -> Iterator[str]:
-    """Yield the text as server-sent events; whatever goes wrong becomes one of them."""
-    yield ":\n\n"  # a comment, so that the headers leave at once
-    try:
-        while True:
-            yield _event({"text": next(text)})
-    except StopIteration as end:
-        yield _event({"finish_reason": end.value})
-    except CarouselError as error:
-        yield _event(_error(str(error)))
-    yield "data: [DONE]\n\n"
-
-
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value)}\n\n"
-
-
-def _error(message: str) -> dict[str, Any]:
-    return {"error": {"message": message}}
+        message = f"a request holds at most {MAX_BODY} bytes"
+        raise Refusal(message, status=413, code="too_large") from None

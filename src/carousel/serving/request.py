@@ -1,71 +1,239 @@
-"""What a client may ask for: a JSON value to a checked request, before any work is begun."""
+"""What a client may ask for: a JSON value to checked jobs, before any work is begun.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+The limits stand here and nowhere else; the API's description (`openapi.py`) is made of the same
+tables. The fields are those of OpenAI's completions, where a token is a character.
+"""
 
-from carousel.errors import ConfigError
-from carousel.sampling.config import SamplingConfig, check_integer
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-MAX_PROMPT = 4000  # characters
-MAX_LENGTH = 4000  # characters
+from carousel.sampling.config import SamplingConfig
+from carousel.serving.fields import (
+    Field,
+    Flag,
+    Nested,
+    Neutral,
+    Number,
+    Text,
+    Texts,
+    Whole,
+    read_fields,
+    show,
+)
+from carousel.serving.job import Card, Job, Writer
+from carousel.serving.refusal import Refusal
+
+MAX_BODY = 64 * 1024  # bytes: MAX_PROMPT characters in any JSON spelling, and room for the rest
+MAX_PROMPT = 4000  # characters, of each
+MAX_PROMPTS = 8
+MAX_LENGTH = 4000  # characters to write, of each text
+LENGTH = 16  # characters that are written where nobody says how many
+MAX_EACH = 8  # texts of one prompt
+MAX_TEXTS = 16  # of one request
+MAX_TEMPERATURE = 2
+MAX_TOP_K = 0x110000  # there are no more characters
+MAX_PENALTY = 100
+MAX_WINDOW = 1_000_000  # characters
+MAX_ALTERNATIVES = 5
 MAX_STOP = 4  # strings
 MAX_STOP_LENGTH = 100  # characters of each
+MAX_NAME = 500  # characters, of the model and of the user
+MAX_SEED = 2**53 - 1  # every program's JSON holds it exactly
+MIN_SCORED = 2  # characters: the first has nothing before it
+
+OFF = SamplingConfig(temperature=1)  # what a field that is left out means
+
+_MODEL = Text(None, 0, MAX_NAME)
+COMPLETION: Mapping[str, Field] = {
+    "model": _MODEL,
+    "prompt": Texts(("",), Text("", 0, MAX_PROMPT), 1, MAX_PROMPTS),
+    "max_tokens": Whole(LENGTH, 0, MAX_LENGTH),
+    "temperature": Number(OFF.temperature, 0, MAX_TEMPERATURE),
+    "top_p": Number(OFF.top_p, 0, 1, is_open=True),
+    "top_k": Whole(OFF.top_k, 1, MAX_TOP_K),
+    "min_p": Number(OFF.min_p, 0, 1),
+    "repetition_penalty": Number(OFF.repetition_penalty, 0, MAX_PENALTY, is_open=True),
+    "repetition_window": Whole(OFF.repetition_window, 1, MAX_WINDOW),
+    "seed": Whole(None, 0, MAX_SEED),
+    "n": Whole(1, 1, MAX_EACH),
+    "stop": Texts((), Text("", 1, MAX_STOP_LENGTH), 0, MAX_STOP),
+    "logprobs": Whole(None, 0, MAX_ALTERNATIVES),
+    "echo": Flag(),
+    "stream": Flag(),
+    "stream_options": Nested("stream_options", {"include_usage": Flag()}),
+    "user": Text(None, 0, MAX_NAME),
+    "best_of": Whole(None, 1, MAX_EACH),
+    "suffix": Neutral(),
+    "logit_bias": Neutral({}),
+    "frequency_penalty": Neutral(0),
+    "presence_penalty": Neutral(0),
+}
+SCORE: Mapping[str, Field] = {
+    "model": _MODEL,
+    "text": Text(None, MIN_SCORED, MAX_PROMPT),
+    "alternatives": Whole(0, 0, MAX_ALTERNATIVES),
+}
+
+
+class Model(NamedTuple):
+    """A model that can be asked for.
+
+    Attributes:
+        card: What is known of it.
+        known: Its characters.
+        writer: Who writes with it.
+    """
+
+    card: Card
+    known: frozenset[str]
+    writer: Writer
+
+    @property
+    def longest_prompt(self) -> int:
+        """Characters of a prompt at most."""
+        return min(MAX_PROMPT, self.card.longest_stream or MAX_PROMPT)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationRequest:
-    """One text to write.
+class Completion:
+    """Texts to write.
 
     Attributes:
-        prompt: The text to continue; an empty one begins a line.
-        length: Characters to write, the prompt not counted; None: 500, or as many as the model has
-            positions for.
-        stop: Strings that end the text before them.
-        sampling: How the next character is drawn.
+        model: Who is asked.
+        jobs: The texts, n for each prompt, in the order of the prompts.
+        n: Texts of each prompt.
+        seed: Of them all.
+        is_echoed: Each text begins with its prompt.
+        is_streamed: The texts are sent as they are written.
+        has_usage: Of a stream: the counts of characters follow at its end.
     """
 
-    prompt: str = ""
-    length: int | None = None
-    stop: Sequence[str] = ()
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
-
-    def __post_init__(self) -> None:
-        """Refuse what is beyond the limits above, naming the field and its value."""
-        if not isinstance(self.prompt, str):
-            raise ConfigError(f"prompt must be text, got {type(self.prompt).__name__}")
-        if len(self.prompt) > MAX_PROMPT:
-            raise ConfigError(
-                f"prompt must hold at most {MAX_PROMPT} characters, got {len(self.prompt)}"
-            )
-        if self.length is not None:
-            check_integer("length", self.length, at_least=1, at_most=MAX_LENGTH)
-        if not (
-            isinstance(self.stop, list | tuple)
-            and len(self.stop) <= MAX_STOP
-            and all(isinstance(s, str) and 0 < len(s) <= MAX_STOP_LENGTH for s in self.stop)
-        ):
-            raise ConfigError(
-                f"stop must be a list of at most {MAX_STOP} strings, "
-                f"each of 1 to {MAX_STOP_LENGTH} characters"
-            )
+    model: Model
+    jobs: tuple[Job, ...]
+    n: int
+    seed: int
+    is_echoed: bool
+    is_streamed: bool
+    has_usage: bool
 
 
-SETTINGS = [f.name for f in fields(SamplingConfig)]
-OTHERS = [f.name for f in fields(GenerationRequest) if f.name != "sampling"]
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A text to read: who is asked, and the job."""
+
+    model: Model
+    job: Job
 
 
-def read_request(body: object) -> GenerationRequest:
-    """Check a JSON value; the fields of the sampling settings stand beside the others.
+def read_completion(body: Any, models: Mapping[str, Model]) -> Completion:
+    """Check a JSON value against the limits above and against the model.
+
+    A text ends early, for its length, where the model has no more positions.
 
     Raises:
-        ConfigError: If it is no object, or a field is unknown or has an impossible value.
+        Refusal: If it is no request for texts; the message names the field and its value.
     """
-    if not isinstance(body, dict):
-        raise ConfigError(f"the request must be a JSON object, got {type(body).__name__}")
-    if unknown := [name for name in body if name not in OTHERS + SETTINGS]:
-        raise ConfigError(
-            f"no field is called {unknown[0][:40]!r}; there are {', '.join(OTHERS + SETTINGS)}"
-        )
-    settings = {name: value for name, value in body.items() if name in SETTINGS}
-    others = {name: value for name, value in body.items() if name in OTHERS}
-    return GenerationRequest(sampling=SamplingConfig(**settings), **others)
+    asked = read_fields(body, COMPLETION)
+    model = _model(asked["model"], models)
+    prompts, n = asked["prompt"], asked["n"]
+    if asked["best_of"] not in (None, n):
+        raise Refusal(f"best_of must be null or n, got {asked['best_of']}", param="best_of")
+    if len(prompts) * n > MAX_TEXTS:
+        message = f"a request is for at most {MAX_TEXTS} texts, got {len(prompts)} prompts, n {n}"
+        raise Refusal(message, param="n")
+    for prompt in prompts:
+        _check_text("prompt", prompt, model)
+    settings = _sampling(asked)
+    jobs = tuple(
+        _job(asked, prompt, settings, sample, model.card)
+        for prompt in prompts
+        for sample in range(n)
+    )
+    return Completion(
+        model=model,
+        jobs=jobs,
+        n=n,
+        seed=settings.seed,
+        is_echoed=asked["echo"],
+        is_streamed=asked["stream"],
+        has_usage=(asked["stream_options"] or {}).get("include_usage", False),
+    )
+
+
+def read_score(body: Any, models: Mapping[str, Model]) -> Score:
+    """Check a JSON value against the limits above and against the model.
+
+    Raises:
+        Refusal: If it is no text to score; the message names the field and its value.
+    """
+    asked = read_fields(body, SCORE)
+    model = _model(asked["model"], models)
+    text = asked["text"]
+    if text is None:
+        raise Refusal(f"text must be {SCORE['text'].expected}, got null", param="text")
+    _check_text("text", text, model)
+    job = Job(prompt=text, length=0, alternatives=asked["alternatives"], is_scored=True)
+    return Score(model=model, job=job)
+
+
+def _model(name: str | None, models: Mapping[str, Model]) -> Model:
+    if name is None:
+        return next(iter(models.values()))
+    return find_model(name, models)
+
+
+def find_model(name: str, models: Mapping[str, Model]) -> Model:
+    """Return the model of a name.
+
+    Raises:
+        Refusal: If there is none.
+    """
+    if name not in models:
+        message = f"no model is called {show(name)}; there are {', '.join(models)}"
+        raise Refusal(message, status=404, code="model_not_found", param="model")
+    return models[name]
+
+
+def _check_text(field: str, text: str, model: Model) -> None:
+    """Refuse a text with more characters than the model has positions, or unknown ones."""
+    if len(text) > model.longest_prompt:
+        message = f"{field}: this model reads at most {model.longest_prompt} characters"
+        raise Refusal(f"{message}, got {len(text)}", param=field)
+    for position, character in enumerate(text):
+        if character not in model.known:
+            which = f"{character!r} (U+{ord(character):04X}) at position {position}"
+            message = f"{field}: {which} is not among the model's {len(model.known)} characters"
+            raise Refusal(message, param=field)
+
+
+def _sampling(asked: Mapping[str, Any]) -> SamplingConfig:
+    seed = secrets.randbelow(MAX_SEED + 1) if asked["seed"] is None else asked["seed"]
+    return SamplingConfig(
+        temperature=asked["temperature"],
+        top_k=asked["top_k"],
+        top_p=asked["top_p"],
+        min_p=asked["min_p"],
+        repetition_penalty=asked["repetition_penalty"],
+        repetition_window=asked["repetition_window"],
+        seed=seed,
+    )
+
+
+def _job(
+    asked: Mapping[str, Any], prompt: str, sampling: SamplingConfig, sample: int, card: Card
+) -> Job:
+    length = asked["max_tokens"]
+    if card.longest_stream is not None:
+        # An empty prompt is one position, and the last character that is written needs none.
+        length = min(length, card.longest_stream - max(1, len(prompt)) + 1)
+    return Job(
+        prompt=prompt,
+        length=length,
+        stop=asked["stop"],
+        sampling=sampling,
+        sample=sample,
+        alternatives=asked["logprobs"],
+        is_scored=asked["echo"] and asked["logprobs"] is not None,
+    )

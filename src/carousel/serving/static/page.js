@@ -23,6 +23,23 @@ for (const output of form.querySelectorAll("output")) {
   show();
 }
 element("settings").open = !matchMedia("(max-width: 56rem)").matches;
+element("model")?.addEventListener("change", (event) => suit(event.target.selectedOptions[0].dataset));
+
+// Suit the form to another model: its limits, its usual length, and its opening if none was written.
+function suit({ opening, vocabSize, maxPrompt, maxLength, length: usual }) {
+  const [prompt, topK, length] = ["prompt", "top_k", "length"].map(element);
+  if (prompt.value === prompt.defaultValue) prompt.value = opening;
+  prompt.defaultValue = opening;
+  prompt.maxLength = maxPrompt;
+  topK.max = vocabSize;
+  topK.placeholder = `all ${vocabSize}`;
+  length.max = maxLength;
+  length.value = usual;
+  length.required = usual !== "";
+  length.placeholder = usual ? "" : "the most";
+  const included = usual ? "" : ", prompt included";
+  element("length-hint").textContent = `Characters to write, at most ${maxLength}${included}.`;
+}
 
 async function tell() {
   running?.abort(); // one text at a time: the new one takes the place of the old
@@ -44,9 +61,9 @@ async function tell() {
 
 // Show the pieces of a text as they come, to its end.
 async function receive(request, signal) {
-  const response = await fetch("generate", {
+  const response = await fetch("v1/completions", {
     method: "POST",
-    headers: { "Content-Type": "application/json" },
+    headers: headers(),
     body: JSON.stringify(request),
     signal,
   });
@@ -54,18 +71,32 @@ async function receive(request, signal) {
   begin(request.prompt);
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
-    const { text, error } = JSON.parse(data);
+    const { choices, error } = JSON.parse(data);
     if (error) throw new Refusal(error.message);
-    if (text) append(text);
+    for (const { text } of choices) if (text) append(text);
   }
   throw new Refusal("The connection broke off before the end.");
 }
 
+function headers() {
+  const token = element("token")?.value; // it stays in the form: nothing is stored
+  return { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
+}
+
 class Refusal extends Error {}
 
+const LATER = {
+  busy: "The story-teller is busy",
+  rate_limit_exceeded: "You have had your characters of this minute",
+  unavailable: "The story-teller is starting anew",
+};
+
 async function refusal(response) {
-  const body = await response.json().catch(() => null);
-  return new Refusal(body?.error?.message ?? `The server answered ${response.status}.`);
+  const { code, message } = (await response.json().catch(() => null))?.error ?? {};
+  const seconds = response.headers.get("Retry-After");
+  if (code in LATER && seconds) return new Refusal(`${LATER[code]}. Try again in ${seconds} s.`);
+  if (response.status === 401) return new Refusal("The access token is not the right one.");
+  return new Refusal(message ?? `The server answered ${response.status}.`);
 }
 
 // The data of each server-sent event in a stream of bytes.
@@ -83,19 +114,21 @@ async function* events(stream) {
 
 function readForm() {
   const request = {
+    model: element("model")?.value,
     prompt: element("prompt").value,
+    stream: true,
     temperature: element("temperature").valueAsNumber,
     repetition_penalty: element("repetition_penalty").valueAsNumber,
     seed: element("seed").valueAsNumber,
+    max_tokens: Number(element("length").value || element("length").max),
   };
-  if (element("length").value) request.length = element("length").valueAsNumber;
   if (element("top_k").value) request.top_k = element("top_k").valueAsNumber;
   if (!element("seed").value) request.seed = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
   return request;
 }
 
 function begin(prompt) {
-  element("told").textContent = prompt;
+  element("told").textContent = visible(prompt);
   element("text").textContent = "";
   element("status").textContent = "";
   story.setAttribute("aria-busy", "true");
@@ -104,8 +137,17 @@ function begin(prompt) {
 function append(text) {
   const page = document.documentElement;
   const atEnd = innerHeight + scrollY >= page.scrollHeight - 48;
-  element("text").append(text);
+  element("text").append(visible(text));
   if (atEnd) scrollTo(0, page.scrollHeight); // follow the text, unless the reader has scrolled away
+}
+
+// Control characters as pictures, one for one; line feeds and tabs are obeyed. Those that would turn
+// the direction of what follows, and those without a picture, become the sign for what cannot be shown.
+function visible(text) {
+  return text
+    .replace(/[\0-\x08\x0b-\x1f]/g, (control) => String.fromCharCode(0x2400 + control.charCodeAt(0)))
+    .replace(/\x7f/g, "\u2421")
+    .replace(/[\x80-\x9f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 }
 
 function fail(message) {

@@ -1,0 +1,74 @@
+"""How much a client may have written: characters a minute, to be used at once or bit by bit."""
+
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+MINUTE = 60.0  # seconds
+MAX_CLIENTS = 10_000  # remembered; of more, those that have asked for nothing for longest go
+
+
+class _Account(NamedTuple):
+    characters: float  # left, at that time
+    time: float  # seconds
+
+
+class Budget:
+    """What each client has left; a minute fills an empty one.
+
+    A request takes what it may come to before it begins, and gives back what it did not use. So
+    requests that run at the same time cannot exceed the budget together.
+    """
+
+    def __init__(
+        self,
+        characters: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        max_clients: int = MAX_CLIENTS,
+    ) -> None:
+        self.characters = characters
+        self._clock = clock
+        self._max_clients = max_clients
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def take(self, client: str, characters: int) -> float:
+        """Take so many characters and return 0; or take none and return the seconds to wait.
+
+        What exceeds a full budget never comes: ∞ seconds.
+        """
+        with self._lock:
+            left = self._left(client)
+            if characters > left:
+                self._keep(client, left)
+                wait = (characters - left) * MINUTE / self.characters
+                return wait if characters <= self.characters else math.inf
+            self._keep(client, left - characters)
+            return 0.0
+
+    def give_back(self, client: str, characters: int) -> None:
+        """Return what was taken and not used."""
+        with self._lock:
+            if client in self._accounts:  # one that is not is full
+                self._keep(client, min(self.characters, self._left(client) + characters))
+
+    def __len__(self) -> int:
+        """Return the number of clients that are remembered."""
+        return len(self._accounts)
+
+    def _left(self, client: str) -> float:
+        account = self._accounts.get(client)
+        if account is None:
+            return self.characters
+        earned = (self._clock() - account.time) * self.characters / MINUTE
+        return min(self.characters, account.characters + earned)
+
+    def _keep(self, client: str, characters: float) -> None:
+        self._accounts[client] = _Account(characters, self._clock())
+        self._accounts.move_to_end(client)
+        while len(self._accounts) > self._max_clients:
+            self._accounts.popitem(last=False)

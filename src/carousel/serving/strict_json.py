@@ -1,0 +1,69 @@
+"""JSON as its standard has it (RFC 8259), and no more, in and out; what is ambiguous is refused."""
+
+import json
+from typing import Any, NoReturn
+
+from flask import Response
+
+from carousel.serving.refusal import Refusal
+
+MAX_DIGITS = 1000  # of one number; the largest float has 309 before its point
+
+
+def parse(data: bytes) -> Any:
+    """Return the value of a JSON text in UTF-8.
+
+    A field that stands twice is refused: programs differ in which of the two they take. NaN and
+    Infinity are no JSON. A number beyond the largest float becomes an infinity, which no field
+    takes.
+
+    Raises:
+        Refusal: If it is none, with the reason.
+    """
+    try:
+        return json.loads(
+            data.decode(), object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant
+        )
+    except UnicodeDecodeError as error:
+        raise _invalid(f"byte {error.start} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _invalid(f"{error.msg.removesuffix(' at')} at character {error.pos}") from None
+    except RecursionError:
+        raise _invalid("it is nested too deeply") from None
+
+
+def write(value: Any) -> str:
+    """Return a value as JSON in ASCII, on one line.
+
+    Raises:
+        ValueError: If it holds a number that JSON has not.
+    """
+    return json.dumps(value, allow_nan=False)
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """Return a value as the answer to a request."""
+    return Response(write(value) + "\n", status, mimetype="application/json")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _invalid(f"the field {twice[:40]!r} stands twice")
+    return fields
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise _invalid(f"a number has {len(digits)} digits; {MAX_DIGITS} would work")
+    return int(digits)
+
+
+def _constant(name: str) -> NoReturn:
+    raise _invalid(f"{name} is not a number of JSON")
+
+
+def _invalid(reason: str) -> Refusal:
+    return Refusal(f"the body is not valid JSON: {reason}", code="invalid_json")

@@ -1,0 +1,291 @@
+"""The worker: a process that holds one model and writes for the front (wire.py), and nothing else.
+
+`python -m carousel.serving.worker RUN` reads its orders from stdin and answers on stdout; it ends
+when stdin does, so that it never outlives the front, however that one ended.
+"""
+
+import argparse
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, BinaryIO, NamedTuple
+
+import torch
+
+from carousel.errors import CarouselError
+from carousel.models.base import LanguageModel
+from carousel.models.checkpoint import MANIFEST, load_model
+from carousel.ops.sampling import log_probabilities
+from carousel.sampling.engine import Engine
+from carousel.sampling.stop import Ending
+from carousel.sampling.task import Chance, News, Task
+from carousel.serving.job import Card, Job
+from carousel.serving.wire import Message, job_from_json, receive, send
+from carousel.text.vocabulary import Vocabulary
+
+SLICE = 0.03  # seconds that the engine writes between two lines of news
+PROBE = "probe"  # the key of the probe's text; those of other texts are numbers
+PROBE_LENGTH = 16  # ids that it reads
+GRACE = 5.0  # seconds for an advance to notice that the front is gone
+PRODUCTS = {"float32": torch.float32, "bf16": torch.bfloat16}
+# How far the engine's log p may be from the model's own, in nats: sums in another order, or
+# products of bf16, whose 8 bits leave a logit of 10 an error of 0.04.
+TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.25}
+
+
+class Probe(NamedTuple):
+    """A task, and the log p of its ids by the model's own forward."""
+
+    task: Task
+    log_p: list[float]
+    tolerance: float
+
+    def error(self, chances: Iterable[Chance], error: str | None) -> str | None:
+        """Say what is wrong with an answer; None if nothing is."""
+        if error:
+            return error
+        found = [chance.log_p for chance in chances]
+        pairs = zip(found, self.log_p, strict=False)
+        is_near = all(p == q or abs(p - q) <= self.tolerance for p, q in pairs)
+        if is_near and len(found) == len(self.log_p):
+            return None
+        return f"a step of the model gave {found}, not {self.log_p}"
+
+
+@torch.inference_mode()
+def make_probe(model: LanguageModel, tolerance: float) -> Probe:
+    """Compute a step with the model's own forward, to compare later ones of the engine with.
+
+    Raises:
+        CarouselError: If the answer is no number.
+    """
+    length = min(PROBE_LENGTH, model.longest_stream or PROBE_LENGTH)
+    ids = torch.tensor([7 * t % model.vocab_size for t in range(length)])
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    logits, _ = model(ids[None].to(device))
+    try:
+        log_p = log_probabilities(logits[0, :-1].cpu())
+    except ValueError as error:
+        raise CarouselError(f"the model's weights are damaged or diverged: {error}") from None
+    answer = log_p.gather(1, ids[1:, None])[:, 0].tolist()
+    return Probe(Task(prompt=ids.tolist(), length=0, alternatives=0), answer, tolerance)
+
+
+def run(
+    engine: Engine, vocabulary: Vocabulary, probe: Probe, inbox: BinaryIO, outbox: BinaryIO
+) -> None:
+    """Write what is asked for until the inbox ends, or nobody reads the outbox.
+
+    With nothing to write it waits without work. A message interrupts the engine, so that texts
+    join and leave at the next character.
+    """
+    messages: SimpleQueue[Message | None] = SimpleQueue()
+
+    def listen() -> None:
+        try:
+            for message in receive(inbox):
+                messages.put(message)
+                engine.interrupt()
+        finally:
+            messages.put(None)
+            engine.interrupt()
+
+    threading.Thread(target=listen, daemon=True).start()
+    texts: dict[int, _Text] = {}
+    probes: dict[int, list[Chance]] = {}  # the one that is open, and what has come of it
+    with contextlib.suppress(BrokenPipeError):  # the front is gone
+        while True:
+            for message in _new(messages, is_idle=len(engine) == 0):
+                if message is None:
+                    return
+                refused = _obey(message, engine, vocabulary, probe, texts, probes)
+                if refused:
+                    send(outbox, {"news": refused})
+            if len(engine) == 0:
+                continue
+            news = engine.advance(SLICE)
+            for each in news:
+                if each.key == PROBE:
+                    ((number, chances),) = probes.items()
+                    chances += each.chances
+                    if each.is_over:
+                        send(outbox, {"probe": number, "error": probe.error(chances, each.error)})
+            # A line even if there is nothing to say: it shows that the worker is at work.
+            send(outbox, {"news": _news(news, engine, texts)})
+
+
+def _new(messages: SimpleQueue[Message | None], *, is_idle: bool) -> Iterator[Message | None]:
+    """Yield the messages that have come; if idle, wait for the first."""
+    if is_idle:
+        yield messages.get()
+    with contextlib.suppress(Empty):
+        while True:
+            yield messages.get_nowait()
+
+
+def _obey(
+    message: Message,
+    engine: Engine,
+    vocabulary: Vocabulary,
+    probe: Probe,
+    texts: "dict[int, _Text]",
+    probes: dict[int, list[Chance]],
+) -> list[list[Any]]:
+    """Do what a message says, and return the news of the texts that cannot be written."""
+    match message:
+        case {"join": jobs}:
+            return [row for key, job in jobs for row in _join(key, job, engine, vocabulary, texts)]
+        case {"leave": key}:
+            engine.leave(key)
+            texts.pop(key, None)
+        case {"probe": number}:
+            engine.leave(PROBE)
+            probes.clear()
+            probes[number] = []
+            engine.join(PROBE, probe.task)
+        case _:
+            raise ValueError(f"no such message: {list(message)}")
+    return []
+
+
+def _join(
+    key: int,
+    fields: Message,
+    engine: Engine,
+    vocabulary: Vocabulary,
+    texts: "dict[int, _Text]",
+) -> list[list[Any]]:
+    try:
+        job = job_from_json(fields)
+        text = _Text(job, vocabulary)
+        engine.join(key, text.task)
+    except CarouselError as error:
+        return [[key, "", [], None, str(error)]]
+    texts[key] = text
+    return []
+
+
+def _news(news: list[News], engine: Engine, texts: "dict[int, _Text]") -> list[list[Any]]:
+    """Turn the news of the engine into those of the front, and end the texts that are over."""
+    rows = []
+    for each in news:
+        if isinstance(each.key, int) and (text := texts.get(each.key)):
+            row = text.read(each)
+            if row[2] is not None or row[3] is not None:
+                engine.leave(each.key)
+                del texts[each.key]
+            if any(row):
+                rows.append([each.key, *row])
+    return rows
+
+
+class _Text:
+    """A text on its way from ids to characters.
+
+    Attributes:
+        task: What the engine is asked for.
+    """
+
+    def __init__(self, job: Job, vocabulary: Vocabulary) -> None:
+        """Prepare a job; TextError if a character of its prompt is unknown."""
+        if job.prompt:
+            prompt = vocabulary.encode(job.prompt).tolist()
+        else:  # a line is begun
+            prompt = [vocabulary.stoi.get("\n", 0)]
+        self.task = Task(
+            prompt=prompt,
+            length=job.length,
+            sampling=job.sampling,
+            sample=job.sample,
+            alternatives=job.alternatives,
+        )
+        self._is_scored = job.is_scored
+        self._itos = vocabulary.itos
+        self._ending = Ending(job.stop)
+        self._prompt_left = len(prompt) - 1  # chances of the prompt that are still to come
+        self._chances: deque[list[Any]] = deque()  # of drawn characters not yet passed on
+
+    def read(self, news: News) -> tuple[str, list[list[Any]], str | None, str | None]:
+        """Return what the front is told: text, chances, finish, error."""
+        chances = [self._in_characters(chance) for chance in news.chances]
+        of_prompt, of_drawn = chances[: self._prompt_left], chances[self._prompt_left :]
+        self._prompt_left -= len(of_prompt)
+        self._chances.extend(of_drawn)
+        text, is_met = self._ending.add("".join(self._itos[token] for token in news.ids))
+        is_over = news.is_over and not is_met
+        if is_over:
+            text += self._ending.rest()
+        told = of_prompt if self._is_scored else []
+        if self.task.alternatives is not None:
+            told += [self._chances.popleft() for _ in text]
+        if news.error and not is_met:
+            return text, told, None, f"the model's weights are damaged or diverged: {news.error}"
+        return text, told, "stop" if is_met else "length" if is_over else None, None
+
+    def _in_characters(self, chance: Chance) -> list[Any]:
+        return [chance.log_p, [[self._itos[token], p] for token, p in chance.alternatives]]
+
+
+def main(arguments: list[str]) -> int:
+    """Load a model, introduce it, write until stdin ends; return the exit code."""
+    # A terminal and a service manager signal all processes at once. The front then lets texts end
+    # before it closes our stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    asked = _parse(arguments)
+    threading.Thread(target=_end_with_the_front, daemon=True).start()
+    # Nothing but messages may reach stdout; what else is printed, by a compiler say, is for stderr.
+    inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(2, os.cpu_count() or 1))
+    try:
+        engine, vocabulary, probe = _prepare(asked, outbox)
+    except (CarouselError, OSError) as error:
+        with contextlib.suppress(BrokenPipeError):
+            send(outbox, {"error": " ".join(str(error).split())})
+        return 1
+    run(engine, vocabulary, probe, inbox, outbox)
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m carousel.serving.worker")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--precision", choices=PRODUCTS, default="float32")
+    return parser.parse_args(arguments)
+
+
+def _prepare(asked: argparse.Namespace, outbox: BinaryIO) -> tuple[Engine, Vocabulary, Probe]:
+    """Load the model, and say when it is known and when it can write."""
+    model, vocabulary, _, folder = load_model(asked.run)
+    product = PRODUCTS[asked.precision]
+    created = int((folder / MANIFEST).stat().st_mtime)
+    send(outbox, {"card": Card(asked.name, vocabulary.itos, model.longest_stream, created)})
+    probe = make_probe(model, TOLERANCES[product])
+    engine = Engine(model, product=product)
+    send(outbox, {"ready": True})
+    return engine, vocabulary, probe
+
+
+def _end_with_the_front() -> None:
+    """End the process a while after the front, should it be held up in loading or computing."""
+    if hasattr(select, "poll"):  # Windows has none: there it ends when it has done its step
+        front = select.poll()
+        front.register(0, 0)  # a hang-up alone
+        front.poll()
+        time.sleep(GRACE)
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

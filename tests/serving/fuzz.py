@@ -1,0 +1,48 @@
+"""Requests that nobody should send."""
+
+import json
+import random
+
+VALUES = [
+    *(None, True, False, 0, 1, -1, 5, 0.5, -0.0, 1e308, 10**400, 2**63, 2**53, 1e-320),
+    *("", "a", "ab", "\x00", "\ud800", "é" * 50, "a" * 4001, "\u202e", "null"),
+    *([], {}, [[]], ["a"], ["a", 1], [None], {"include_usage": True}, {"a": {}}, [""] * 20),
+]
+FIELDS = (
+    *("model", "prompt", "max_tokens", "temperature", "top_p", "n", "stream", "stream_options"),
+    *("logprobs", "echo", "stop", "seed", "top_k", "min_p", "repetition_penalty", "user", "suffix"),
+    *("repetition_window", "best_of", "logit_bias", "text", "alternatives", "", "no such", "\x00"),
+)
+PATHS = (*["/v1/completions"] * 8, *["/v1/score"] * 4, "/v1/models/x", "/", "/%00", "/v1")
+METHODS = (*["POST"] * 12, "GET", "PUT", "DELETE", "OPTIONS", "HEAD")
+TYPES = (*["application/json"] * 12, "text/plain", "", "a/b; c=d")
+
+
+def request(chooser: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
+    """Return method, path, body and headers."""
+    headers = {"Content-Type": chooser.choice(TYPES).encode("ascii", "ignore").decode()}
+    return chooser.choice(METHODS), chooser.choice(PATHS), body(chooser), headers
+
+
+def body(chooser: random.Random) -> bytes:
+    """Return what may be no JSON at all, or a request with a few odd fields."""
+    kind = chooser.random()
+    if kind < 0.1:
+        return chooser.randbytes(chooser.randrange(200))
+    if kind < 0.2:
+        odd = (
+            '{"prompt": NaN}',
+            "[" * 5000,
+            '{"n": 1, "n": 2}',
+            "{",
+            "Infinity",
+            '"',
+            " " * 70_000,
+        )
+        return chooser.choice(odd).encode()
+    names = chooser.choices(FIELDS, k=chooser.randrange(4))
+    fields = {"prompt": "a", "max_tokens": 3} | {name: chooser.choice(VALUES) for name in names}
+    if chooser.random() < 0.3:
+        del fields["prompt"]
+    whole = json.dumps(fields).encode()
+    return whole[: chooser.randrange(len(whole))] if chooser.random() < 0.1 else whole
