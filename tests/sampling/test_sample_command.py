@@ -44,6 +44,30 @@ def test_prints_the_prompt_and_its_continuation(saved, capfdbinary) -> None:
     assert err == b""
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_obeys_nothing_of_the_text(tmp_path: Path, is_terminal: bool) -> None:
+    saved = save_run(tmp_path / "run", Vocabulary.from_text("\n\tab\x1b\x9b\x07\u202e"))
+    command = [sys.executable, "-m", "carousel", "sample", str(saved), "--length", "300"]
+    reading, writing = os.openpty() if is_terminal else os.pipe()
+    with subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(writing)
+        data = b""
+        while chunk := _read(reading):
+            data += chunk
+        assert process.wait() == 0
+    os.close(reading)
+    obeyed = set(data.decode()) & set("\x1b\x9b\x07\u202e")
+    assert bool(obeyed) != is_terminal
+    assert ("\N{REPLACEMENT CHARACTER}" in data.decode()) == is_terminal
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 4096)
+    except OSError:  # how a terminal says that nobody writes any more
+        return b""
+
+
 def test_several_samples_stand_apart(saved, capfdbinary) -> None:
     assert run(["sample", str(saved), "--prompt", "a", "--length", "9", "--num-samples", "3"]) == 0
     texts = [expected(saved, "a", 9, sample=n).removesuffix("\n") for n in range(3)]

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,8 +47,14 @@ def rows(table: dict[str, str]) -> None:
 
 
 def printable(line: str) -> str:
-    """Replace control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)
+    """Replace characters that a terminal would obey, but for tabs."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_obeyed(c) else c for c in line)
+
+
+def _is_obeyed(character: str) -> bool:
+    """Tell what moves the cursor, recolours or renames the terminal, or turns the writing round."""
+    is_control = unicodedata.category(character) == "Cc" and character != "\t"
+    return is_control or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def clock() -> float:

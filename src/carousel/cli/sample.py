@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from carousel.cli.console import printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.errors import TextError, UsageError
@@ -142,6 +143,7 @@ def _known(prompt: str, vocabulary: Vocabulary, on_unknown: OnUnknown) -> str:
 
 
 def _write(text: str) -> None:
-    """Write UTF-8 to stdout at once, whatever the locale."""
-    sys.stdout.buffer.write(text.encode("utf-8"))
+    """Write UTF-8 to stdout at once, whatever the locale; a terminal is to obey none of it."""
+    shown = "\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text
+    sys.stdout.buffer.write(shown.encode("utf-8"))
     sys.stdout.buffer.flush()
