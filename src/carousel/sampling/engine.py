@@ -4,6 +4,7 @@ What a text becomes depends on its model and its task alone: not on who else is 
 joined, or how long it is let go on at a time.
 """
 
+import time
 from collections.abc import Hashable
 
 import torch
@@ -64,8 +65,8 @@ class Engine:
                 f"{len(task.prompt)} and {task.length} are to follow"
             )
         draft = Draft(task, self._model.vocab_size)
-        self._drafts[key] = draft
         self._way.join(draft)
+        self._drafts[key] = draft
 
     def leave(self, key: Hashable) -> None:
         """Forget a text, if it is there."""
@@ -73,15 +74,28 @@ class Engine:
             self._way.leave(draft)
 
     def advance(self, seconds: float) -> list[News]:
-        """Go on with all texts for about so long, or until one ends; return the news of each."""
-        if any(draft.steps_left == 0 for draft in self._drafts.values()):
-            seconds = 0.0
-        writing = [draft for draft in self._drafts.values() if draft.steps_left]
-        for draft in writing:
-            draft.make_room()
-        if writing:
-            self._way.write(writing, seconds, self._interrupted)
+        """Go on with all texts for about so long, and return the news of each."""
+        self.write(seconds)
+        return self.news()
+
+    def write(self, seconds: float) -> bool:
+        """Go on with all texts for about so long, or to their ends, by one character at least.
+
+        Returns:
+            Whether there is more to write.
+        """
+        end = time.monotonic() + seconds
+        while writing := [draft for draft in self._drafts.values() if draft.steps_left]:
+            for draft in writing:
+                draft.make_room()
+            self._way.write(writing, max(0.0, end - time.monotonic()), self._interrupted)
+            if self._interrupted or time.monotonic() >= end:
+                break
         self._interrupted.zero_()
+        return any(draft.steps_left for draft in writing)
+
+    def news(self) -> list[News]:
+        """Return what has become of each text since the last news; those that are over leave."""
         news = [draft.news(key) for key, draft in self._drafts.items()]
         for each in news:
             if each.is_over:
@@ -89,5 +103,5 @@ class Engine:
         return news
 
     def interrupt(self) -> None:
-        """End an `advance` under way, or the next, at its next character; from any thread."""
+        """End a `write` under way, or the next, at its next character; from any thread."""
         self._interrupted.fill_(1)

@@ -60,6 +60,8 @@ class Process:
         own = str(Path(carousel.__file__).parents[1])  # the same code, wherever it was found
         path = [own, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {k: v for k, v in os.environ.items() if k != "CAROUSEL_TOKEN"}
+        # Threads without work would spin on the processors that the front needs too.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._process = subprocess.Popen(
             [sys.executable, "-P", *arguments],
             stdin=subprocess.PIPE,

@@ -31,7 +31,9 @@ from carousel.serving.job import Card, Job
 from carousel.serving.wire import Message, job_from_json, receive, send
 from carousel.text.vocabulary import Vocabulary
 
-SLICE = 0.03  # seconds that the engine writes between two lines of news
+# Seconds between two lines of news: for each text that is written, at least and at most. Each line
+# wakes a thread of the front for every text, on the processors that also write them.
+PAUSE, LEAST_PAUSE, MOST_PAUSE = 0.001, 0.03, 0.25
 PROBE = "probe"  # the key of the probe's text; those of other texts are numbers
 PROBE_LENGTH = 16  # ids that it reads
 GRACE = 5.0  # seconds for an advance to notice that the front is gone
@@ -85,7 +87,7 @@ def run(
     """Write what is asked for until the inbox ends, or nobody reads the outbox.
 
     With nothing to write it waits without work. A message interrupts the engine, so that texts
-    join and leave at the next character.
+    join and leave at the next character; what is written is told from time to time.
     """
     messages: SimpleQueue[Message | None] = SimpleQueue()
 
@@ -101,6 +103,7 @@ def run(
     threading.Thread(target=listen, daemon=True).start()
     texts: dict[int, _Text] = {}
     probes: dict[int, list[Chance]] = {}  # the one that is open, and what has come of it
+    due = 0.0  # when news are told next
     with contextlib.suppress(BrokenPipeError):  # the front is gone
         while True:
             for message in _new(messages, is_idle=len(engine) == 0):
@@ -111,7 +114,11 @@ def run(
                     send(outbox, {"news": refused})
             if len(engine) == 0:
                 continue
-            news = engine.advance(SLICE)
+            has_more = engine.write(max(0.0, due - time.monotonic()))
+            if has_more and time.monotonic() < due:
+                continue
+            due = time.monotonic() + min(max(LEAST_PAUSE, PAUSE * len(texts)), MOST_PAUSE)
+            news = engine.news()
             for each in news:
                 if each.key == PROBE:
                     ((number, chances),) = probes.items()
