@@ -1,14 +1,20 @@
 """What the README tells people to type works."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from carousel.serving.app import create_app
+from carousel.text.vocabulary import Vocabulary
 from conftest import ROOT
+from sampling.markov import Markov
+from serving.running import serving, thread_writer
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Enough for the commands to be carried out, too little to learn anything.
@@ -60,7 +66,28 @@ def test_the_server_is_started_as_told() -> None:
     from carousel.cli.serve import Serve
 
     (arguments,) = [command[2:] for command in commands() if command[1] == "serve"]
-    assert parse(Serve, arguments, prog="carousel serve").run == Path("runs/my-own-text")
+    assert parse(Serve, arguments, prog="carousel serve").run == (Path("runs/my-own-text"),)
+
+
+def test_the_api_is_asked_as_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Serve a model and carry out the two examples: the call of curl, and the client's program."""
+    vocabulary = Vocabulary.from_text("Once upon a time")
+    model = Markov(len(vocabulary))
+    (curl,) = [block for block in blocks("console") if "curl" in block]
+    (client,) = [block for block in blocks("py") if "openai" in block]
+    with (
+        thread_writer(model, vocabulary, name="my-own-text") as writer,
+        serving(create_app([writer])) as port,
+    ):
+        here = f"127.0.0.1:{port}"
+        words = shlex.split(curl[2:].replace("\\\n", "").replace("127.0.0.1:5000", here))
+        assert [words[0], words[1], words[3], words[5]] == ["curl", "-s", "-H", "-d"]
+        headers = dict([words[4].split(": ")])
+        request = urllib.request.Request(words[2], words[6].encode(), headers)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            assert len(json.load(response)["choices"][0]["text"]) == 200
+        exec(compile(client.replace("127.0.0.1:5000", here), "README.md", "exec"), {})
+    assert len(capsys.readouterr().out) == 600
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"^make (\w+)", README, re.MULTILINE))))
