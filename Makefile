@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Debian's chromium drives the browser tests; they skip, with the reason, where there is none.
 
-.PHONY: help demo test torture check format bench bench-check clean
+.PHONY: help demo test torture soak check format bench bench-check clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: .venv/.dev  ## all tests
 
 torture: .venv/.dev  ## kills, failing disks, damaged files by the thousand: up to 45 minutes
 	CAROUSEL_TORTURE=1 $(BIN)/python -m pytest -q -n 2 -m torture --timeout 2400 --durations 10
+
+soak: .venv/.dev  ## the server under load, abuse and failure, nothing else running: 20 minutes
+	CAROUSEL_SOAK=1 $(BIN)/python -m pytest -q -m soak --timeout 1200 --durations 10
 
 check: .venv/.dev  ## lint, format, types, import directions
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Faults are planted between Python and the compiled operators; the C++ is true.
 
 import pkgutil
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from amounts import amount, torture
-from carousel.kernels import fused
+from carousel.kernels import decoding, fused
 from carousel.verify import kernel_rows
 from carousel.verify.kernel_rows import CHECKS
 from carousel.verify.table import Row, examine
@@ -49,7 +50,7 @@ def test_every_kernel_is_a_row_of_vectors_of_packed_ones_and_of_ids() -> None:
         f"kernel {name}{use}"
         for name in kernel_rows.kernels.FAMILIES
         for use in ("", ", packed", ", from ids")
-    ] + ["kernel cross-entropy", "kernel linear"]
+    ] + ["kernel cross-entropy", "kernel linear", "kernel writing"]
     assert all(row.cells.keys() == NAMES for row in kernel_rows.ROWS)
     assert all(row.backend == "fused" for row in kernel_rows.ROWS)
 
@@ -82,7 +83,7 @@ def test_a_check_runs_the_kernel_and_nothing_else(monkeypatch: pytest.MonkeyPatc
     """Were it to fall back, it would prove nothing."""
     monkeypatch.setattr(fused, "_operators", lambda: None)
     applies = {"torch.nn float32"}  # of GRU_RESET_BEFORE there is none
-    for row in kernel_rows.ROWS[:-2:4]:
+    for row in kernel_rows.ROWS[:-3:4]:
         want = NAMES - (applies if "reset before" in row.name else set())
         assert seen_by(row, *NAMES) == want
 
@@ -231,3 +232,98 @@ def test_a_fault_in_a_head_is_seen(
 
     monkeypatch.setattr(function, spoilt)
     assert seen_by(BY_NAME[f"kernel {name}"], *NAMES) == HEADS[name] - {"unwritten"}
+
+
+class Writing:
+    """The compiled operators that write, with a fault planted before or after one of them."""
+
+    def __init__(self, **faulty: Callable[..., Any]) -> None:
+        self.faulty = faulty
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return self.faulty.get(name, getattr(torch.ops.carousel, name))
+
+
+def no_output_bias(*args: Any) -> Any:
+    *others, bias, product = args
+    return torch.ops.carousel.machine(*others, 0 * bias, product)
+
+
+def forgetful(*args: Any) -> Any:
+    """Each character is the first one to the last layer."""
+    family, inputs, w_hh, *rest = args
+    return torch.ops.carousel.machine(family, inputs, [*w_hh[:-1], 0 * w_hh[-1]], *rest)
+
+
+def bfloat16_in_silence(*args: Any) -> Any:
+    return torch.ops.carousel.machine(*args[:-1], torch.bfloat16)
+
+
+def forgotten_state(machine: Any, *args: Any) -> None:
+    """A call begins anew."""
+    for state in args[6]:
+        state.zero_()
+    torch.ops.carousel.write(machine, *args)
+
+
+def neighbours_told(machine: Any, *args: Any) -> None:
+    """A text is told a little of the next one's chances."""
+    torch.ops.carousel.write(machine, *args)
+    for own, other in pairwise(args[4]):
+        own[1:2] *= 1 + 1e-3 * other[1, 0]
+
+
+def other_uniform(logits: Tensor, counts: Tensor, stages: Tensor, u: Tensor) -> Any:
+    return torch.ops.carousel.choose(logits, counts, stages, 1 - u)
+
+
+def no_window(logits: Tensor, counts: Tensor, stages: Tensor, u: Tensor) -> Any:
+    return torch.ops.carousel.choose(logits, 0 * counts, stages, u)
+
+
+def poisoned(machine: Any, *args: Any) -> None:
+    """What it tells is what stood in fresh memory: by luck as it should be, or NaN."""
+    torch.ops.carousel.write(machine, *args)
+    if Unwritten.is_poisoned:
+        args[4][0][1:2] = float("nan")
+
+
+@needs_kernels
+@needs_bf16
+@pytest.mark.parametrize(
+    ("operator", "fault", "seers"),
+    [
+        ("machine", no_output_bias, {"ops float64", "bfloat16"}),
+        ("machine", forgetful, {"ops float64", "bfloat16"}),
+        ("machine", bfloat16_in_silence, {"ops float64"}),
+        ("write", forgotten_state, {"streaming"}),
+        ("write", neighbours_told, {"ops float64", "streaming", "causality"}),
+        ("choose", other_uniform, {"ops float64"}),
+        ("choose", no_window, {"ops float64"}),
+    ],
+)
+def test_a_fault_in_writing_is_seen(
+    operator: str, fault: Callable[..., Any], seers: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = BY_NAME["kernel writing"]
+    assert seen_by(row, *NAMES, seeds=SOME) == set()
+    monkeypatch.setattr(decoding, "_operators", lambda: Writing(**{operator: fault}))
+    assert seen_by(row, *NAMES, seeds=8) == seers
+
+
+@needs_kernels
+@needs_bf16
+def test_what_writes_is_the_kernel_and_what_nobody_wrote_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = BY_NAME["kernel writing"]
+    all_of_them = NAMES - {"torch.nn float32"}
+    with monkeypatch.context() as planted:
+        planted.setattr(decoding, "_operators", lambda: None)
+        assert seen_by(row, *NAMES) == all_of_them
+    with monkeypatch.context() as planted:
+        planted.setattr(decoding, "obstacle", lambda *args: "something")
+        assert seen_by(row, *NAMES) == all_of_them
+    monkeypatch.setattr(fused, "_operators", lambda: Unwritten(true, true))
+    monkeypatch.setattr(decoding, "_operators", lambda: Writing(write=poisoned))
+    assert seen_by(row, *NAMES) == {"unwritten"}

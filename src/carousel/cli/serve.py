@@ -1,50 +1,188 @@
-"""`carousel serve`: the story-teller in the browser."""
+"""`carousel serve`: trained models behind an HTTP API, and the story-teller in the browser."""
 
+import ipaddress
+import logging
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from carousel.cli.console import console
+from carousel.cli.console import console, printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
+from carousel.errors import UsageError
+from carousel.sampling.config import check_integer
+
+if TYPE_CHECKING:
+    from carousel.serving.writer import WatchedWriter
+
+TOKEN = "CAROUSEL_TOKEN"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Serve:
-    """Open the story-teller: a page on which a trained model continues your prompts.
+    """Open the story-teller: a page, and an API, where trained models continue your prompts.
+
+    The API is that of OpenAI's completions, at /v1; /openapi.json describes it. Each model has a
+    process of its own, and the name of its run folder. Ctrl-C or SIGTERM lets the texts that are
+    being written end, for 8 seconds at most; a second one ends them at once.
 
     Attributes:
-        run: Run folder, or one checkpoint of it. None: the newest run in ./runs.
+        run: Run folders, or one checkpoint of each. None: the newest run in ./runs.
         host: Address to listen at; 127.0.0.1 is reached from this machine only.
         port: TCP port; 0 takes a free one.
+        token_file: Serve only who sends the token in this file ("Authorization: Bearer …"). None:
+            the token in the environment variable CAROUSEL_TOKEN, if there is one.
+        characters_per_minute: Characters that one client (a token, else an address) may have
+            written in a minute. None: as many as it likes.
+        max_streams: Texts of one model that are written at the same time; who comes then is asked
+            to try again.
+        precision: Of the products, where the processor has it: float32 or bf16.
+        log_prompts: Write prompts to the log, too, which holds a line for each request.
     """
 
-    run: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
+    run: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN …]")] = ()
     host: str = "127.0.0.1"
     port: int = 5000
+    token_file: Path | None = None
+    characters_per_minute: int | None = None
+    max_streams: int = 64
+    precision: Literal["float32", "bf16"] = "float32"
+    log_prompts: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, before a model is loaded."""
+        check_integer("port", self.port, at_least=0, at_most=65535)
+        check_integer("max_streams", self.max_streams, at_least=1, at_most=1024)
+        if self.characters_per_minute is not None:
+            check_integer("characters_per_minute", self.characters_per_minute, at_least=1)
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until interrupted and return the exit code."""
+    """Serve until SIGINT or SIGTERM and return the exit code."""
     request = parse(Serve, arguments, prog="carousel serve")
-    run = find_run(request.run)
+    runs = [find_run(run) for run in request.run or (None,)]
+    names = _names(runs)
+    token = _token(request.token_file)
 
-    import torch  # late: --help answers at once
-
-    from carousel.models.checkpoint import load_model
-    from carousel.serving.app import create_app
+    from carousel.serving.app import create_app  # late: --help answers at once
     from carousel.serving.server import bind
+    from carousel.serving.writer import process_writer
 
-    torch.set_num_threads(1)  # each text has a thread of its own
-    model = load_model(run)
-    app = create_app(model.model, model.vocabulary, name=run.resolve().name)
-    server = bind(app, request.host, request.port)
-    host = f"[{request.host}]" if ":" in request.host else request.host
-    console.print(
-        f"{run} tells stories at http://{host}:{server.effective_port}/ (Ctrl-C ends it)",
-        markup=False,
-    )
-    server.run()
+    _log_to_stderr()
+    writers = [
+        process_writer(run, name, precision=request.precision, max_streams=request.max_streams)
+        for run, name in zip(runs, names, strict=True)
+    ]
+    try:
+        for writer in writers:
+            writer.wait()
+        app = create_app(
+            writers,
+            token=token,
+            characters_per_minute=request.characters_per_minute,
+            log_prompts=request.log_prompts,
+        )
+        streams = request.max_streams * len(writers)
+        server = bind(app, request.host, request.port, streams=streams)
+        with _stopping(server.stop):
+            _announce(runs, request.host, server.port, has_token=token is not None)
+            server.run(end_texts=lambda: _close(writers))
+    finally:
+        _close(writers)
     return 0
+
+
+def _close(writers: "Sequence[WatchedWriter]") -> None:
+    for writer in writers:
+        writer.close()
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """Return what the models are called: their folders' names.
+
+    Raises:
+        UsageError: If two would be called the same: a request could not tell them apart.
+    """
+    names = [run.resolve().name for run in runs]
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        same = " and ".join(str(run) for run in runs if run.resolve().name == name)
+        raise UsageError(
+            f"{same} would both be called {name}: a copy or link of another name helps"
+        )
+    return names
+
+
+def _token(file: Path | None) -> str | None:
+    """Return the token that clients must send, if one is asked for.
+
+    Raises:
+        UsageError: If it could not stand in a header, or anybody could guess it.
+    """
+    source = f"${TOKEN}" if file is None else str(file)
+    token = os.environ.get(TOKEN) if file is None else file.read_text(encoding="utf-8").strip()
+    if token is None:
+        return None
+    if len(token) < 8 or not all("!" <= character <= "~" for character in token):
+        raise UsageError(f"{source}: a token has at least 8 characters of ASCII, and no space")
+    return token
+
+
+def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) -> None:
+    """Say where the server is, and who can reach it."""
+    shown = ", ".join(map(str, runs))
+    url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+    is_local = _is_loopback(host)
+    reach = "this machine alone can reach it" if is_local else "other machines can reach it"
+    console.print(f"{shown} at {url} ({reach}; Ctrl-C ends it)", markup=False)
+    if not (is_local or has_token):
+        console.print(
+            f"warning: whoever reaches {host} can use it; --token-file or {TOKEN} asks for a token",
+            style="yellow",
+            markup=False,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def _stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at SIGINT and SIGTERM."""
+    before = {
+        number: signal.signal(number, lambda *_: stop())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_to_stderr() -> None:
+    """Log a line for each request and each worker that is replaced."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("{asctime} {message}", "%Y-%m-%dT%H:%M:%S", style="{"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("carousel.serving").setLevel(logging.INFO)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may wait for a thread
+
+
+class _OneLine(logging.Formatter):
+    """A message is one line, which no terminal obeys; what a program's fault adds may be more."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(super().formatMessage(record))

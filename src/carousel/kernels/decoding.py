@@ -129,7 +129,7 @@ def stage_row(settings: Settings) -> list[float]:
     return [
         settings.repetition_penalty,
         settings.temperature,
-        settings.top_k or 0,
+        min(settings.top_k or 0, 2**53),
         settings.top_p,
         settings.min_p,
     ]

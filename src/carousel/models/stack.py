@@ -21,6 +21,8 @@ def stack_of(model: LanguageModel) -> Stack | None:
     if not isinstance(model, CharacterModel) or not isinstance(model.body, RecurrentBody):
         return None
     layer = model.body.recurrence
+    if layer.backend not in ("auto", "fused"):
+        return None
     if isinstance(layer, LSTM) and layer.zoneout > 0:  # a share of the old state stays
         return None
     first, *others = [collect(layer, names) for names in layer._all_weights]

@@ -35,7 +35,7 @@ class Compiled:
         self._machine = machine
         self._vocab_size = vocab_size
         self._hands: dict[Draft, _Hand] = {}
-        self._seconds_per_step = 1e-3  # of the last call
+        self._seconds_per_step, self._texts = 1e-3, 1  # of the last call
 
     def join(self, draft: Draft) -> None:
         """Take up a text."""
@@ -73,17 +73,19 @@ class Compiled:
             torch.tensor([hand.numbers for hand in hands]),
             torch.tensor([hand.stages for hand in hands], dtype=torch.float64),
         )
-        end = time.monotonic() + seconds
-        while True:
-            start = time.monotonic()
-            wanted = int((end - start) / self._seconds_per_step)
-            possible = min(draft.steps_ahead for draft in drafts)
-            steps = max(1, min(wanted, possible, MOST_STEPS))
+        start = time.monotonic()
+        end = start + seconds
+        while possible := min(draft.steps_ahead for draft in drafts):
+            expected = self._seconds_per_step * max(1, len(drafts) / self._texts)
+            steps = max(1, int(min((end - start) / expected, possible, MOST_STEPS)))
             decoding.write(self._machine, page, steps, interrupted)
             now = time.monotonic()
-            self._seconds_per_step = max(1e-7, (now - start) / steps)
-            if now >= end or interrupted or steps == possible:
+            if interrupted:  # it may have been fewer steps
                 return
+            self._seconds_per_step, self._texts = max(1e-7, (now - start) / steps), len(drafts)
+            if now >= end:
+                return
+            start = now
 
 
 def compiled(model: LanguageModel, product: torch.dtype) -> Compiled | None:

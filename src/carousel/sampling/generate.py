@@ -17,11 +17,10 @@ from carousel.models.base import LanguageModel
 from carousel.sampling.config import SamplingConfig, check_integer
 from carousel.sampling.engine import Engine
 from carousel.sampling.stop import Finish, until_stop
-from carousel.sampling.task import Task
+from carousel.sampling.task import ENDLESS, Task
 from carousel.text.vocabulary import Vocabulary
 
 LENGTH = 500  # characters that are written where nobody says how many
-ENDLESS = 2**62  # ids
 LONGEST_WAIT = 0.02  # seconds until the next piece of a text
 
 

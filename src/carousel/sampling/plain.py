@@ -45,7 +45,7 @@ class Plain:
         """Go on with all texts for about so long, until one of them ends or needs room."""
         end = time.monotonic() + seconds
         while True:
-            for draft in list(self._reading):
+            for draft in [draft for draft in self._reading if draft.steps_left]:
                 self._read(draft)
             for batch in self._batches:
                 batch.write()
@@ -59,8 +59,8 @@ class Plain:
         if read < last:
             piece = draft.ids[read : min(read + PIECE, last)]
             logits, state = self._model(piece[None].to(self._device), state)
-            if draft.is_scored:
-                score(draft, read + 1, logits[0].cpu())
+            if draft.is_scored and not score(draft, read + 1, logits[0].cpu()):
+                return
             draft.place[0] += len(piece)
             self._reading[draft] = state
         if int(draft.place[0]) == last:
@@ -85,7 +85,7 @@ class _Batch:
     def join(self, draft: Draft, state: State) -> None:
         row = self.drafts.index(None)
         self.drafts[row] = draft
-        self._set_state(row, state)
+        self._set_states([row], state)
 
     def leave(self, draft: Draft) -> None:
         if draft in self.drafts:
@@ -93,50 +93,49 @@ class _Batch:
 
     def write(self) -> None:
         """Read one id of every text, and draw the next."""
-        tokens = [0 if draft is None else int(draft.ids[draft.place[0]]) for draft in self.drafts]
-        logits, self._state = self._model(
-            torch.tensor(tokens, device=self._device)[:, None], self._state
-        )
-        writing = []
-        for row, draft in enumerate(self.drafts):
-            if draft is not None and draft.steps_left:
-                writing.append((row, draft))
-            elif self._model.longest_stream is not None:  # nobody's positions must not end
-                self._set_state(row, self._model.initial_state(1))
-        rows, drafts = [row for row, _ in writing], [draft for _, draft in writing]
-        _go_on(drafts, logits[rows, 0].cpu())
+        writing = {row: d for row, d in enumerate(self.drafts) if d and d.steps_left}
+        free = [row for row in range(len(self.drafts)) if row not in writing]
+        if free and self._model.longest_stream is not None:  # nobody's positions must not end
+            self._set_states(free, self._model.initial_state(len(free)))
+        tokens = torch.zeros(len(self.drafts), 1, dtype=torch.int64)
+        for row, draft in writing.items():
+            tokens[row] = draft.ids[draft.place[0]]
+        logits, self._state = self._model(tokens.to(self._device), self._state)
+        _go_on(list(writing.values()), logits[list(writing), 0].cpu())
 
-    def _set_state(self, row: int, state: State) -> None:
-        for part, new in zip(self._state, state, strict=True):
-            part[:, row] = new[:, 0]
+    def _set_states(self, rows: Sequence[int], states: State) -> None:
+        for part, new in zip(self._state, states, strict=True):
+            part[:, rows] = new
 
 
 def _go_on(drafts: Sequence[Draft], logits: Tensor) -> None:
     """Draw the next id of each text by its logits (M, V), where the task asks for one."""
     for draft, token, z in zip(drafts, draw_next(drafts, logits), logits, strict=True):
-        read, known, end, _ = draft.place.tolist()
-        draft.place[0] = read + 1
         if token is None:
             draft.place[3] = 1
-        elif known < end:
+            continue
+        read, known, end, _ = draft.place.tolist()
+        draft.place[0] = read + 1
+        if known < end:
             draft.ids[known] = token
             draft.place[1] += 1
         if draft.is_scored:
             score(draft, read + 1, z[None])
 
 
-def score(draft: Draft, first: int, logits: Tensor) -> None:
-    """Note the chances of the ids from a place on, by the logits there (T, V)."""
+def score(draft: Draft, first: int, logits: Tensor) -> bool:
+    """Note the chances of the ids from a place on, by the logits there (T, V), if they are."""
     places = slice(first, first + len(logits))
     try:
         log_p = log_probabilities(logits)
     except ValueError:
         draft.place[3] = 1
-        return
+        return False
     draft.log_p[places] = log_p.gather(1, draft.ids[places, None])[:, 0]
     order = log_p.argsort(dim=1, descending=True, stable=True)[:, : draft.best.shape[1]]
     draft.best[places] = order
     draft.best_log_p[places] = log_p.gather(1, order)
+    return True
 
 
 @torch.inference_mode()

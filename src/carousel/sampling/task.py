@@ -9,6 +9,7 @@ import torch
 from carousel.sampling.config import SamplingConfig, check_integer
 
 ROOM = 4096  # ids for which a draft has room at first; it grows
+ENDLESS = 2**62  # ids that nobody waits for the end of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,8 @@ class Task:
 
     Attributes:
         prompt: Ids, at least one.
-        length: Ids to draw after them; 0: the prompt is read, and scored where that is asked for.
+        length: Ids to draw after them, at most ENDLESS; 0: the prompt is read, and scored where
+            that is asked for.
         sampling: How they are drawn.
         sample: Number n of the text; texts of one seed are independent draws.
         alternatives: With a number, the chance of every id but the first is told, and at each place
@@ -39,7 +41,7 @@ class Task:
         """
         if len(self.prompt) == 0:
             raise ValueError("the prompt must hold at least one token")
-        check_integer("length", self.length, at_least=0)
+        check_integer("length", self.length, at_least=0, at_most=ENDLESS)
         check_integer("sample", self.sample, at_least=0, at_most=2**64 - 1)
         if self.alternatives is not None:
             check_integer("alternatives", self.alternatives, at_least=0)
@@ -78,7 +80,7 @@ class Draft:
         task: What is to be written.
         ids: (N,) its ids, and room for more.
         place: (4,) how many ids the model has read; how many stand; how many will stand in the
-            end; whether the logits were no numbers.
+            end; whether the logits after the next one were no numbers.
         log_p: (N,) chance of each id where it is known; empty if nobody asks.
         best: (N, K) the likeliest ids at each place.
         best_log_p: (N, K) and their chances.

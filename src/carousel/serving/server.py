@@ -25,6 +25,7 @@ from waitress.task import ErrorTask  # type: ignore[import-untyped]
 from carousel.errors import CarouselError
 from carousel.sampling.config import check_integer
 from carousel.serving.refusal import Refusal
+from carousel.serving.threads import Threads
 from carousel.serving.writer import MAX_STREAMS
 
 HOST, PORT = "127.0.0.1", 5000
@@ -57,10 +58,11 @@ class Server:
             raise CarouselError(
                 f"cannot listen at {host}, port {port}: {reason}; try another --port"
             ) from None
+        self._threads = Threads(threads)
         self._server: Any = waitress.create_server(
             app,
             sockets=[listener],
-            threads=threads,
+            _dispatcher=self._threads,
             ident=None,
             connection_limit=_connections(),
             asyncore_use_poll=True,  # select cannot count beyond 1024 descriptors
@@ -89,11 +91,11 @@ class Server:
         self._turn_until(FLUSH, lambda: not self._connections)
         for connection in self._connections:
             connection.handle_close()
-        self._server.task_dispatcher.shutdown(timeout=0.5)
+        have_ended = self._threads.shutdown(timeout=0.5)
         with self._trigger:
             self._stops = -1
             # A thread that is still at work would write to whatever has the descriptor next.
-            if not self._server.task_dispatcher.threads:
+            if have_ended:
                 self._server.trigger.close()
 
     def stop(self) -> None:

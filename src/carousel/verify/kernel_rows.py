@@ -7,6 +7,7 @@ import torch
 
 from carousel.verify import from_ids, kernels, kernels_in_time
 from carousel.verify import kernels_of_heads as heads
+from carousel.verify import kernels_that_write as writer
 from carousel.verify import torch_nn_functions as torchs
 from carousel.verify.causality import causality
 from carousel.verify.figure import Figure
@@ -26,7 +27,8 @@ CHECKS = (
         "ops float64",
         40,
         "outputs, last states and gradients, in single precision, against the op's in double, on "
-        "the same numbers: several tiles, odd widths, one thread or two; bound "
+        "the same numbers: several tiles, odd widths, one thread or two; writing: log p of all "
+        "tokens along a text; what the stages make of logits and what is drawn, to 1e-12; bound "
         f"{BOUNDS[F32]:.0e}",
     ),
     Check(
@@ -39,7 +41,8 @@ CHECKS = (
         "streaming",
         10,
         "whole = a random split = one step at a time = saved and restored = any row of a batch, "
-        f"outputs and gradients; = inference, outputs; bound {BOUNDS[F32]:.0e}",
+        "outputs and gradients; = inference, outputs; writing: a text in company, a character at "
+        f"a time = alone, to the bit; bound {BOUNDS[F32]:.0e}",
     ),
     Check(
         "causality",
@@ -98,6 +101,20 @@ def rows(name: str) -> list[Row]:
     ]
 
 
+WRITING = Row(
+    "kernel writing",
+    {
+        "ops float64": partial(kernels.where_it_runs, F32, partial(writer.against_op, F32)),
+        "torch.nn float32": "it writes texts",
+        "streaming": partial(kernels.where_it_runs, F32, writer.streaming),
+        "causality": partial(kernels.where_it_runs, F32, writer.causality),
+        "bfloat16": partial(kernels.where_it_runs, BF16, partial(writer.against_op, BF16)),
+        "unwritten": partial(kernels.where_it_runs, F32, writer.unwritten),
+    },
+    backend="fused",
+)
+
+
 def head(name: str, one: heads.Head, cells: dict[str, Examiner | str]) -> Row:
     """Return the row of what a model ends in."""
     every: dict[str, Examiner | str] = {
@@ -136,4 +153,4 @@ HEADS = [
         },
     ),
 ]
-ROWS = [*(row for name in kernels.FAMILIES for row in rows(name)), *HEADS]
+ROWS = [*(row for name in kernels.FAMILIES for row in rows(name)), *HEADS, WRITING]

@@ -1,0 +1,76 @@
+"""Threads for requests: no more of them than are needed, and what waits is done in order."""
+
+import threading
+
+import pytest
+
+from carousel.serving.threads import Threads
+from serving.running import at_rest, until
+
+
+class Task:
+    """Notes who did it, and waits for a gate."""
+
+    def __init__(self, gate: threading.Event | None = None) -> None:
+        self.gate = gate
+        self.by: int | None = None
+        self.is_cancelled = False
+
+    def service(self) -> None:
+        self.by = threading.get_ident()
+        if self.gate:
+            assert self.gate.wait(timeout=10)
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+def test_one_after_the_other_is_done_by_one_thread() -> None:
+    threads = Threads(8)
+    tasks = [Task() for _ in range(50)]
+    for task in tasks:
+        threads.add_task(task)
+        assert until(lambda task=task: task.by is not None and len(threads._idle) == 8)
+    assert len({task.by for task in tasks}) == 1
+    assert threads.shutdown(timeout=5)
+
+
+def test_as_many_at_once_as_there_are_and_the_rest_in_order() -> None:
+    before = at_rest()
+    threads, gate = Threads(3), threading.Event()
+    tasks = [Task(gate) for _ in range(10)]
+    for task in tasks:
+        threads.add_task(task)
+    assert until(lambda: sum(task.by is not None for task in tasks) == 3)
+    assert all(task.by for task in tasks[:3])
+    gate.set()
+    assert until(lambda: all(task.by for task in tasks))
+    assert threads.shutdown(timeout=5)
+    assert at_rest() == before
+
+
+def test_what_waits_at_the_end_is_cancelled_and_what_is_done_is_waited_for() -> None:
+    threads, gate = Threads(1), threading.Event()
+    done, waiting = Task(gate), Task()
+    threads.add_task(done)
+    threads.add_task(waiting)
+    assert until(lambda: done.by is not None)
+    assert not threads.shutdown(timeout=0.1)
+    assert (waiting.is_cancelled, waiting.by) == (True, None)
+    gate.set()
+    assert threads.shutdown(timeout=5)
+
+
+def test_a_fault_of_one_task_is_told_and_does_no_harm_to_the_next(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Faulty(Task):
+        def service(self) -> None:
+            raise RuntimeError("at fault")
+
+    threads, next_ = Threads(1), Task()
+    threads.add_task(Faulty())
+    threads.add_task(next_)
+    assert until(lambda: next_.by is not None)
+    assert threads.shutdown(timeout=5)
+    assert "at fault" in caplog.text
