@@ -73,9 +73,11 @@ def main(arguments: list[str]) -> int:
 
     from carousel.serving.app import create_app  # late: --help answers at once
     from carousel.serving.server import bind
+    from carousel.serving.threads import share_one_heap
     from carousel.serving.writer import process_writer
 
     _log_to_stderr()
+    share_one_heap()
     writers = [
         process_writer(run, name, precision=request.precision, max_streams=request.max_streams)
         for run, name in zip(runs, names, strict=True)

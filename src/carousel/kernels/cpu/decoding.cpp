@@ -127,11 +127,11 @@ class MachineOf final : public Machine {
   void choose(Draft& d, const float* logits, Distribution& distribution) const {
     const int64_t next = d.place[0];
     if (!distribution.begin(logits)) {
+      d.place[0]--;  // what was read has told nothing
       d.place[3] = 1;
       return;
     }
     if (d.log_p) {
-      distribution.normalise();
       const std::vector<int64_t>& ranked = distribution.rank(d.alternatives);
       for (int64_t r = 0; r < d.alternatives; r++) {
         d.best[next * d.alternatives + r] = ranked[r];

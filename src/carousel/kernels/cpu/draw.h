@@ -22,23 +22,24 @@ struct Stages {
 using DoubleLane = at::vec::Vectorized<double>;
 constexpr double NEVER = -std::numeric_limits<double>::infinity();  // log p of what is taken away
 
-// The distribution of the next id over V of them, as logarithms up to a constant: only ratios matter to
-// the stages but to (sampling.2) and (sampling.6). What they need lies here, and is used again.
+// The distribution of the next id over V of them, as logarithms; from the second stage on up to a
+// constant, since only ratios matter but to (sampling.6). What the stages need is used again.
 class Distribution {
  public:
   explicit Distribution(int64_t vocab_size)
       : V_(vocab_size), log_p_(padded(vocab_size), NEVER), p_(log_p_), ids_(vocab_size) {}
 
-  // False if the logits define no distribution.
+  // The model's own. False if the logits define no distribution.
   bool begin(const float* logits) {
     for (int64_t i = 0; i < V_; i++) log_p_[i] = logits[i];
-    return std::isfinite(greatest());
+    if (!std::isfinite(greatest())) return false;
+    normalise();
+    return true;
   }
 
   // counts: how often each id stands in the repetition window.
   void shape(const int32_t* counts, const Stages& s) {
     if (s.repetition_penalty != 1) {  // (sampling.2)
-      normalise();
       for (int64_t i = 0; i < V_; i++) {
         if (counts[i] > 0) log_p_[i] *= s.repetition_penalty;
       }
@@ -86,9 +87,9 @@ class Distribution {
 
   // (sampling.1)
   void normalise() {
-    const double most = exponentiate(), sum = std::accumulate(p_.begin(), p_.begin() + V_, 0.0);
-    const double total = std::log(sum) + most;
-    for (int64_t i = 0; i < V_; i++) log_p_[i] -= total;
+    const double most = exponentiate();
+    const double total = std::log(std::accumulate(p_.begin(), p_.begin() + V_, 0.0));
+    for (int64_t i = 0; i < V_; i++) log_p_[i] = log_p_[i] - most - total;  // most may be huge
   }
 
  private:
