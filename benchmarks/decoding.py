@@ -70,7 +70,7 @@ def main() -> None:
         sys.stdout.write("\n".join(lines[-4:]) + "\n")
     sweep = {
         name: {
-            count: measured({"": streams(story(), count, product, 200, cores)}, 2)[""]
+            count: measured({"": streams(story(), count, product, 500, cores)}, 2)[""]
             for count in STREAMS
         }
         for name, product in PRECISIONS.items()
@@ -94,8 +94,8 @@ def one_stream() -> dict[str, Way]:
     return {
         "loop over nn.LSTMCell": looped(nn.LSTMCell(E, H), 400),
         "loop over nn.LSTM": looped(nn.LSTM(E, H), 200),
-        "engine, float32": streams(story(), 1, torch.float32, 4_000, 1),
-        "engine, bf16": streams(story(), 1, torch.bfloat16, 8_000, 1),
+        "engine, float32": streams(story(), 1, torch.float32, 10_000, 1),
+        "engine, bf16": streams(story(), 1, torch.bfloat16, 10_000, 1),
     }
 
 
@@ -104,7 +104,7 @@ def many_streams(cores: int) -> dict[str, Way]:
     return {
         f"{count} in {name}": streams(story(), count, product, length, threads)
         for name, product in PRECISIONS.items()
-        for count, length, threads in ((1, 4_000, 1), (64, 400, cores))
+        for count, length, threads in ((1, 10_000, 1), (64, 1_000, cores))
     }
 
 
@@ -136,7 +136,7 @@ def prompts() -> dict[str, Way]:
 def families(cores: int) -> dict[str, Way]:
     """Write 64 texts with an LSTM and a transformer of about the same size and loss."""
     return {
-        "LSTM, float32": streams(build(LSTM, 63).eval(), 64, torch.float32, 200, cores),
+        "LSTM, float32": streams(build(LSTM, 63).eval(), 64, torch.float32, 500, cores),
         "transformer, float32": streams(build(TRANSFORMER, 63).eval(), 64, torch.float32, 8, cores),
     }
 

@@ -1,9 +1,11 @@
 """Threads for requests: no more of them than are needed, and what waits is done in order."""
 
 import threading
+import time
 
 import pytest
 
+from carousel.serving import threads as threads_
 from carousel.serving.threads import Threads
 from serving.running import at_rest, until
 
@@ -30,8 +32,35 @@ def test_one_after_the_other_is_done_by_one_thread() -> None:
     tasks = [Task() for _ in range(50)]
     for task in tasks:
         threads.add_task(task)
-        assert until(lambda task=task: task.by is not None and len(threads._idle) == 8)
+        assert until(lambda task=task: task.by is not None and len(threads._idle) == 1)
     assert len({task.by for task in tasks}) == 1
+    assert threads.shutdown(timeout=5)
+
+
+def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_, "IDLE", 0.2)
+    threads, gate = Threads(8), threading.Event()
+    tasks = [Task(gate) for _ in range(5)]
+    for task in tasks:
+        threads.add_task(task)
+    assert len(threads) == 5
+    gate.set()
+    for _ in range(10):  # one is needed
+        time.sleep(0.05)
+        threads.add_task(Task())
+    assert until(lambda: len(threads) == 1)
+    assert until(lambda: len(threads) == 0)
+    assert threads.shutdown(timeout=5)
+
+
+def test_no_task_is_lost_to_a_thread_that_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_, "IDLE", 0.001)
+    threads = Threads(2)
+    for _ in range(300):
+        task = Task()
+        threads.add_task(task)
+        assert until(lambda task=task: task.by is not None)
+        time.sleep(0.001)
     assert threads.shutdown(timeout=5)
 
 

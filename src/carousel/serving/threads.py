@@ -1,8 +1,9 @@
-"""Threads that serve requests: the one that was idle for the shortest time is asked first.
+"""Threads that serve requests: as many as are needed, the last to become idle asked first.
 
-waitress asks them in turn. Then each of them touches its stack, and fills the cache in which glibc
-keeps freed memory for each thread (up to a quarter of a megabyte), however few are needed at the
-same time: memory that grows for as long as it takes until all have met the largest request.
+waitress has a fixed number of them and asks them in turn. Then each of them touches its stack, and
+fills the cache in which glibc keeps freed memory for each thread (up to a quarter of a megabyte),
+however few are needed at the same time: memory that grows for as long as it takes until all have
+met the largest request. Here a thread that nobody needs ends, and gives back both.
 """
 
 import contextlib
@@ -11,8 +12,10 @@ import logging
 import threading
 import time
 from collections import deque
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol
+
+IDLE = 5.0  # seconds after which a thread that nobody needs ends
 
 log = logging.getLogger("carousel.serving")
 
@@ -38,25 +41,30 @@ class Task(Protocol):
 
 
 class Threads:
-    """A fixed number of threads, a dispatcher of waitress; what is too much waits in order."""
+    """So many threads at most, a dispatcher of waitress; what is too much waits in order."""
 
-    def __init__(self, number: int) -> None:
-        """Start them."""
+    def __init__(self, most: int) -> None:
+        """Start none yet."""
+        self._most = most
         self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._idle: list[SimpleQueue[Task | None]] = []
         self._waiting: deque[Task] = deque()
         self._is_over = False
-        self._idle: list[SimpleQueue[Task | None]] = [SimpleQueue() for _ in range(number)]
-        self._threads = [
-            threading.Thread(target=self._work, args=(own,), daemon=True) for own in self._idle
-        ]
-        for thread in self._threads:
-            thread.start()
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._threads)
 
     def add_task(self, task: Task) -> None:
         """Have a task done, as soon as a thread is idle."""
         with self._lock:
             if self._idle:
                 self._idle.pop().put(task)
+            elif len(self._threads) < self._most:
+                thread = threading.Thread(target=self._work, args=(task,), daemon=True)
+                self._threads.add(thread)
+                thread.start()
             else:
                 self._waiting.append(task)
 
@@ -69,27 +77,36 @@ class Threads:
             self._waiting.clear()
             for own in self._idle:
                 own.put(None)
+            threads = list(self._threads)
         end = time.monotonic() + timeout
-        for thread in self._threads:
+        for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in threads)
 
-    def _work(self, own: SimpleQueue[Task | None]) -> None:
-        while (task := own.get()) is not None:
-            while task is not None:
-                try:
-                    task.service()
-                except BaseException:  # the thread is for others too
-                    log.exception("a request ended with a fault of the server")
-                task = self._next(own)
+    def _work(self, task: Task | None) -> None:
+        """Do this task, and those that come until none has come for a while."""
+        own: SimpleQueue[Task | None] = SimpleQueue()
+        while task is not None:
+            try:
+                task.service()
+            except BaseException:  # the thread is for others too
+                log.exception("a request ended with a fault of the server")
+            task = self._next(own)
+        with self._lock:
+            self._threads.discard(threading.current_thread())
 
     def _next(self, own: SimpleQueue[Task | None]) -> Task | None:
-        """Return a task that waits; if there is none, note that the thread is idle."""
+        """Return the next task; None if the thread is to end."""
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()
             if self._is_over:
-                own.put(None)
-            else:
-                self._idle.append(own)
-            return None
+                return None
+            self._idle.append(own)
+        with contextlib.suppress(Empty):
+            return own.get(timeout=IDLE)
+        with self._lock:
+            if own in self._idle:
+                self._idle.remove(own)
+                return None
+        return own.get()  # one has come just now

@@ -110,6 +110,8 @@ def run(
                 if message is None:
                     return
                 refused = _obey(message, engine, vocabulary, probe, texts, probes)
+                if "join" in message:  # a first character is waited for
+                    due = min(due, time.monotonic() + PAUSE * len(texts))
                 if refused:
                     send(outbox, {"news": refused})
             if len(engine) == 0:
