@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from benchmarks import machine
 from benchmarks.decoding import PRECISIONS, STREAMS, story
@@ -169,7 +170,10 @@ def draw(sweep: Mapping[str, Mapping[int, tuple[float, list[Answer]]]], folder: 
             axes.plot(list(row), [1e3 * s for s in medians], "o-", color=colour, label=precision)
             axes.plot(list(row), [1e3 * s for s in last], "s:", color=colour, label="  its p99")
         axes.set_yscale("log")
-        label_axes(axes, f"ms for a text of {LENGTH} characters")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+        label_axes(axes, f"ms for a text of {LENGTH:,} characters")
 
 
 def label_axes(axes: Axes, label: str) -> None:

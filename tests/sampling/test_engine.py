@@ -281,9 +281,9 @@ def test_an_interruption_ends_what_is_under_way_or_the_next(model: LanguageModel
         assert time.monotonic() - start < 20
     engine.interrupt()
     (news,) = engine.advance(60.0)
-    assert len(news.ids) == 1
-    (news,) = engine.advance(0.05)  # it counts once
-    assert len(news.ids) > 1
+    assert 1 <= len(news.ids) <= 8  # as many as the kernel writes without looking up
+    (news,) = engine.advance(0.5)  # it counts once
+    assert len(news.ids) > 8
 
 
 def test_without_a_limit_all_texts_come_to_their_ends(model: LanguageModel) -> None:

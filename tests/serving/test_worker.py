@@ -20,6 +20,7 @@ from carousel.models.base import LanguageModel
 from carousel.sampling.config import SamplingConfig
 from carousel.sampling.engine import Engine
 from carousel.sampling.generate import continue_text
+from carousel.sampling.plain import PIECE
 from carousel.serving.job import Job
 from carousel.serving.wire import job_from_json, job_to_json, receive, send
 from carousel.serving.worker import Probe, make_probe, run
@@ -195,8 +196,9 @@ def test_a_probe_is_a_step_of_the_model_and_sees_a_weight_that_changed() -> None
         assert "a step of the model gave" in str(probed(desk, 3))
 
 
-def test_a_probe_may_be_answered_bit_by_bit() -> None:
-    with working(Slow(V, seconds=0.05)) as desk:  # news are told between its two steps
+def test_a_probe_may_be_answered_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carousel.serving.worker.PROBE_LENGTH", 3 * PIECE)
+    with working(Slow(V, seconds=0.05)) as desk:  # news are told between its pieces
         assert probed(desk, 1) is None
         assert next(iter(desk.said)) == {"news": []}
 

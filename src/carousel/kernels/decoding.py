@@ -107,7 +107,7 @@ class Page(NamedTuple):
 def write(machine: Any, page: Page, steps: int, interrupted: Tensor) -> None:
     """Read so many ids of each text, drawing what does not stand yet; fewer if interrupted.
 
-    interrupted (1,) int32 may be set by another thread: then it ends after the step it is in.
+    interrupted (1,) int32 may be set by another thread: then it ends after eight steps at most.
     There must be room for what is drawn, and `steps` ids that may be read.
     """
     _operators().write(machine, *page, steps, interrupted)

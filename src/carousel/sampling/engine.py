@@ -103,5 +103,5 @@ class Engine:
         return news
 
     def interrupt(self) -> None:
-        """End a `write` under way, or the next, at its next character; from any thread."""
+        """End a `write` under way, or the next, after a few characters; from any thread."""
         self._interrupted.fill_(1)
