@@ -163,7 +163,7 @@ def test_mistakes(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.fullmatch(
         r"carousel verify: --family: none begins with 'diffusion'; "
         r"there are rnn tanh, rnn relu, gru, .*lstm layer norm, .*mlp, .*transformer, "
-        r"kernel rnn tanh, .*kernel lstm, .*kernel linear\n",
+        r"kernel rnn tanh, .*kernel lstm, .*kernel writing\n",
         unknown.err,
     )
     none = call("verify", "--processes", "0")

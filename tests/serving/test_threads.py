@@ -45,10 +45,10 @@ def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> Non
         threads.add_task(task)
     assert len(threads) == 5
     gate.set()
-    for _ in range(10):  # one is needed
-        time.sleep(0.05)
+    for _ in range(30):  # one is needed, and not each in turn
+        time.sleep(0.02)
         threads.add_task(Task())
-    assert until(lambda: len(threads) == 1)
+    assert len(threads) == 1
     assert until(lambda: len(threads) == 0)
     assert threads.shutdown(timeout=5)
 

@@ -100,7 +100,8 @@ def run(
             messages.put(None)
             engine.interrupt()
 
-    threading.Thread(target=listen, daemon=True).start()
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
     texts: dict[int, _Text] = {}
     probes: dict[int, list[Chance]] = {}  # the one that is open, and what has come of it
     due = 0.0  # when news are told next
@@ -108,6 +109,7 @@ def run(
         while True:
             for message in _new(messages, is_idle=len(engine) == 0):
                 if message is None:
+                    listener.join()  # a thread in torch's code must not see the interpreter's end
                     return
                 refused = _obey(message, engine, vocabulary, probe, texts, probes)
                 if "join" in message:  # a first character is waited for
