@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from carousel.kernels import fused
@@ -36,6 +37,7 @@ def split(text: str) -> tuple[str, list[list[str]]]:
     return families, [row.strip("| ").split(" | ") for row in rows]
 
 
+@pytest.mark.serial
 def test_everything_is_proven_in_90_seconds_of_2_cores_and_the_readme_shows_it() -> None:
     why = fused.missing(torch.bfloat16)  # compiles: once for a machine, and not in this time
     before = seconds_of_children()
