@@ -236,3 +236,22 @@ def test_whether_chances_are_asked_for_does_not_change_the_text() -> None:
         first, second = written(Engine(model), *tasks)
         assert first.ids == second.ids
         assert math.isclose(second.chances[0].log_p, -math.log(2), rel_tol=1e-6)
+
+
+def test_many_long_prompts_are_read_a_few_pieces_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an interruption need not wait for all; and a short prompt not for the long ones."""
+    monkeypatch.setenv("CAROUSEL_KERNELS", "off")
+    model = lively(7)
+    read: list[int] = []
+    model.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numel()))
+    engine = Engine(model, rows=4)
+    read.clear()
+    for key in range(20):
+        engine.join(key, Task(prompt=[1] * 5 * PIECE, length=1))
+    engine.join("short", Task(prompt=[1, 2, 3], length=1))
+    calls = 0
+    while not any(news.key == "short" and news.is_over for news in engine.advance(0.0)):
+        calls += 1
+        assert sum(read) <= PIECE + 4
+        read.clear()
+    assert calls <= 21

@@ -1,12 +1,12 @@
 """Whatever is sent has a defined answer, in JSON, before any work is begun."""
 
 import json
-import os
 import random
 from typing import Any
 
 import pytest
 
+from amounts import load, soak
 from carousel.sampling.config import SamplingConfig
 from carousel.serving.app import create_app
 from carousel.serving.fields import Field, Number, Text, Texts, Whole
@@ -287,9 +287,10 @@ def random_body(chooser: random.Random) -> bytes:
     return bytes(data)
 
 
-COUNT = int(os.environ.get("CAROUSEL_FUZZ", "1500"))  # requests; the soak makes more of them
+COUNT = load(1_500, 20_000)
 
 
+@soak
 def test_random_bodies_have_a_defined_answer() -> None:
     chooser = random.Random(7)
     statuses: dict[int, int] = {}

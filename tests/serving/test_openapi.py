@@ -1,7 +1,5 @@
 """The API's description is true: schemathesis finds nothing that it does not say."""
 
-import os
-
 import pytest
 import schemathesis
 from flask import Flask
@@ -9,12 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.engine import Status, from_schema
 
+from amounts import SOAK, load, soak
 from carousel.serving.app import create_app
 from carousel.serving.request import COMPLETION, SCORE
 from serving.fake_writer import CHARACTERS, FakeWriter, card
 
-# Of each address and kind of data. The soak asks for more.
-EXAMPLES = int(os.environ.get("CAROUSEL_EXAMPLES", "40"))
+EXAMPLES = load(40, 700)  # of each address and kind of data
 
 APPS = {
     "one": create_app([FakeWriter()]),
@@ -53,6 +51,7 @@ OPERATIONS = {name: operations(app) for name, app in APPS.items()}
     ("path", "mode"), CASES, ids=[f"{mode.value}-{path}" for path, mode in CASES]
 )
 @pytest.mark.parametrize("app", APPS)
+@soak
 def test_schemathesis_finds_nothing(app: str, path: str, mode: GenerationMode) -> None:
     strategy = OPERATIONS[app][path].as_strategy(generation_mode=mode)
     statuses = set()
@@ -60,7 +59,7 @@ def test_schemathesis_finds_nothing(app: str, path: str, mode: GenerationMode) -
     @given(case=strategy)
     @settings(
         max_examples=EXAMPLES,
-        derandomize="CAROUSEL_EXAMPLES" not in os.environ,
+        derandomize=not SOAK,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

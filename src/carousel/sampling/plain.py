@@ -45,32 +45,39 @@ class Plain:
         """Go on with all texts for about so long, until one of them ends or needs room."""
         end = time.monotonic() + seconds
         while True:
+            read = 0
             for draft in [draft for draft in self._reading if draft.steps_left]:
-                self._read(draft)
+                read += self._read(draft)
+                if read >= PIECE and (time.monotonic() >= end or interrupted):
+                    break
             for batch in self._batches:
                 batch.write()
             if time.monotonic() >= end or interrupted or not all(d.steps_ahead for d in drafts):
                 return
 
-    def _read(self, draft: Draft) -> None:
-        """Read a piece of the prompt, but for its last id; then the text joins a batch."""
+    def _read(self, draft: Draft) -> int:
+        """Read a piece of the prompt, but for its last id; then the text joins a batch.
+
+        Returns:
+            How many ids were read.
+        """
         read, last = int(draft.place[0]), len(draft.task.prompt) - 1
-        state = self._reading[draft]
-        if read < last:
-            piece = draft.ids[read : min(read + PIECE, last)]
+        state = self._reading.pop(draft)
+        piece = draft.ids[read : min(read + PIECE, last)]
+        if len(piece):
             logits, state = self._model(piece[None].to(self._device), state)
             if draft.is_scored and not score(draft, read + 1, logits[0].cpu()):
-                return
+                return len(piece)
             draft.place[0] += len(piece)
-            self._reading[draft] = state
-        if int(draft.place[0]) == last:
-            del self._reading[draft]
-            if draft.steps_left:
-                batch = next((batch for batch in self._batches if None in batch.drafts), None)
-                if batch is None:
-                    batch = _Batch(self._model, self._rows, self._device)
-                    self._batches.append(batch)
-                batch.join(draft, state or self._model.initial_state(1))
+        if int(draft.place[0]) < last:
+            self._reading[draft] = state  # behind those that wait
+        elif draft.steps_left:
+            batch = next((batch for batch in self._batches if None in batch.drafts), None)
+            if batch is None:
+                batch = _Batch(self._model, self._rows, self._device)
+                self._batches.append(batch)
+            batch.join(draft, state or self._model.initial_state(1))
+        return len(piece)
 
 
 class _Batch:

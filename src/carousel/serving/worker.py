@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -25,10 +24,10 @@ from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import MANIFEST, load_model
 from carousel.ops.sampling import log_probabilities
 from carousel.sampling.engine import Engine
-from carousel.sampling.stop import Ending
 from carousel.sampling.task import Chance, News, Task
-from carousel.serving.job import Card, Job
+from carousel.serving.job import Card
 from carousel.serving.wire import Message, job_from_json, receive, send
+from carousel.serving.worker_text import WorkerText
 from carousel.text.vocabulary import Vocabulary
 
 # Seconds between two lines of news: for each text that is written, at least and at most. Each line
@@ -102,7 +101,7 @@ def run(
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    texts: dict[int, _Text] = {}
+    texts: dict[int, WorkerText] = {}
     probes: dict[int, list[Chance]] = {}  # the one that is open, and what has come of it
     due = 0.0  # when news are told next
     with contextlib.suppress(BrokenPipeError):  # the front is gone
@@ -147,7 +146,7 @@ def _obey(
     engine: Engine,
     vocabulary: Vocabulary,
     probe: Probe,
-    texts: "dict[int, _Text]",
+    texts: dict[int, WorkerText],
     probes: dict[int, list[Chance]],
 ) -> list[list[Any]]:
     """Do what a message says, and return the news of the texts that cannot be written."""
@@ -172,11 +171,11 @@ def _join(
     fields: Message,
     engine: Engine,
     vocabulary: Vocabulary,
-    texts: "dict[int, _Text]",
+    texts: dict[int, WorkerText],
 ) -> list[list[Any]]:
     try:
         job = job_from_json(fields)
-        text = _Text(job, vocabulary)
+        text = WorkerText(job, vocabulary)
         engine.join(key, text.task)
     except CarouselError as error:
         return [[key, "", [], None, str(error)]]
@@ -184,7 +183,7 @@ def _join(
     return []
 
 
-def _news(news: list[News], engine: Engine, texts: "dict[int, _Text]") -> list[list[Any]]:
+def _news(news: list[News], engine: Engine, texts: dict[int, WorkerText]) -> list[list[Any]]:
     """Turn the news of the engine into those of the front, and end the texts that are over."""
     rows = []
     for each in news:
@@ -196,53 +195,6 @@ def _news(news: list[News], engine: Engine, texts: "dict[int, _Text]") -> list[l
             if any(row):
                 rows.append([each.key, *row])
     return rows
-
-
-class _Text:
-    """A text on its way from ids to characters.
-
-    Attributes:
-        task: What the engine is asked for.
-    """
-
-    def __init__(self, job: Job, vocabulary: Vocabulary) -> None:
-        """Prepare a job; TextError if a character of its prompt is unknown."""
-        if job.prompt:
-            prompt = vocabulary.encode(job.prompt).tolist()
-        else:  # a line is begun
-            prompt = [vocabulary.stoi.get("\n", 0)]
-        self.task = Task(
-            prompt=prompt,
-            length=job.length,
-            sampling=job.sampling,
-            sample=job.sample,
-            alternatives=job.alternatives,
-        )
-        self._is_scored = job.is_scored
-        self._itos = vocabulary.itos
-        self._ending = Ending(job.stop)
-        self._prompt_left = len(prompt) - 1  # chances of the prompt that are still to come
-        self._chances: deque[list[Any]] = deque()  # of drawn characters not yet passed on
-
-    def read(self, news: News) -> tuple[str, list[list[Any]], str | None, str | None]:
-        """Return what the front is told: text, chances, finish, error."""
-        chances = [self._in_characters(chance) for chance in news.chances]
-        of_prompt, of_drawn = chances[: self._prompt_left], chances[self._prompt_left :]
-        self._prompt_left -= len(of_prompt)
-        self._chances.extend(of_drawn)
-        text, is_met = self._ending.add("".join(self._itos[token] for token in news.ids))
-        is_over = news.is_over and not is_met
-        if is_over:
-            text += self._ending.rest()
-        told = of_prompt if self._is_scored else []
-        if self.task.alternatives is not None:
-            told += [self._chances.popleft() for _ in text]
-        if news.error and not is_met:
-            return text, told, None, f"the model's weights are damaged or diverged: {news.error}"
-        return text, told, "stop" if is_met else "length" if is_over else None, None
-
-    def _in_characters(self, chance: Chance) -> list[Any]:
-        return [chance.log_p, [[self._itos[token], p] for token, p in chance.alternatives]]
 
 
 def main(arguments: list[str]) -> int:

@@ -50,26 +50,32 @@ class Distribution {
       std::fill(log_p_.begin(), best, NEVER);
       std::fill(best + 1, log_p_.end(), NEVER);
     } else if (s.temperature != 1) {  // (sampling.3)
-      const double most = greatest();  // 0 for the best: T may be tiny
-      for (int64_t i = 0; i < V_; i++) log_p_[i] = (log_p_[i] - most) / s.temperature;
+      const DoubleLane most(greatest()), temperature(s.temperature);
+      each([&](DoubleLane z) { return (z - most) / temperature; });  // 0 for the best: T may be tiny
     }
     if (s.top_k > 0 && s.top_k < V_) keep_top(s.top_k);
     if (s.top_p < 1) keep_mass(s.top_p);
     if (s.min_p > 0) {  // (sampling.7)
-      const double least = greatest() + std::log(s.min_p);
-      for (int64_t i = 0; i < V_; i++) {
-        if (log_p_[i] < least) log_p_[i] = NEVER;
-      }
+      keep_from(greatest() + std::log(s.min_p));
     }
   }
 
   // (sampling.8)
   int64_t draw(double u) {
-    exponentiate();
-    double total = 0;
-    for (int64_t i = 0; i < V_; i++) p_[i] = total += p_[i];
-    int64_t id = 0;
-    while (p_[id] <= u * total) id++;
+    const double bound = u * exponentiate().total;
+    double before = 0;
+    for (size_t i = 0; i < p_.size(); i += DoubleLane::size()) {
+      const double own = sum_of(DoubleLane::loadu(p_.data() + i));
+      if (before + own > bound) {
+        for (size_t id = i; id < i + DoubleLane::size(); id++) {
+          if ((before += p_[id]) > bound) return id;
+        }
+        break;  // rounding
+      }
+      before += own;
+    }
+    int64_t id = V_ - 1;  // rounding has left the bound above the sum
+    while (p_[id] == 0) id--;
     return id;
   }
 
@@ -87,14 +93,25 @@ class Distribution {
 
   // (sampling.1)
   void normalise() {
-    const double most = exponentiate();
-    const double total = std::log(std::accumulate(p_.begin(), p_.begin() + V_, 0.0));
-    for (int64_t i = 0; i < V_; i++) log_p_[i] = log_p_[i] - most - total;  // most may be huge
+    const auto [most, total] = exponentiate();
+    const DoubleLane greatest_lane(most), log_total(std::log(total));
+    each([&](DoubleLane z) { return z - greatest_lane - log_total; });  // the greatest may be huge
   }
 
  private:
   static int64_t padded(int64_t size) {
     return (size + DoubleLane::size() - 1) / DoubleLane::size() * DoubleLane::size();
+  }
+
+  template <class F>
+  void each(F change) {
+    for (size_t i = 0; i < log_p_.size(); i += DoubleLane::size()) {
+      change(DoubleLane::loadu(log_p_.data() + i)).store(log_p_.data() + i);
+    }
+  }
+
+  void keep_from(double least) {
+    each([&](DoubleLane z) { return DoubleLane::blendv(DoubleLane(NEVER), z, z >= DoubleLane(least)); });
   }
 
   double greatest() const {
@@ -109,19 +126,35 @@ class Distribution {
     return all;
   }
 
-  // p = exp(log p - the greatest), which is returned.
-  double exponentiate() {
+  static double sum_of(DoubleLane lane) {
+    double parts[DoubleLane::size()];
+    lane.store(parts);
+    return std::accumulate(parts, parts + DoubleLane::size(), 0.0);
+  }
+
+  struct Scale {
+    double most, total;
+  };
+
+  // p = exp(log p - the greatest). Returns the greatest, and the sum of p.
+  Scale exponentiate() {
     const double most = greatest();
+    DoubleLane total(0.0);
     for (size_t i = 0; i < p_.size(); i += DoubleLane::size()) {
-      (DoubleLane::loadu(log_p_.data() + i) - DoubleLane(most)).exp().store(p_.data() + i);
+      const DoubleLane p = (DoubleLane::loadu(log_p_.data() + i) - DoubleLane(most)).exp();
+      p.store(p_.data() + i);
+      total = total + p;
     }
-    return most;
+    return {most, sum_of(total)};
   }
 
   int64_t count_from(double least) const {
-    int64_t count = 0;
-    for (int64_t i = 0; i < V_; i++) count += log_p_[i] >= least;
-    return count;
+    DoubleLane count(0.0);
+    for (size_t i = 0; i < log_p_.size(); i += DoubleLane::size()) {
+      const DoubleLane is_counted = DoubleLane::loadu(log_p_.data() + i) >= DoubleLane(least);
+      count = count + DoubleLane::blendv(DoubleLane(0.0), DoubleLane(1.0), is_counted);
+    }
+    return sum_of(count);
   }
 
   void keep_top(int64_t k) {  // (sampling.5)
@@ -130,7 +163,7 @@ class Distribution {
       const double middle = 0.5 * (low + high);
       const int64_t count = count_from(middle);
       if (count == k) {
-        for (int64_t i = 0; i < V_; i++) log_p_[i] = log_p_[i] >= middle ? log_p_[i] : NEVER;
+        keep_from(middle);
         return;
       }
       (count > k ? low : high) = middle;
