@@ -24,7 +24,7 @@ from carousel.models.config import ModelConfig
 from carousel.models.loss import cross_entropy
 from carousel.text.batches import RandomWindows
 from carousel.training.config import PRESETS, RunConfig, run_config
-from carousel.training.optimizers import build_optimizer
+from carousel.training.optimizers import build_optimizers
 from carousel.training.start import new_trainer
 from carousel.training.trainer import train_step
 
@@ -167,7 +167,7 @@ class TorchModel(nn.Module):
         return logits
 
 
-class _Fed(nn.Module):
+class Fed(nn.Module):
     """A recurrence that is fed with vectors, as our models call one that reads ids."""
 
     def __init__(self, recurrence: nn.Module) -> None:
@@ -207,7 +207,7 @@ def _our_model(way: str, shape: Shape) -> LanguageModel:
     model = CharacterModel(config, V)
     if "looked up" in way:
         body: Any = model.body
-        body.recurrence = _Fed(body.recurrence)
+        body.recurrence = Fed(body.recurrence)
     return model
 
 
@@ -219,8 +219,8 @@ def _step_pass(way: str, shape: Shape) -> Pass:
     trainer = new_trainer(_recipe(shape, precision), V, ids, "cpu")
     if way == "nn in our step f32":
         body: Any = trainer.model.body
-        body.recurrence = _Fed(nn.LSTM(shape.D, shape.H, shape.L, batch_first=True))
-        trainer.optimizer = build_optimizer(trainer.model, trainer.config)
+        body.recurrence = Fed(nn.LSTM(shape.D, shape.H, shape.L, batch_first=True))
+        trainer.optimizers = build_optimizers(trainer.model, trainer.config)
 
     def step() -> None:
         train_step(trainer)

@@ -91,7 +91,8 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "unknown choice": (
         ["song.txt", "--optimizer", "sgd"],
         2,
-        "invalid choice 'sgd' for argument '--optimizer'. Expected one of ('adam', 'adamw')" + HELP,
+        "invalid choice 'sgd' for argument '--optimizer'. "
+        "Expected one of ('adam', 'adamw', 'muon')" + HELP,
     ),
     "fractions that are none": (
         ["song.txt", "--fractions", "most"],

@@ -122,7 +122,7 @@ def open_run(
 def whole_state(trainer: Trainer) -> dict[str, Tensor]:
     """Copies of everything that the next step depends on, by name."""
     state = {f"weight.{name}": p for name, p in trainer.model.named_parameters()}
-    for k, slots in trainer.optimizer.state_dict()["state"].items():
+    for k, slots in enumerate(trainer.optimizers.state.values()):
         state |= {f"optimizer.{k}.{slot}": tensor for slot, tensor in slots.items()}
     state |= {f"carried.{k}": tensor for k, tensor in enumerate(trainer.carried or ())}
     state |= {"random": torch.get_rng_state(), "step": torch.tensor(trainer.step)}

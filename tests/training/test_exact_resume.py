@@ -37,6 +37,7 @@ TRIALS = 6  # runs with random stops, of each kind
 KINDS: dict[str, tuple[RunConfig, np.ndarray]] = {
     "lanes": (settings(), VALIDATION),
     "windows": (settings(batching="windows", schedule="constant"), VALIDATION),
+    "muon": (settings({"num_layers": 2}, optimizer="muon"), VALIDATION),
     "adamw": (settings({"num_layers": 1}, optimizer="adamw", schedule="cosine"), VALIDATION),
     "early stopping": (settings(patience=3, eval_every=2, learning_rate=0.03), NOISY),
 }

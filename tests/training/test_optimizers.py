@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from carousel.models.characters import build
 from carousel.models.config import ModelConfig
-from carousel.training.optimizers import build_optimizer
+from carousel.training.optimizers import build_optimizers
 from training.small_runs import settings
 
 
@@ -17,7 +17,7 @@ def updated(name: str, weight_decay: float) -> tuple[dict[str, Tensor], dict[str
         nn.init.normal_(p)
         p.grad = torch.randn_like(p)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    build_optimizer(model, settings(optimizer=name, weight_decay=weight_decay).training).step()
+    build_optimizers(model, settings(optimizer=name, weight_decay=weight_decay).training).step(1.0)
     return before, {name: p.detach() for name, p in model.named_parameters()}
 
 
@@ -25,7 +25,7 @@ def test_adam_is_adam() -> None:
     """Against the formulas of Kingma and Ba 2015, algorithm 1."""
     torch.manual_seed(0)
     model = build(ModelConfig(embedding_size=3, hidden_size=4), 5)
-    optimizer = build_optimizer(model, settings(optimizer="adam", learning_rate=0.1).training)
+    optimizers = build_optimizers(model, settings(optimizer="adam", learning_rate=0.1).training)
     theta = {name: p.detach().double() for name, p in model.named_parameters()}
     m, v = ({name: torch.zeros_like(p) for name, p in theta.items()} for _ in range(2))
     for t in (1, 2, 3):
@@ -36,7 +36,7 @@ def test_adam_is_adam() -> None:
             v[name] = 0.999 * v[name] + 0.001 * g**2
             m_hat, v_hat = m[name] / (1 - 0.9**t), v[name] / (1 - 0.999**t)
             theta[name] = theta[name] - 0.1 * m_hat / (v_hat.sqrt() + 1e-8)
-        optimizer.step()
+        optimizers.step(1.0)
     for name, p in model.named_parameters():
         torch.testing.assert_close(p.double(), theta[name], rtol=1e-4, atol=1e-6, msg=name)
 

@@ -74,7 +74,7 @@ def test_tensors_restored_lie_where_torch_would_put_them(tmp_path: Path) -> None
     """Products of what lies elsewhere may be summed in another order, and other bits come out."""
     t = trained(tmp_path, "lanes")
     restore(t, pack(t))
-    slots = [s for state in t.optimizer.state_dict()["state"].values() for s in state.values()]
+    slots = [s for state in t.optimizers.state.values() for s in state.values()]
     for tensor in [*(t.carried or ()), *slots]:
         assert tensor.data_ptr() % 64 == torch.empty(tensor.shape).data_ptr() % 64 == 0
 

@@ -30,6 +30,16 @@ def share_one_heap() -> None:
         ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX
 
 
+def give_back_memory() -> None:
+    """Return what is free to the system, where the C library is glibc, also between what is held.
+
+    By itself it returns the end of the heap alone, and a block that is held there keeps all before
+    it: what a busy moment took would stay.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Task(Protocol):
     """What waitress has done by a thread: a connection whose request is complete."""
 
@@ -94,6 +104,9 @@ class Threads:
             task = self._next(own)
         with self._lock:
             self._threads.discard(threading.current_thread())
+            is_at_rest = not self._threads
+        if is_at_rest:
+            give_back_memory()
 
     def _next(self, own: SimpleQueue[Task | None]) -> Task | None:
         """Return the next task; None if the thread is to end."""

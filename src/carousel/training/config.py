@@ -21,11 +21,13 @@ class TrainingConfig:
             window, "windows" draws windows at random and starts each from zero; "auto" takes
             lanes where the text is long enough for them.
         steps: Optimiser steps, the end of the schedule; None fits them to the size of the text.
-        optimizer: Update rule.
-        learning_rate: Peak step size. None: 8e-3, and 2e-3 for the transformer.
+        optimizer: Update rule; "muon" is for the matrices between features, with adamw for the
+            embedding, the output and all vectors.
+        learning_rate: Peak step size, of Adam's rule. None: 8e-3, and 2e-3 for the transformer.
+        muon_learning_rate: Peak step size of Muon's.
         schedule: What the learning rate does after the warm-up until the last step.
         warmup_steps: Steps over which the learning rate rises from zero.
-        weight_decay: Decoupled decay of the matrices, used by adamw only.
+        weight_decay: Decoupled decay of the matrices, used by adamw and muon.
         max_grad_norm: Gradients are scaled down to this global L2 norm; 0 leaves them.
         seed: Of initialisation, batches and dropout.
         eval_every: Steps between validations; None means 20 in a run.
@@ -43,8 +45,9 @@ class TrainingConfig:
     batch_size: int = 64
     batching: Literal["auto", "lanes", "windows"] = "auto"
     steps: int | None = None
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "muon"] = "adam"
     learning_rate: float | None = None
+    muon_learning_rate: float = 0.05
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     warmup_steps: int = 50
     weight_decay: float = 0.01
@@ -72,8 +75,10 @@ class TrainingConfig:
         for name in ("max_grad_norm", "weight_decay"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
-        if self.learning_rate is not None and not 0 < self.learning_rate <= 1e6:
-            raise ConfigError(f"learning_rate must be in (0, 1e6], got {self.learning_rate}")
+        for name in ("learning_rate", "muon_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1e6:
+                raise ConfigError(f"{name} must be in (0, 1e6], got {value}")
         if self.time_limit is not None and not self.time_limit > 0:
             raise ConfigError(f"time_limit must be above 0 seconds, got {self.time_limit}")
 

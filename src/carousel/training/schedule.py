@@ -15,18 +15,18 @@ def steps_for(characters: int, config: TrainingConfig) -> int:
     return max(1, round(reading / (config.batch_size * config.sequence_length)))
 
 
-def learning_rate(step: int, steps: int, config: TrainingConfig) -> float:
-    """Return the step size of step number `step`, counted from 1, of `steps` in all.
+def fraction(step: int, steps: int, config: TrainingConfig) -> float:
+    """Return how much of the peak learning rate step number `step`, from 1, of `steps` takes.
 
     It rises linearly over warmup_steps, or a tenth of a shorter run, and then stays, or falls to
     zero just after the last step, linearly or along half a cosine.
     """
     warmup = min(config.warmup_steps, steps // 10)
     if step <= warmup:
-        return config.peak * step / (warmup + 1)
+        return step / (warmup + 1)
     rest = (step - 1 - warmup) / max(1, steps - warmup)  # in [0, 1)
     if config.schedule == "linear":
-        return config.peak * max(0.0, 1 - rest)
+        return max(0.0, 1 - rest)
     if config.schedule == "cosine":
-        return config.peak * 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
-    return config.peak
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, rest)))
+    return 1.0

@@ -17,7 +17,7 @@ from carousel.text.batches import Lanes, RandomWindows
 from carousel.text.pieces import IdSequence
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.config import RunConfig, to_tables
-from carousel.training.optimizers import build_optimizer
+from carousel.training.optimizers import build_optimizers
 from carousel.training.schedule import steps_for
 from carousel.training.trainer import (
     Trainer,
@@ -103,7 +103,7 @@ def new_trainer(config: RunConfig, vocab_size: int, ids: IdSequence, device: str
     torch.manual_seed(settings.seed)
     model = build(config.model, vocab_size).to(device)
     assert settings.steps is not None, "resolve() comes first"
-    return Trainer(model, build_optimizer(model, settings), batches, settings, settings.steps)
+    return Trainer(model, build_optimizers(model, settings), batches, settings, settings.steps)
 
 
 def config_table(given: RunConfig, resolved: RunConfig, corpus: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def seconds_per_step(trainer: Trainer, repeats: int = 5) -> float:
         backpropagate(trainer, batch, None)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        trainer.optimizer.zero_grad(set_to_none=True)
+        trainer.model.zero_grad(set_to_none=True)
         return time.perf_counter() - start
 
     step()

@@ -22,7 +22,8 @@ from carousel.models.loss import cross_entropy
 from carousel.models.tensor_file import check_like, read_header, read_tensors
 from carousel.text.batches import Batch, Lanes, RandomWindows
 from carousel.training.config import TrainingConfig
-from carousel.training.schedule import learning_rate
+from carousel.training.optimizers import Optimizers
+from carousel.training.schedule import fraction
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Trainer:
 
     Attributes:
         model: What is fitted.
-        optimizer: Over the parameters of the model, in their order.
+        optimizers: Over the parameters of the model.
         batches: Batch k as a function of k.
         config: Settings of the run.
         steps: The end of the schedule.
@@ -40,7 +41,7 @@ class Trainer:
     """
 
     model: LanguageModel
-    optimizer: torch.optim.Optimizer
+    optimizers: Optimizers
     batches: RandomWindows | Lanes
     config: TrainingConfig
     steps: int
@@ -50,7 +51,14 @@ class Trainer:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step: its number from 1, loss in nats per character, gradient norm before clipping."""
+    """One step.
+
+    Attributes:
+        step: Its number, from 1.
+        loss: In nats per character.
+        grad_norm: Before clipping.
+        learning_rate: Adam's; other rules have the same fraction of their own peak.
+    """
 
     step: int
     loss: float
@@ -68,18 +76,16 @@ def train_step(trainer: Trainer) -> StepReport:
     model, config = trainer.model, trainer.config
     generators = random_state(_device(model))
     batch = trainer.batches.batch(trainer.step)
-    trainer.optimizer.zero_grad(set_to_none=True)
+    model.zero_grad(set_to_none=True)
     loss, state = backpropagate(trainer, batch, starting_state(trainer, batch))
     max_norm = config.max_grad_norm or float("inf")
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     are_finite = (part.isfinite().all() for part in state)
     # In one tensor, so that a GPU is waited for once in a step.
     nats, size, *checks = torch.stack([loss, norm, *are_finite]).tolist()
+    of_peak = fraction(trainer.step + 1, trainer.steps, config)
     report = StepReport(
-        step=trainer.step + 1,
-        loss=nats,
-        grad_norm=size,
-        learning_rate=learning_rate(trainer.step + 1, trainer.steps, config),
+        step=trainer.step + 1, loss=nats, grad_norm=size, learning_rate=of_peak * config.peak
     )
     is_finite = math.isfinite(nats) and math.isfinite(size)
     if not (is_finite and all(checks)):
@@ -89,9 +95,7 @@ def train_step(trainer: Trainer) -> StepReport:
             f"step {report.step}: the loss is {report.loss:.4g} "
             f"and the gradient norm {report.grad_norm:.4g}{state_too}"
         )
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = report.learning_rate
-    trainer.optimizer.step()
+    trainer.optimizers.step(of_peak)
     trainer.carried = tuple(tensor.detach() for tensor in state)
     trainer.step += 1
     return report
@@ -159,11 +163,11 @@ def set_random_state(states: Mapping[str, Tensor]) -> None:
 
 def pack(trainer: Trainer) -> dict[str, bytes]:
     """Return the trainer's own files: everything but the weights, which the model's file holds."""
-    names = [name for name, _ in trainer.model.named_parameters()]
+    names: dict[Tensor, str] = {p: name for name, p in trainer.model.named_parameters()}
     generators = random_state(_device(trainer.model))
     tensors = {f"random.{name}": state for name, state in generators.items()}
-    for k, slots in trainer.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{names[k]}.{slot}": tensor for slot, tensor in slots.items()}
+    for p, slots in trainer.optimizers.state.items():
+        tensors |= {f"optimizer.{names[p]}.{slot}": tensor for slot, tensor in slots.items()}
     for k, tensor in enumerate(trainer.carried or ()):
         tensors[f"carried.{k}"] = tensor
     return {
@@ -212,13 +216,14 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _restore_optimizer(trainer: Trainer, saved: Mapping[str, Tensor], step: int) -> None:
-    """Hand each parameter what was saved under its name: the same slots for all, in its shape."""
-    parameters = list(trainer.model.named_parameters())
-    slots = [_under(f"{name}.", saved) for name, _ in parameters]
-    if sum(map(len, slots)) != len(saved):
+    """Hand each parameter what was saved under its name: what its rule keeps, in its shape."""
+    names: dict[Tensor, str] = {p: name for name, p in trainer.model.named_parameters()}
+    state = {p: _under(f"{name}.", saved) for p, name in names.items()}
+    if sum(map(len, state.values())) != len(saved):
         raise ValueError("the optimiser's state is of other parameters")
-    for (name, parameter), own in zip(parameters, slots, strict=True):
-        if own.keys() != slots[0].keys() or (step > 0 and not own):
+    for parameter, slots in trainer.optimizers.slots.items():
+        name, own = names[parameter], state[parameter]
+        if own.keys() != (slots if saved or step > 0 else set()):
             raise ValueError(f"the optimiser's state of {name} is not complete")
         for slot, tensor in own.items():
             like = torch.zeros(()) if slot == "step" else parameter
@@ -226,9 +231,8 @@ def _restore_optimizer(trainer: Trainer, saved: Mapping[str, Tensor], step: int)
             if slot == "step" and tensor.item() != step:
                 counted = f"{tensor.item():g} steps of {name}"
                 raise ValueError(f"the optimiser counts {counted}, not {step}")
-    groups = trainer.optimizer.state_dict()["param_groups"]
-    state = {k: own for k, own in enumerate(slots) if own}
-    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            own[slot] = tensor if slot == "step" else tensor.to(parameter.device)
+    trainer.optimizers.set_state(state)
 
 
 def _carried(trainer: Trainer, saved: list[Tensor]) -> State | None:
