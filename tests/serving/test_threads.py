@@ -1,7 +1,10 @@
 """Threads for requests: no more of them than are needed, and what waits is done in order."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +106,42 @@ def test_a_fault_of_one_task_is_told_and_does_no_harm_to_the_next(
     assert until(lambda: next_.by is not None)
     assert threads.shutdown(timeout=5)
     assert "at fault" in caplog.text
+
+
+def test_memory_is_given_back_when_the_last_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads_, "IDLE", 0.05)
+    left: list[int] = []
+    threads = Threads(3)
+    monkeypatch.setattr(threads_, "give_back_memory", lambda: left.append(len(threads)))
+    gate = threading.Event()
+    for task in [Task(gate) for _ in range(3)]:
+        threads.add_task(task)
+    gate.set()
+    assert until(lambda: left == [0])
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc, which Linux has")
+def test_what_is_free_between_what_is_held_goes_back_to_the_system() -> None:
+    """In a process of its own: 64 MB of small blocks of which each hundredth is held."""
+    code = """
+import ctypes, sys
+from carousel.serving.threads import give_back_memory, share_one_heap
+from serving.running import memory
+share_one_heap()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.free.argtypes = [ctypes.c_void_p]
+blocks = [libc.malloc(1000) for _ in range(64_000)]
+for block in blocks:
+    ctypes.memset(block, 1, 1000)
+for k, block in enumerate(blocks):
+    if k % 100:
+        libc.free(block)
+before = memory("self")
+give_back_memory()
+print(before - memory("self"))
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+    )
+    assert int(found.stdout) > 30_000_000
