@@ -2,7 +2,7 @@
 
 python -m benchmarks.speedrun TRACK CORPORA [--seeds 5] [--threads 2] [--torch]
 
-TRACK is a file of benchmarks/speedrun/ without its ending; CORPORA the folder of the texts. Each
+TRACK is one of benchmarks/speedrun/tracks.toml; CORPORA is the folder of the texts. Each
 seed's run goes to benchmarks/results/MACHINE/speedrun-TRACK.json as soon as it is there; seeds that
 stand in it already are not run again. Nothing else should run.
 """
@@ -14,6 +14,7 @@ import json
 import math
 import statistics
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from carousel.training.start import new_trainer, resolve
 from carousel.training.trainer import Trainer, backpropagate, train_step
 
 FOLDER = Path(__file__).parent / "speedrun"
+TRACKS = FOLDER / "tracks.toml"
 WINDOW, WINDOWS, AT_ONCE = 256, 12_800, 64  # nanoGPT's estimate of a loss: 200 batches of 64
 LAST = 100  # steps whose mean is called the training loss
 
@@ -46,13 +48,12 @@ class Track(NamedTuple):
     """What is to be reached.
 
     Attributes:
-        name: Of its file.
+        name: Of its settings' file.
         text: Path of the text in the folder of corpora.
         sha256: Of the text, line endings normalised.
         split_sha256: Of the parts.
         goal: Nats per character of the validation part.
-        bar: Seconds in which the goal is to be reached; None: as low as possible in `limit`.
-        limit: Seconds that a run may take.
+        bar: Seconds in which it is to be reached.
         settings: Of the run that holds the record.
     """
 
@@ -61,8 +62,7 @@ class Track(NamedTuple):
     sha256: str
     split_sha256: str
     goal: float
-    bar: float | None
-    limit: float
+    bar: float
     settings: RunConfig
 
 
@@ -77,7 +77,7 @@ class Text(NamedTuple):
 def main() -> None:
     """Run the seeds that are missing, then say what all show."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("track", choices=sorted(path.stem for path in FOLDER.glob("*.toml")))
+    parser.add_argument("track", choices=list(read_toml(TRACKS)))
     parser.add_argument("corpora", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=machine.cores())
@@ -100,11 +100,10 @@ def main() -> None:
 
 
 def read_track(name: str) -> Track:
-    """Read a track's file: [track], and the settings of a run."""
+    """Return a track, with the settings of the record."""
+    about = read_toml(TRACKS)[name]
     path = FOLDER / f"{name}.toml"
-    tables = read_toml(path)
-    about = tables.pop("track")
-    return Track(name=name, settings=run_config((path.name, tables)), **about)
+    return Track(name=name, settings=run_config((path.name, read_toml(path))), **about)
 
 
 def read_text(track: Track, corpora: Path) -> Text:
@@ -129,12 +128,8 @@ def read_text(track: Track, corpora: Path) -> Text:
 
 def run(track: Track, text: Text, seed: int, *, is_torch: bool = False) -> dict[str, Any]:
     """Train once against the clock, and judge."""
-    settings = track.settings
-    own = {
-        **settings.__dict__,
-        "training": settings.training.__class__(**{**settings.training.__dict__, "seed": seed}),
-    }
-    settings = resolve(RunConfig(**own), len(text.train))
+    training = replace(track.settings.training, seed=seed)
+    settings = resolve(replace(track.settings, training=training), len(text.train))
     warm_up(settings, text, is_torch=is_torch)
     load = machine.load()
     start, cpu = time.perf_counter(), time.process_time()
@@ -152,7 +147,7 @@ def run(track: Track, text: Text, seed: int, *, is_torch: bool = False) -> dict[
         "window_loss": window_loss(trainer.model, text.validation),
         "curve": [statistics.fmean(losses[k : k + LAST]) for k in range(0, len(losses), LAST)],
         "machine": {**machine.described(), "load_before": load, "load_after": machine.load()},
-        "settings": {"model": settings.model.__dict__, "training": training.__dict__},
+        "settings": asdict(settings),
     }
 
 
@@ -206,7 +201,10 @@ def summary(track: Track, runs: list[dict[str, Any]]) -> str:
     seconds = statistics.median(found["seconds"] for found in runs)
     losses = [found["validation_loss"] for found in runs]
     mean = statistics.fmean(losses)
-    said = f"median {seconds:.1f} s; validation: mean {mean:.4f}, goal {track.goal:.4f}"
+    said = (
+        f"median {seconds:.1f} s, bar {track.bar:g} s; "
+        f"validation: mean {mean:.4f}, goal {track.goal:.4f}"
+    )
     if len(runs) < 2:
         return said
     sigma = statistics.stdev(losses)
