@@ -1,4 +1,4 @@
-"""The reference recipe (`--preset story`) on the stories, with our layer or torch.nn.LSTM in its place.
+"""The reference recipe (`--preset story`) on the stories, with our layer or with torch.nn.LSTM.
 
 python experiments/story/run.py CORPORA [--layer ours|torch] [--steps 20000] [--threads 2]
 
@@ -99,7 +99,7 @@ def save(trainer: Trainer, path: Path, log: list[dict[str, float]]) -> None:
     """Write down all that the next step depends on, and the log."""
     weights = {name: p.detach() for name, p in trainer.model.named_parameters()}
     files = pack(trainer) | {"weights": safetensors.torch.save(weights)}
-    tensors = {name: torch.frombuffer(data, dtype=torch.uint8) for name, data in files.items()}
+    tensors = {name: torch.frombuffer(bytearray(data), dtype=torch.uint8) for name, data in files.items()}
     write_durably(path, safetensors.torch.save(tensors, {"log": json.dumps(log)}))
 
 

@@ -141,7 +141,7 @@ before = memory("self")
 give_back_memory()
 print(before - memory("self"))
 """
-    found = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
-    )
+    tests = Path(__file__).parents[1]
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=tests, capture_output=True, text=True, check=True)
     assert int(found.stdout) > 30_000_000
