@@ -99,7 +99,9 @@ def save(trainer: Trainer, path: Path, log: list[dict[str, float]]) -> None:
     """Write down all that the next step depends on, and the log."""
     weights = {name: p.detach() for name, p in trainer.model.named_parameters()}
     files = pack(trainer) | {"weights": safetensors.torch.save(weights)}
-    tensors = {name: torch.frombuffer(bytearray(data), dtype=torch.uint8) for name, data in files.items()}
+    tensors = {
+        name: torch.frombuffer(bytearray(data), dtype=torch.uint8) for name, data in files.items()
+    }
     write_durably(path, safetensors.torch.save(tensors, {"log": json.dumps(log)}))
 
 
