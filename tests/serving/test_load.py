@@ -120,7 +120,8 @@ def test_the_work_stops_when_the_client_goes(is_streamed: bool) -> None:
             assert len(writer) == 0
 
 
-def test_those_who_hang_up_leave_nothing_behind() -> None:
+def test_those_who_hang_up_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carousel.serving.threads.IDLE", 0.2)  # at rest no thread is left
     model = Slow(V, 0.001)
     with api(model) as (port, writer):
         post(port, max_tokens=3)

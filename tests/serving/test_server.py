@@ -211,7 +211,8 @@ def test_what_is_no_request_gets_an_error_of_the_usual_form(request_: bytes, sta
         assert get(port, "/") == (200, b"hello")
 
 
-def test_connections_leave_nothing_behind() -> None:
+def test_connections_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carousel.serving.threads.IDLE", 0.2)  # at rest no thread is left
     with served(make_app()) as it:
         get(it.port, "/")
         before = at_rest()
