@@ -50,7 +50,11 @@ def read(*patterns: str) -> str:
 LABEL = re.compile(r"\(([a-z][a-z0-9]*\.\d+)\)")  # such as (lstm.3)
 DEFINITION = re.compile(r"^\| \(([a-z][a-z0-9]*\.\d+)\) \|", re.MULTILINE)  # a row of a table
 DEFINED = DEFINITION.findall(read("math/**/*.md"))
-OPS = {path.name: path.read_text("utf-8") for path in sorted((PACKAGE / "ops").glob("[a-z]*.py"))}
+# What equations are for: the ops, and the update rules.
+OPS = {
+    path.name: path.read_text("utf-8")
+    for path in (*sorted((PACKAGE / "ops").glob("[a-z]*.py")), PACKAGE / "training/optimizers.py")
+}
 DERIVATIONS = sorted(ROOT.glob("math/**/*.md"))
 
 
@@ -83,7 +87,7 @@ def test_an_op_cites_the_equations_of_the_pages_it_names_and_no_others(op: str) 
 def test_a_page_names_the_ops_that_name_it_and_they_cite_all_of_its_equations(page: Path) -> None:
     text = page.read_text("utf-8")
     (code,) = re.findall(r"^Code: .*$", text, re.MULTILINE)
-    linked = set(re.findall(r"/src/carousel/ops/(\w+\.py)\)", code))
+    linked = set(re.findall(r"/src/carousel/(?:ops|training)/(\w+\.py)\)", code))
     naming = {op for op in OPS if page in derivations(op)}
     assert naming == linked
     cited = {label for op in naming for label in LABEL.findall(OPS[op])}
