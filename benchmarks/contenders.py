@@ -26,7 +26,7 @@ from carousel.text.batches import RandomWindows
 from carousel.training.config import PRESETS, RunConfig, run_config
 from carousel.training.optimizers import build_optimizers
 from carousel.training.start import new_trainer
-from carousel.training.trainer import train_step
+from carousel.training.trainer import Trainer, train_step
 
 Pass = Callable[[], None]
 
@@ -218,14 +218,19 @@ def _step_pass(way: str, shape: Shape) -> Pass:
     precision = "bf16" if "bf16" in way else "float32"
     trainer = new_trainer(_recipe(shape, precision), V, ids, "cpu")
     if way == "nn in our step f32":
-        body: Any = trainer.model.body
-        body.recurrence = Fed(nn.LSTM(shape.D, shape.H, shape.L, batch_first=True))
-        trainer.optimizers = build_optimizers(trainer.model, trainer.config)
+        put_torchs_layer(trainer, shape.D, shape.H, shape.L)
 
     def step() -> None:
         train_step(trainer)
 
     return step
+
+
+def put_torchs_layer(trainer: Trainer, D: int, H: int, L: int) -> None:
+    """Put torch.nn.LSTM in the place of our layer, with its own weights to begin with."""
+    body: Any = trainer.model.body
+    body.recurrence = Fed(nn.LSTM(D, H, L, batch_first=True))
+    trainer.optimizers = build_optimizers(trainer.model, trainer.config)
 
 
 def _recipe(shape: Shape, precision: str) -> RunConfig:

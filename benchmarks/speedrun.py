@@ -20,10 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from benchmarks import machine
-from benchmarks.contenders import Fed
+from benchmarks.contenders import put_torchs_layer
 from carousel.errors import DataError
 from carousel.files import make_folder, write_durably
 from carousel.models.base import LanguageModel
@@ -34,7 +33,6 @@ from carousel.text.pieces import IdSequence, part
 from carousel.text.split import sha256, split
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.config import RunConfig, read_toml, run_config
-from carousel.training.optimizers import build_optimizers
 from carousel.training.start import new_trainer, resolve
 from carousel.training.trainer import Trainer, backpropagate, train_step
 
@@ -156,11 +154,7 @@ def begin(settings: RunConfig, text: Text, *, is_torch: bool) -> Trainer:
     trainer = new_trainer(settings, len(text.vocabulary), text.train, "cpu")
     if is_torch:
         model = settings.model
-        body: Any = trainer.model.body
-        body.recurrence = Fed(
-            nn.LSTM(model.embedding_size, model.hidden_size, model.num_layers, batch_first=True)
-        )
-        trainer.optimizers = build_optimizers(trainer.model, trainer.config)
+        put_torchs_layer(trainer, model.embedding_size, model.hidden_size, model.num_layers)
     return trainer
 
 

@@ -19,17 +19,15 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
 
 from benchmarks import machine
-from benchmarks.contenders import Fed
+from benchmarks.contenders import put_torchs_layer
 from carousel.files import make_folder, write_durably
 from carousel.models.evaluation import evaluate
 from carousel.text.corpus import prepare
 from carousel.text.pieces import IdSequence, part
 from carousel.text.split import split
 from carousel.training.config import PRESETS, run_config
-from carousel.training.optimizers import build_optimizers
 from carousel.training.start import new_trainer, resolve
 from carousel.training.trainer import Trainer, pack, restore, train_step
 
@@ -69,11 +67,7 @@ def begin(ids: IdSequence, vocab_size: int, layer: str, steps: int) -> Trainer:
     trainer = new_trainer(config, vocab_size, ids, "cpu")
     if layer == "torch":
         model = config.model
-        body: Any = trainer.model.body
-        body.recurrence = Fed(
-            nn.LSTM(model.embedding_size, model.hidden_size, model.num_layers, batch_first=True)
-        )
-        trainer.optimizers = build_optimizers(trainer.model, trainer.config)
+        put_torchs_layer(trainer, model.embedding_size, model.hidden_size, model.num_layers)
     return trainer
 
 
