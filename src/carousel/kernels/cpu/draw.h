@@ -66,13 +66,13 @@ class Distribution {
     double before = 0;
     for (size_t i = 0; i < p_.size(); i += DoubleLane::size()) {
       const double own = sum_of(DoubleLane::loadu(p_.data() + i));
-      if (before + own > bound) {
-        for (size_t id = i; id < i + DoubleLane::size(); id++) {
-          if ((before += p_[id]) > bound) return id;
-        }
-        break;  // rounding
+      if (before + own <= bound) {
+        before += own;
+        continue;
       }
-      before += own;
+      for (size_t id = i; id < i + DoubleLane::size(); id++) {
+        if ((before += p_[id]) > bound) return id;
+      }  // else rounding: the bound lies at the end of this lane, and the next id follows
     }
     int64_t id = V_ - 1;  // rounding has left the bound above the sum
     while (p_[id] == 0) id--;
