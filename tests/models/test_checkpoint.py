@@ -12,12 +12,13 @@ import torch
 from carousel.errors import CheckpointError
 from carousel.models.checkpoint import (
     load_model,
+    model_files,
     read_checkpoint,
     resolve,
     write_checkpoint,
 )
 from carousel.models.config import ModelConfig
-from models.checkpoints import NAMES, files, save
+from models.checkpoints import NAMES, SIZES, files, save
 from models.small_models import TEXT, random_model, vocabulary
 
 # Round trip.
@@ -56,6 +57,22 @@ def test_a_model_comes_back_bit_for_bit(tmp_path: Path, settings: dict[str, obje
         assert torch.equal(loaded.model.state_dict()[name], weight), name
     ids = torch.from_numpy(vocabulary().encode(TEXT).astype("int64"))[None]
     assert torch.equal(loaded.model(ids)[0], original(ids)[0])
+
+
+def test_weights_stored_in_bf16_come_back_as_the_float32_they_are(tmp_path: Path) -> None:
+    model = random_model(ModelConfig(**SIZES), len(vocabulary())).bfloat16()
+    write_checkpoint(tmp_path / "a", model_files(model, vocabulary(), {"model": SIZES}))
+    loaded = load_model(tmp_path / "a").model.state_dict()
+    assert {weight.dtype for weight in loaded.values()} == {torch.float32}
+    for name, weight in model.state_dict().items():
+        assert torch.equal(loaded[name], weight.float()), name
+
+
+def test_weights_of_any_other_type_are_refused(tmp_path: Path) -> None:
+    model = random_model(ModelConfig(**SIZES), len(vocabulary())).half()
+    write_checkpoint(tmp_path / "a", model_files(model, vocabulary(), {"model": SIZES}))
+    with pytest.raises(CheckpointError, match=r"is torch\.float16"):
+        load_model(tmp_path / "a")
 
 
 def test_the_same_model_makes_the_same_bytes() -> None:

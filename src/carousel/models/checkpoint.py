@@ -192,17 +192,26 @@ def unpack(files: Mapping[str, bytes], folder: Path, *, device: str = "cpu") -> 
         vocabulary = Vocabulary.from_json(files["vocabulary.json"].decode())
     with _blaming(folder / "model.safetensors"):
         entries = read_header(files["model.safetensors"])
+        stored = {name: _widened(entry) for name, entry in entries.items()}
         found = sum(math.prod(entry.shape) for entry in entries.values())
         needed = settings.num_parameters(len(vocabulary))
         if found != needed:  # before a model of absurd size is built
             raise CheckpointError(f"{found:,} numbers, the model has {needed:,}")
         with torch.device("meta"):
             model = build(settings, len(vocabulary))
-        _check_weights(model, entries)  # before memory is taken
+        _check_weights(model, stored)  # before memory is taken
         weights = read_tensors(files["model.safetensors"], entries)
-        model.load_state_dict(weights, assign=True)
+        model.load_state_dict(
+            {name: w.to(stored[name].dtype) for name, w in weights.items()}, assign=True
+        )
         model.to(device)
     return TrainedModel(model.eval(), vocabulary, config, folder)
+
+
+def _widened(entry: Entry) -> Entry:
+    """Return what a tensor becomes when it is loaded: bf16, half the bytes, holds float32s too."""
+    is_narrow = entry.dtype == torch.bfloat16
+    return entry._replace(dtype=torch.float32) if is_narrow else entry
 
 
 @contextmanager
