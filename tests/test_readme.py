@@ -65,8 +65,9 @@ def test_the_server_is_started_as_told() -> None:
     from carousel.cli.parse import parse
     from carousel.cli.serve import Serve
 
-    (arguments,) = [command[2:] for command in commands() if command[1] == "serve"]
-    assert parse(Serve, arguments, prog="carousel serve").run == (Path("runs/my-own-text"),)
+    asked = [command[2:] for command in commands() if command[1] == "serve"]
+    runs = [parse(Serve, arguments, prog="carousel serve").run for arguments in asked]
+    assert runs == [(Path("story"),), (Path("runs/my-own-text"),)]
 
 
 def test_the_api_is_asked_as_told(capsys: pytest.CaptureFixture[str]) -> None:

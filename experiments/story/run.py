@@ -1,6 +1,6 @@
 """The reference recipe (`--preset story`) on the stories, with our layer or with torch.nn.LSTM.
 
-python experiments/story/run.py CORPORA [--layer ours|torch] [--steps 20000] [--threads 2]
+python -m experiments.story.run CORPORA [--layer ours|torch] [--steps 20000] [--threads 2]
 
 CORPORA is the folder of the texts. What is trained is judged on whole books that it never saw: the
 state is carried through all of the validation part, and of the test part. A run that was stopped

@@ -86,7 +86,7 @@ def test_a_checkpoint_can_be_named(run: Path, call: Call) -> None:
     ("arguments", "code", "message"),
     [
         ([], 2, "RUN is missing: Folder of a run"),
-        (["nowhere", "song.txt"], 1, "no such run or checkpoint: nowhere"),
+        (["nowhere", "song.txt"], 1, "no such run: nowhere"),
         (["run"], 1, "run was trained on a text of its own: name one to evaluate on"),
         (["run", "nowhere.txt"], 1, "no such file: nowhere.txt"),
         (

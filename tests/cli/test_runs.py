@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from carousel.cli.runs import find_run, new_run, newest_of
+from carousel.cli.runs import ARTEFACTS, find_run, new_run, newest_of, shown
 from carousel.errors import RunError
 
 
@@ -73,12 +73,26 @@ def test_runs_of_other_names_are_told_apart() -> None:
     assert new_run("tale") == Path("runs/tale-2")
 
 
+def test_where_nothing_was_trained_yet_the_model_that_ships_is_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert find_run(None) == ARTEFACTS / "story"
+    assert "story, the model that ships" in capsys.readouterr().err
+    make("a")
+    assert find_run(None) == Path("runs/a")
+
+
+def test_the_name_of_a_model_that_ships_means_it_unless_a_path_has_that_name() -> None:
+    assert find_run(Path("story")) == ARTEFACTS / "story"
+    assert shown(find_run(Path("story"))) == "story"
+    Path("story").mkdir()
+    assert find_run(Path("story")) == Path("story")
+
+
 def test_without_a_name_the_run_last_written_to_is_meant() -> None:
-    with pytest.raises(RunError, match="no run in runs/ yet"):
-        find_run(None)
     make("a", at=1000)
     make("b", at=3000)
     make("c", at=2000)
     assert find_run(None) == Path("runs/b")
-    with pytest.raises(RunError, match=r"no such run: d; there are runs/a, runs/c, runs/b"):
+    with pytest.raises(RunError, match=r"no such run: d; there are runs/a, runs/c, runs/b, story"):
         find_run(Path("d"))

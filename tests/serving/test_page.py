@@ -2,11 +2,12 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from carousel.sampling.config import SamplingConfig
+from carousel.sampling.config import TELLING
 from carousel.serving.app import create_app
 from carousel.serving.job import Busy, Job, Unavailable
 from serving.fake_writer import FakeWriter, card, drawn
@@ -98,7 +99,7 @@ def anew(request):
 
 
 def story(prompt: str, length: int, letters: list[str] = LETTERS, **settings: float) -> str:
-    return drawn(Job(prompt=prompt, length=length, sampling=SamplingConfig(**settings)), letters)
+    return drawn(Job(prompt=prompt, length=length, sampling=replace(TELLING, **settings)), letters)
 
 
 def fill(page: Page, **fields: object) -> None:
@@ -109,7 +110,7 @@ def fill(page: Page, **fields: object) -> None:
 @needs_chromium
 def test_a_story_is_told_as_it_is_written(page: Page) -> None:
     fill(page, prompt="<b>Once</b>", length=400, seed=5, top_k=9, temperature=1.5)
-    fill(page, repetition_penalty=1.2)
+    fill(page, top_p=0.7, repetition_penalty=1.2)
     page.click("#tell")
     expect(page.locator("#story")).to_have_attribute("aria-busy", "true")
     expect(page.locator("#text")).to_have_text(re.compile(r"[\s\S]"))
@@ -117,7 +118,7 @@ def test_a_story_is_told_as_it_is_written(page: Page) -> None:
     expect(page.locator("#status")).to_have_text("Told: 400 characters, seed 5.")
     assert page.text_content("#told") == "<b>Once</b>"  # as text, not as markup
     assert page.text_content("#text") == story(
-        "<b>Once</b>", 400, seed=5, top_k=9, temperature=1.5, repetition_penalty=1.2
+        "<b>Once</b>", 400, seed=5, top_k=9, temperature=1.5, top_p=0.7, repetition_penalty=1.2
     )
     assert page.locator("#story b").count() == 0
     expect(page.locator("#story")).to_have_attribute("aria-busy", "false")

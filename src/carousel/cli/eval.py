@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from carousel.cli.console import console
 from carousel.cli.parse import parse
+from carousel.cli.runs import find_run
 from carousel.errors import RunError, TextError, UsageError
 from carousel.text.reading import Reading
 from carousel.text.vocabulary import OnUnknown
@@ -26,7 +27,7 @@ class Eval:
     """Measure a model's loss on a text, its state carried from the first character to the last.
 
     Attributes:
-        run: Folder of a run (its best checkpoint) or of a checkpoint.
+        run: Folder of a run (its best checkpoint) or of a checkpoint; or story, which ships.
         corpus: Text files (.gz and .zst are unpacked), folders of them, and - for stdin. None: the
             built-in tales, for a model that was trained on them.
         part: Of the text that the model was trained on, one part of its split alone.
@@ -64,7 +65,7 @@ def main(arguments: list[str]) -> int:
     from carousel.models.loss import bits_per_character, perplexity
     from carousel.text.pieces import IdSequence, part
 
-    trained = load_model(command.run)
+    trained = load_model(find_run(command.run))
     if not command.corpus and trained.config["corpus"]["name"] != "tales":
         raise RunError(f"{command.run} was trained on a text of its own: name one to evaluate on")
     source = open_source(command.corpus, command.reading, command.cache_dir)

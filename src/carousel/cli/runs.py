@@ -4,25 +4,40 @@ import json
 import re
 from pathlib import Path
 
+from carousel.cli.console import console
 from carousel.errors import RunError
 
 RUNS = Path("runs")
+ARTEFACTS = Path(__file__).parents[1] / "artefacts"
+TELLER = "story"  # the model that ships
 
 
 def find_run(run: Path | None) -> Path:
     """Return the run asked for, or without one the newest in ./runs.
 
+    The name of a model that ships means that model, unless a path has that name; it is also what
+    is meant where nothing was trained yet.
+
     Raises:
         RunError: If there is none.
     """
-    if run is not None:
-        if not run.exists():
-            known = ", ".join(str(path) for path in _by_age(RUNS)[-5:])
-            raise RunError(f"no such run: {run}" + (f"; there are {known}" if known else ""))
+    if run is None:
+        if runs := _by_age(RUNS):
+            return runs[-1]
+        console.print(f"note: no run in {RUNS}/ yet, so {TELLER}, the model that ships, is taken")
+        return ARTEFACTS / TELLER
+    if run.exists():
         return run
-    if not (runs := _by_age(RUNS)):
-        raise RunError(f"no run in {RUNS}/ yet: `carousel train` makes one")
-    return runs[-1]
+    shipped = {path.name: path for path in ARTEFACTS.iterdir() if path.is_dir()}
+    if str(run) not in shipped:
+        known = ", ".join([*map(str, _by_age(RUNS)[-5:]), *sorted(shipped)])
+        raise RunError(f"no such run: {run}; there are {known}")
+    return shipped[str(run)]
+
+
+def shown(run: Path) -> str:
+    """Return a run as a user would name it."""
+    return run.name if run.parent == ARTEFACTS else str(run)
 
 
 def new_run(name: str) -> Path:

@@ -12,7 +12,7 @@ from carousel.cli.console import printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.errors import TextError, UsageError
-from carousel.sampling.config import SamplingConfig, check_integer
+from carousel.sampling.config import TELLING, SamplingConfig, check_integer
 from carousel.text.reading import normalise_newlines
 from carousel.text.vocabulary import OnUnknown, Vocabulary
 
@@ -25,7 +25,8 @@ class Sample:
     command prints the same text; another --seed, another one.
 
     Attributes:
-        run: Run folder, or one checkpoint of it. None: the newest run in ./runs.
+        run: Run folder, or one checkpoint of it; or story, which ships. None: the newest run in
+            ./runs, and story where there is none.
         prompt: The text to continue; without one, a line is begun.
         prompt_file: Read the prompt from this file, its last line feed included (- for stdin).
         on_unknown: What to do with characters of the prompt that the model does not know: error
@@ -45,7 +46,7 @@ class Sample:
     length: int | None = None
     num_samples: int = 1
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    sampling: SamplingConfig = field(default_factory=lambda: TELLING)
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before a model is loaded."""

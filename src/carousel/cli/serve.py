@@ -15,7 +15,7 @@ import tyro
 
 from carousel.cli.console import console, printable
 from carousel.cli.parse import parse
-from carousel.cli.runs import find_run
+from carousel.cli.runs import find_run, shown
 from carousel.errors import UsageError
 from carousel.sampling.config import check_integer
 
@@ -34,7 +34,8 @@ class Serve:
     being written end, for 8 seconds at most; a second one ends them at once.
 
     Attributes:
-        run: Run folders, or one checkpoint of each. None: the newest run in ./runs.
+        run: Run folders, or one checkpoint of each; story is the model that ships. None: the newest
+            run in ./runs, and story where there is none.
         host: Address to listen at; 127.0.0.1 is reached from this machine only.
         port: TCP port; 0 takes a free one.
         token_file: Serve only who sends the token in this file ("Authorization: Bearer …"). None:
@@ -139,11 +140,11 @@ def _token(file: Path | None) -> str | None:
 
 def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) -> None:
     """Say where the server is, and who can reach it."""
-    shown = ", ".join(map(str, runs))
+    models = ", ".join(map(shown, runs))
     url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
     is_local = _is_loopback(host)
     reach = "this machine alone can reach it" if is_local else "other machines can reach it"
-    console.print(f"{shown} at {url} ({reach}; Ctrl-C ends it)", markup=False)
+    console.print(f"{models} at {url} ({reach}; Ctrl-C ends it)", markup=False)
     if not (is_local or has_token):
         console.print(
             f"warning: whoever reaches {host} can use it; --token-file or {TOKEN} asks for a token",

@@ -17,6 +17,7 @@ from carousel.cli.console import (
     one_thread,
 )
 from carousel.cli.parts import describe, floor_of, make_parts, warn_of_repeated
+from carousel.cli.runs import find_run
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
@@ -244,7 +245,7 @@ def _fresh(command: Train, corpus: Corpus, parts: Split, folder: RunFolder, devi
     settings = resolve(command.settings, len(train_ids))
     trainer = new_trainer(settings, len(vocabulary), train_ids, device)
     if command.init_from is not None:
-        trained = load_model(command.init_from, device=device)
+        trained = load_model(find_run(command.init_from), device=device)
         shared = transplant(trained, trainer.model, vocabulary)
         console.print(
             f"starting from {trained.folder}: {shared} of {len(vocabulary)} characters are known",

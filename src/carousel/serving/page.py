@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import render_template
 
-from carousel.sampling.config import SamplingConfig
+from carousel.sampling.config import TELLING
 from carousel.serving.request import MAX_LENGTH, MAX_SEED, Model
 
 # What stands in the form at first, as far as the model has characters and positions for it.
@@ -19,7 +19,7 @@ def page(models: Mapping[str, Model], *, has_token: bool) -> str:
         "page.html",
         models=[_form(model) for model in models.values()],
         has_token=has_token,
-        defaults=SamplingConfig(),
+        defaults=TELLING,
         max_seed=MAX_SEED,
     )
 

@@ -141,6 +141,7 @@ class RunConfig:
 Tables = dict[str, dict[str, Any]]
 
 # "story" is the reference recipe. It stays as it is, so that results can be compared with it.
+# "best" is what won of all that was tried (experiments/LOG.md), on three texts.
 PRESETS: dict[str, Tables] = {
     "story": {
         "model": {
@@ -161,6 +162,18 @@ PRESETS: dict[str, Tables] = {
             "warmup_steps": 0,
             "max_grad_norm": 1.0,
             "patience": 0,
+        },
+    },
+    "best": {
+        "model": {"embedding_size": 64, "hidden_size": 384},
+        "training": {
+            "sequence_length": 128,
+            "batch_size": 32,
+            "optimizer": "muon",
+            "learning_rate": 0.016,
+            "muon_learning_rate": 0.05,
+            "weight_decay": 0.05,
+            "precision": "auto",
         },
     },
     "demo": {

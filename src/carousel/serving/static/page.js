@@ -118,6 +118,7 @@ function readForm() {
     prompt: element("prompt").value,
     stream: true,
     temperature: element("temperature").valueAsNumber,
+    top_p: element("top_p").valueAsNumber,
     repetition_penalty: element("repetition_penalty").valueAsNumber,
     seed: element("seed").valueAsNumber,
     max_tokens: Number(element("length").value || element("length").max),

@@ -1,0 +1,143 @@
+"""Which settings write as the books are written?
+
+python -m experiments.story.decoding CORPORA [--run RUN]
+
+The model goes on from the beginnings of paragraphs of the validation books, which it never saw, and
+what it writes is counted beside what stands in the books there: as many texts, of the same length.
+Best is, among the settings that repeat themselves no more than the books do and vary their word
+triples no less, the one with the fewest unknown words. The figures go to
+experiments/story/results/decoding.json, and a table to stdout.
+"""
+
+# ruff: noqa: T201 - a script that prints a table
+
+import argparse
+import itertools
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from carousel.analysis.written import distinct, known_words, repetition, words
+from carousel.cli.runs import find_run
+from carousel.files import make_folder, write_durably
+from carousel.models.checkpoint import TrainedModel, load_model
+from carousel.sampling.config import SamplingConfig
+from carousel.sampling.engine import Engine
+from carousel.sampling.task import Task
+from carousel.text.corpus import prepare
+from carousel.text.pieces import part
+from carousel.text.split import split
+
+RESULTS = Path(__file__).parent / "results"
+TEXTS, PROMPT, LENGTH = 200, 60, 1000  # characters
+SELDOM = 5  # a word that the training books have less often is in no dictionary
+TEMPERATURES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+STAGES: tuple[dict[str, Any], ...] = (
+    {},
+    {"top_k": 10},
+    {"top_p": 0.9},
+    {"top_p": 0.95},
+    {"min_p": 0.02},
+    {"min_p": 0.05},
+    {"repetition_penalty": 1.02},
+    {"repetition_penalty": 1.05},
+    {"repetition_penalty": 1.1},
+)
+
+
+def main() -> None:
+    """Count under every setting."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("corpora", type=Path)
+    parser.add_argument("--run", type=Path, default=Path("story"))
+    asked = parser.parse_args()
+    trained = load_model(find_run(asked.run))
+    train, held_out = books(asked.corpora, trained)
+    counts = Counter(words(train))
+    dictionary = {word for word, count in counts.items() if count >= SELDOM}
+    places = paragraphs(held_out)
+    prompts = [held_out[place : place + PROMPT] for place in places]
+    theirs = [held_out[place + PROMPT : place + PROMPT + LENGTH] for place in places]
+    target = figures(theirs, dictionary)
+    rows = []
+    print(line("the books", target), flush=True)
+    for temperature, stages in itertools.product(TEMPERATURES, STAGES):
+        settings = {"temperature": temperature, **stages}
+        texts = written(trained, prompts, SamplingConfig(**settings))
+        rows.append({"settings": settings, **figures(texts, dictionary)})
+        print(line(named(settings), rows[-1]), flush=True)
+    make_folder(RESULTS)
+    found = {"books": target, "best": best(rows, target), "rows": rows}
+    print(f"best: {named(found['best'])}")
+    write_durably(RESULTS / "decoding.json", (json.dumps(found, indent=1) + "\n").encode())
+
+
+def books(corpora: Path, trained: TrainedModel) -> tuple[str, str]:
+    """Return the books for training and those for validation."""
+    folder = corpora / "children_stories"
+    corpus = prepare([folder / "stories.txt"])
+    if corpus.sha256 != trained.config["corpus"]["sha256"]:
+        raise SystemExit("the model was trained on another text")
+    parts = split(corpus, "books", index=folder / "stories.index.tsv")
+    decode = trained.vocabulary.decode
+    train, held_out = (decode(part(corpus.ids, parts[name])[:]) for name in ("train", "validation"))
+    return train, held_out
+
+
+def paragraphs(text: str) -> list[int]:
+    """Return where paragraphs begin, TEXTS of them by lot, each with enough text to come."""
+    starts = [match.end() for match in re.finditer(r"\n(?=[A-Z\"“])", text)]
+    possible = [start for start in starts if start + PROMPT + LENGTH <= len(text)]
+    return random.Random(0).sample(possible, TEXTS)
+
+
+def written(
+    trained: TrainedModel, prompts: Sequence[str], config: SamplingConfig, length: int = LENGTH
+) -> list[str]:
+    """Return what the model writes after the prompts."""
+    engine = Engine(trained.model)
+    ids: list[list[int]] = [[] for _ in prompts]
+    for n, prompt in enumerate(prompts):
+        start = trained.vocabulary.encode(prompt or "\n").tolist()
+        engine.join(n, Task(prompt=start, length=length, sampling=config, sample=n))
+    while len(engine):
+        for news in engine.advance(1.0):
+            ids[news.key] += news.ids  # type: ignore[index]
+    return [trained.vocabulary.decode(text) for text in ids]
+
+
+def figures(texts: Sequence[str], dictionary: Collection[str]) -> dict[str, float]:
+    """Return what is counted."""
+    return {
+        "repetition": repetition(texts),
+        "distinct_2": distinct(texts, 2),
+        "distinct_3": distinct(texts, 3),
+        "unknown_words": 1 - known_words(texts, dictionary),
+    }
+
+
+def best(rows: Sequence[dict[str, Any]], books: dict[str, float]) -> dict[str, Any]:
+    """Return the settings that are best in the sense above."""
+    vary = [row for row in rows if row["distinct_3"] >= books["distinct_3"]]
+    fitting = [row for row in vary if row["repetition"] <= books["repetition"]]
+    settings: dict[str, Any] = min(fitting, key=lambda row: row["unknown_words"])["settings"]
+    return settings
+
+
+def named(settings: dict[str, Any]) -> str:
+    """Return settings in words."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in settings.items())
+
+
+def line(name: str, row: dict[str, Any]) -> str:
+    """Return a line of the table."""
+    figures = ("repetition", "distinct_2", "distinct_3", "unknown_words")
+    return f"| {name} | " + " | ".join(f"{100 * row[figure]:.2f} %" for figure in figures) + " |"
+
+
+if __name__ == "__main__":
+    main()
