@@ -1,8 +1,10 @@
-"""Draw the figures of math/ and notes/ again: python math/draw.py [FOLDER …]
+"""Draw the figures of math/ and notes/ again.
 
-A folder's figures.py holds FIGURES: for each NAME.svg beside it a function that draws on the axes it is
-given, and the size in inches. The same code draws the same bytes; tests/pages/test_figures.py holds
-what is stored to that.
+python math/draw.py [FOLDER …]
+
+A folder's figures.py holds FIGURES: for each NAME.svg beside it a function that draws on the axes
+it is given, and the size in inches. The same code draws the same bytes; tests/pages/test_figures.py
+holds what is stored to that.
 """
 
 # ruff: noqa: T201 - a script that says what it drew

@@ -1,4 +1,4 @@
-"""Write the tables of math/README.md: which equation is computed where, tested where, derived where.
+"""Write the tables of math/README.md: where an equation is computed, tested, derived.
 
 python math/index.py
 """
@@ -66,17 +66,18 @@ def equations() -> Iterator[Equation]:
     places = {path: _citations(path) for path in CODE}
     for page in _pages():
         text = page.read_text("utf-8")
-        tests = ", ".join(
-            f"[`{Path(link).name}`]({_relative((page.parent / link).resolve())})"
-            for link in dict.fromkeys(re.findall(r"\]\(([^)]*/tests/[^)]*\.py)\)", text))
-        )
+        links = re.findall(r"\]\(([^)]*/tests/[^)]*\.py)\)", text)
+        of_page = [(page.parent / link).resolve() for link in dict.fromkeys(links)]
         for label in ROW.findall(text):
+            citing = {path: cited[label] for path, cited in places.items() if label in cited}
             code = ", ".join(
-                f"[`{path.stem}`]({_relative(path)})" + (f": {names}" if names else "")
-                for path, cited in places.items()
-                if (names := ", ".join(f"`{name}`" for name in cited.get(label, ())))
-                or label in cited
+                " ".join([f"[`{path.stem}`]({_relative(path)})", *(f"`{name}`" for name in names)])
+                for path, names in citing.items()
             )
+            # The tests that are called after what computes it, where there are such.
+            stems = {f"test_{path.stem}" for path in citing}
+            own = [test for test in of_page if test.stem in stems] or of_page
+            tests = ", ".join(f"[`{test.stem}`]({_relative(test)})" for test in own)
             yield Equation(label, _link(page), code, tests)
 
 
@@ -85,7 +86,7 @@ def _pages() -> list[Path]:
 
 
 def _citations(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return which functions (or classes) of a module cite each label; none: it is cited outside."""
+    """Return which functions and classes of a module cite each label; none: outside of all."""
     source = path.read_text("utf-8")
     spans = [
         (node.lineno, node.end_lineno or node.lineno, node.name)

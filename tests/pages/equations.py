@@ -1,4 +1,4 @@
-"""Pages of math/ and notes/: their blocks, the equations they define, and those equations with a sign flipped."""
+"""Pages of math/ and notes/: their blocks, their equations, and blocks with a sign flipped."""
 
 import ast
 import copy
@@ -105,7 +105,7 @@ def _flip(node: Any) -> None:
 
 
 def _negate(statement: Any) -> None:
-    """Put a minus before what an assignment assigns, or what stands last in a comparison or call."""
+    """Put a minus before what is assigned, or what stands last in a comparison or a call."""
     match statement:
         case ast.Assert(test=ast.Compare() as compared):
             compared.comparators[-1] = _minus(compared.comparators[-1])

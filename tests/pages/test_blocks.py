@@ -1,4 +1,4 @@
-"""Every block of math/ and notes/ runs, every equation has one that checks it, and a flipped sign is seen."""
+"""Every block of math/ and notes/ runs, checks the equations of its page, sees flipped signs."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ def named(page: Path) -> str:
 
 @pytest.mark.parametrize("page", EXECUTED, ids=named)
 def test_the_blocks_run_and_see_every_flipped_sign(page: Path) -> None:
-    """Blocks share one namespace, in order; a block with a sign flipped must fail where it stands."""
+    """Blocks share one namespace, in order; one with a sign flipped must fail where it stands."""
     namespace: dict[str, Any] = {"__name__": "page"}
     unseen = []
     for block in blocks(page):
