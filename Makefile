@@ -21,7 +21,12 @@ help:  ## this list
 demo: .venv/.core  ## watch an LSTM learn to tell tales, in under two minutes
 	@$(BIN)/carousel train --preset demo
 
-test: .venv/.dev  ## all tests
+# Renders the pages in the tests, which skip, with the reason, where there is no npm.
+.venv/.pages: .venv/.dev tests/pages/package-lock.json
+	@command -v npm >/dev/null && npm ci --silent --prefix tests/pages || true
+	@touch $@
+
+test: .venv/.pages  ## all tests
 	$(BIN)/python -m pytest -q -n 2 -m "not serial"
 	$(BIN)/python -m pytest -q -m serial
 

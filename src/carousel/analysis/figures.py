@@ -1,7 +1,7 @@
 """How every figure looks: readable on white and on black, the same bytes for the same numbers."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,15 @@ INK, BLUE, ORANGE, GREEN = "#808080", "#4c9be8", "#e8833a", "#3aa76d"
 
 
 @contextmanager
-def drawn(stem: Path, size: tuple[float, float] = (7.2, 4.2)) -> Iterator[Axes]:
+def drawn(
+    stem: Path, size: tuple[float, float] = (7.2, 4.2), endings: Sequence[str] = ("png", "svg")
+) -> Iterator[Axes]:
     """Yield axes to draw on; then write STEM.png and STEM.svg.
 
     Args:
         stem: Path without ending.
         size: Width and height in inches.
+        endings: Of what is written.
     """
     with (
         plt.rc_context(
@@ -45,7 +48,7 @@ def drawn(stem: Path, size: tuple[float, float] = (7.2, 4.2)) -> Iterator[Axes]:
             axes.grid(color=INK, alpha=0.2)
             for spine in axes.spines.values():
                 spine.set_visible(False)
-            for ending in ("png", "svg"):
+            for ending in endings:
                 metadata = {"Date": None} if ending == "svg" else None
                 path = stem.with_name(f"{stem.name}.{ending}")
                 figure.savefig(path, dpi=150, transparent=True, metadata=metadata)
