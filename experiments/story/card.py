@@ -114,7 +114,7 @@ def write_card(figures: dict[str, str], texts: str) -> None:
             "| | " + " | ".join(name.replace("_", " ") for name in names) + " |",
             "|---|" + "--:|" * len(names),
             *(
-                f"| {name} | " + " | ".join(f"{row[n]:.1%}" for n in names) + " |"
+                f"| {name} | " + " | ".join(f"{row[n]:.2%}" for n in names) + " |"
                 for name, row in rows
             ),
         ]

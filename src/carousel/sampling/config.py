@@ -48,10 +48,6 @@ class SamplingConfig:
         check_integer("seed", self.seed, at_least=0, at_most=2**64 - 1)
 
 
-# For people who ask for a text and no settings: the best of 54 by count (experiments/story).
-TELLING = SamplingConfig(temperature=0.8, top_p=0.95)
-
-
 def check_integer(name: str, value: object, *, at_least: int, at_most: float = math.inf) -> None:
     """Raise ConfigError unless value is an int (and no bool) in [at_least, at_most]."""
     if type(value) is not int or not at_least <= value <= at_most:
@@ -90,3 +86,7 @@ def _show(value: object) -> str:
     except ValueError:  # Python writes no int of more than 4300 digits
         return "a huge number"
     return shown if len(shown) <= 40 else f"{shown[:30]}… ({len(shown)} characters)"
+
+
+# For people who ask for a text and no settings: the best of 54 by count (experiments/story).
+TELLING = SamplingConfig(temperature=0.8, top_p=0.95)
