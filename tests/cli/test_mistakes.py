@@ -117,7 +117,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "init from nowhere": (
         ["song.txt", "--init-from", "nowhere"],
         1,
-        "no such run or checkpoint: nowhere",
+        "no such run: nowhere",
     ),
     "init from no run": (
         ["song.txt", "--init-from", "folder"],

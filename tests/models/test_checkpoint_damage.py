@@ -195,7 +195,7 @@ def dtype(weights: dict[str, Tensor]) -> None:
 
 def half(weights: dict[str, Tensor]) -> None:
     for name, weight in weights.items():
-        weights[name] = weight.bfloat16()
+        weights[name] = weight.half()
 
 
 def swapped(weights: dict[str, Tensor]) -> None:

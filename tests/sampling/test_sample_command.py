@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 
 from carousel.cli.main import run
 from carousel.models.checkpoint import load_model
-from carousel.sampling.config import SamplingConfig
+from carousel.sampling.config import TELLING
 from carousel.sampling.generate import continue_text
 from carousel.text.vocabulary import Vocabulary
 from sampling.saved_model import save_run
@@ -24,7 +25,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def expected(saved: Path, prompt: str, length: int, sample: int = 0, **settings) -> str:
     loaded = load_model(saved)
-    config = SamplingConfig(**settings)
+    config = replace(TELLING, **settings)
     return prompt + "".join(
         continue_text(loaded.model, loaded.vocabulary, prompt, config, length=length, sample=sample)
     )
