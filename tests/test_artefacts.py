@@ -49,6 +49,15 @@ def test_its_card_shows_what_it_writes(call: Call) -> None:
     assert [text.split() for text in texts] == [text.split() for text in shown[:SHOWN]]
 
 
+def test_the_readme_shows_what_it_writes(call: Call) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (shown,) = re.findall(
+        r"^The first of these begins:\n\n```text\n(.*?)\n```$", readme, re.M | re.S
+    )
+    result = call("sample", TELLER, "--prompt", "Once upon a time")
+    assert " ".join(result.out.split()).startswith(" ".join(shown.split()))
+
+
 def test_it_was_trained_as_the_command_that_rebuilds_it_says() -> None:
     config = json.loads((ARTEFACTS / TELLER / "config.json").read_bytes())
     asked = tomllib.loads((ROOT / "experiments/story/story.toml").read_text())
