@@ -213,8 +213,9 @@ class Babbling(ThreadWorker):
 
 
 def test_a_worker_that_makes_no_sense_is_replaced(
-    hasty: None, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(writer, "PAUSES", (0.01, 0.1))  # not hasty: it must not pass for hanging
     workers: Iterator = iter([Babbling, ThreadWorker])
     it = WatchedWriter(lambda: next(workers)(Markov(V), VOCABULARY))
     try:
