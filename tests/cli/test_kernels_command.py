@@ -1,6 +1,7 @@
 """`carousel kernels`: what it says where kernels run, could run, and cannot; what it builds."""
 
 import json
+import logging
 import re
 import stat
 import subprocess
@@ -90,6 +91,15 @@ def test_status_as_json(call: Call) -> None:
 
 
 @needs_kernels
+def test_status_leaves_the_log_as_it_was(call: Call) -> None:
+    """Whatever runs in the same process afterwards still warns."""
+    logger = logging.getLogger("carousel")
+    before = logger.level
+    call("kernels", "status")
+    assert logger.level == before
+    assert logger.getChild("serving").isEnabledFor(logging.WARNING)
+
+
 def test_a_kernel_that_fails_when_it_is_run_is_no_kernel(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

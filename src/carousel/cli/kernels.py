@@ -5,6 +5,8 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
@@ -92,14 +94,26 @@ class Status(NamedTuple):
 
 
 def _status(as_json: bool) -> int:
-    logging.getLogger("carousel").setLevel(logging.ERROR)  # the table says it
-    status = examine()
+    with _silent():  # the table says it
+        status = examine()
     if as_json:
         library = None if status.library is None else str(status.library)
         print(json.dumps(status._asdict() | {"library": library}))
     else:
         print("\n".join([*_facts(status), "", *_table(status)]))
     return 0
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Let nothing but errors be logged meanwhile; whoever called goes on logging as before."""
+    log = logging.getLogger("carousel")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def examine() -> Status:
