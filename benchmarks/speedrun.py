@@ -50,7 +50,7 @@ class Track(NamedTuple):
         text: Path of the text in the folder of corpora.
         sha256: Of the text, line endings normalised.
         split_sha256: Of the parts.
-        goal: Nats per character of the validation part.
+        goal: Nats per character of the validation part; None: as few as possible.
         bar: Seconds in which it is to be reached.
         settings: Of the run that holds the record.
     """
@@ -59,9 +59,9 @@ class Track(NamedTuple):
     text: str
     sha256: str
     split_sha256: str
-    goal: float
     bar: float
     settings: RunConfig
+    goal: float | None = None
 
 
 class Text(NamedTuple):
@@ -191,17 +191,18 @@ def sentence(found: dict[str, Any]) -> str:
 
 
 def summary(track: Track, runs: list[dict[str, Any]]) -> str:
-    """Return the median, and whether the mean is below the goal beyond doubt."""
+    """Return the median, and whether the mean is below the goal, if any, beyond doubt."""
     seconds = statistics.median(found["seconds"] for found in runs)
     losses = [found["validation_loss"] for found in runs]
     mean = statistics.fmean(losses)
-    said = (
-        f"median {seconds:.1f} s, bar {track.bar:g} s; "
-        f"validation: mean {mean:.4f}, goal {track.goal:.4f}"
-    )
+    said = f"median {seconds:.1f} s, bar {track.bar:g} s; validation: mean {mean:.4f}"
+    if track.goal is not None:
+        said = f"{said}, goal {track.goal:.4f}"
     if len(runs) < 2:
         return said
     sigma = statistics.stdev(losses)
+    if track.goal is None:
+        return f"{said}, sigma {sigma:.4f}"
     margin = (track.goal - mean) * math.sqrt(len(losses))
     verdict = "reached" if margin >= 3.09 * sigma else "not reached beyond doubt"
     return f"{said}, sigma {sigma:.4f}: {verdict}"

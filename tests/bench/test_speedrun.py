@@ -1,7 +1,6 @@
 """The speed run: its files are complete, its judge is right, and it takes no other text."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,12 @@ import torch
 
 from benchmarks import speedrun
 from benchmarks.speedrun import Text, Track, read_track, run, summary, window_loss
+from carousel.cli.train import read_command
 from carousel.errors import DataError
 from carousel.models.config import ModelConfig
 from carousel.text.vocabulary import Vocabulary
-from carousel.training.config import RunConfig, TrainingConfig, read_toml
+from carousel.training.config import RunConfig, TrainingConfig, read_toml, run_config
+from conftest import ROOT
 from sampling.markov import Markov
 
 TRACKS = list(read_toml(speedrun.TRACKS))
@@ -90,9 +91,21 @@ def test_a_goal_is_reached_beyond_doubt_or_not() -> None:
     assert "sigma 0.0100" in found([1.4 + d for d in around])
 
 
-def test_settings_are_those_that_train_takes() -> None:
-    """`carousel train --config` reads the same file."""
-    for name in TRACKS:
-        tables = read_toml(speedrun.FOLDER / f"{name}.toml")
-        assert set(tables) <= {"model", "training", "data"}
-        assert replace(read_track(name).settings) == read_track(name).settings
+def test_where_there_is_no_goal_the_loss_is_what_counts() -> None:
+    runs = [{"seconds": 10.0, "validation_loss": loss} for loss in (1.4, 1.42)]
+    said = summary(small_track(goal=None, bar=60), runs)
+    assert said == "median 10.0 s, bar 60 s; validation: mean 1.4100, sigma 0.0141"
+    assert summary(small_track(goal=None, bar=60), runs[:1]).endswith("mean 1.4000")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(speedrun.FOLDER / f"{name}.toml" for name in TRACKS),
+        ROOT / "experiments/story/story.toml",
+    ],
+    ids=lambda path: path.stem,
+)
+def test_settings_are_those_that_train_takes(path: Path) -> None:
+    """`carousel train --config` reads the same file, and no preset adds anything to it."""
+    assert read_command(["--config", str(path)]).settings == run_config(("", read_toml(path)))

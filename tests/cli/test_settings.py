@@ -2,7 +2,9 @@
 
 import io
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -10,8 +12,8 @@ from carousel.cli.main import run
 from carousel.cli.parse import parse
 from carousel.cli.sample import Sample
 from carousel.cli.train import Train, read_command
-from carousel.models.config import ModelConfig
-from carousel.training.config import PRESETS, TrainingConfig, run_config
+from carousel.models.config import Architecture, ModelConfig
+from carousel.training.config import BEST, PRESETS, TrainingConfig, run_config
 
 # The flags that scripts rely on, each with a value that it takes.
 PROMISED = {
@@ -47,6 +49,9 @@ PROMISED = {
 }
 
 
+SOURCE = ModelConfig(hidden_size=7, num_layers=2)
+
+
 def value(command: Train, name: str) -> object:
     """The value of a setting; `model` is that of the architecture."""
     parts = (command.model, command.training, command.data, command)
@@ -69,15 +74,49 @@ def test_flags_without_a_value() -> None:
     assert command.corpus == (Path("a.txt"), Path("b.txt"))
 
 
-def test_without_arguments_everything_is_at_its_default() -> None:
-    command = read_command([])
-    assert command == Train()
-    assert (command.model, command.training) == (ModelConfig(), TrainingConfig())
+ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+
+
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_without_arguments_the_best_for_the_architecture_is_taken(model: str) -> None:
+    own = run_config(("", BEST.get(model, {})), ("", {"model": {"model": model}}))
+    for asked in ([], ["--preset", "best"]):
+        assert read_command([*asked, "--model", model]).settings == own
+    assert read_command([]) == read_command(["--model", "lstm"])
+    assert replace(read_command([]), model=ModelConfig(), training=TrainingConfig()) == Train()
+
+
+def test_the_best_is_of_the_architecture_that_a_file_or_a_source_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flag wins over the file, the file over the source; the sizes of a source stay its own."""
+    (tmp_path / "a.toml").write_text('[model]\nmodel = "rnn"\n')
+    monkeypatch.setattr("carousel.cli.train._model_settings", lambda _: asdict(SOURCE))
+    file, source = ["--config", str(tmp_path / "a.toml")], ["--init-from", "a"]
+    for asked, model in (
+        (file, "rnn"),
+        (source, "lstm"),
+        ([*source, *file], "rnn"),
+        ([*source, *file, "--model", "lstm"], "lstm"),
+    ):
+        settings = read_command(asked).settings
+        own = run_config(("", BEST.get(model, {})))
+        assert (settings.model.model, settings.training) == (model, own.training)
+        if asked[0] == "--init-from":
+            assert settings.model == replace(SOURCE, model=model)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_what_it_says(preset: str) -> None:
     assert read_command(["a.txt", "--preset", preset]).settings == run_config(("", PRESETS[preset]))
+
+
+def test_help_shows_what_would_be_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    for asked, size in (([], 384), (["--preset", "demo"], 192), (["--model", "rnn"], 256)):
+        with pytest.raises(SystemExit, match="0"):
+            read_command([*asked, "--help"])
+        _, about = capsys.readouterr().out.split("--hidden-size INT ")
+        assert f"(default: {size})" in about[: about.index("--num-layers")]
 
 
 def test_a_file_wins_over_a_preset_and_a_flag_over_both(tmp_path: Path) -> None:

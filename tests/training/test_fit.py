@@ -143,6 +143,15 @@ def poison(run: SmallRun, step: int) -> None:
     run.trainer.model.register_forward_hook(hook)
 
 
+def test_with_muon_a_smaller_step_is_one_of_both_rules(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "a", settings(optimizer="muon"))
+    poison(run, 2)
+    with pytest.raises(
+        DivergenceError, match=r"\(--learning-rate 0\.0025 --muon-learning-rate 0\.013\)"
+    ):
+        run.events()
+
+
 @pytest.mark.parametrize("batching", ["lanes", "windows"])
 @pytest.mark.parametrize("step", [2, 5, 7, 11])
 def test_nan_is_found_at_its_step_and_the_state_before_it_kept(

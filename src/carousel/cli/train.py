@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,14 +13,14 @@ from carousel.cli.console import choose_device, console
 from carousel.cli.parse import parse, parse_some, usage_error
 from carousel.cli.runs import find_run, new_run, newest_of
 from carousel.errors import ConfigError, RunError
-from carousel.models.config import ModelConfig
+from carousel.models.config import Architecture, ModelConfig
 from carousel.text.reading import Reading
 from carousel.training.config import (
-    PRESETS,
     DataConfig,
+    Preset,
     RunConfig,
-    Tables,
     TrainingConfig,
+    preset,
     read_toml,
     run_config,
 )
@@ -32,18 +32,18 @@ PROG = "carousel train"
 class Train:
     """Train a character-level language model on a text, or without one on the built-in tales.
 
-    Presets and --config files are read first; flags win over both.
+    Settings start from a preset; a --config file wins over it, flags over both.
 
     Attributes:
         corpus: Text files (.gz and .zst are unpacked), folders of them, and - for stdin. None: the
             built-in tales, whose best possible loss is known.
         out: Folder of the run. None: runs/NAME, after the text.
-        preset: Settings to start from: "best" learned most in least time of all that was tried,
-            "story" is the reference recipe, "demo" takes a minute.
+        preset: Settings to start from: "best" learned most in least time of all that was tried for
+            the architecture, "story" is the reference recipe, "demo" takes a minute.
         config: A TOML file of settings: tables [model], [training], [data].
         resume: Repeat the command that started the run in --out (or the newest of this text), and
             continue it exactly where it stopped.
-        init_from: Start from the weights of another run, or of story, which ships.
+        init_from: Start from the weights and sizes of another run, or of story, which ships.
         device: "auto" takes CUDA where there is one, else the CPU.
         threads: Threads to compute with. None: as many as the products can feed. Other
             programs at work slow several threads far more than --threads 1.
@@ -53,7 +53,7 @@ class Train:
 
     corpus: tyro.conf.Positional[tuple[Path, ...]] = ()
     out: Path | None = None
-    preset: Literal["best", "story", "demo"] | None = None
+    preset: Preset = "best"
     config: Path | None = None
     resume: bool = False
     init_from: Path | None = None
@@ -78,11 +78,12 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class _Start:
-    """Those of the flags of Train that name other settings to start from."""
+    """Those of the flags of Train that decide which settings to start from."""
 
-    preset: Literal["best", "story", "demo"] | None = None
+    preset: Preset = "best"
     config: Path | None = None
     init_from: Path | None = None
+    model: Architecture | None = None
 
 
 _HELP = {"-h", "--help"}
@@ -94,21 +95,22 @@ def read_command(arguments: list[str]) -> Train:
     Until those are read nobody knows which flags go together.
     """
     asked = parse_some(_Start, [a for a in arguments if a not in _HELP], prog=PROG)
-    if _HELP & set(arguments):
-        asked = _Start()
-    layers: list[tuple[str, Tables]] = []
-    if asked.init_from is not None:
-        layers.append((str(asked.init_from), {"model": _model_settings(asked.init_from)}))
-    if asked.preset is not None:
-        layers.append((f"preset {asked.preset}", PRESETS[asked.preset]))
+    if _HELP & set(arguments):  # which is there also where no file is
+        asked = replace(asked, config=None, init_from=None)
+    source = {"model": _model_settings(asked.init_from)} if asked.init_from else {}
     try:
-        if asked.config is not None:
-            layers.append((str(asked.config), read_toml(asked.config)))
-        defaults = run_config(*layers)
+        file = read_toml(asked.config) if asked.config else {}
+        given = source.get("model", {}) | file.get("model", {})
+        model = str(asked.model or given.get("model", ModelConfig.model))
+        defaults = run_config(
+            (f"preset {asked.preset}", preset(asked.preset, model)),
+            (str(asked.init_from), source),
+            (str(asked.config), file),
+        )
     except ConfigError as error:
         usage_error(str(error), PROG)
     start = Train(model=defaults.model, training=defaults.training, data=defaults.data)
-    return parse(Train, arguments, prog=PROG, default=start if layers else None)
+    return parse(Train, arguments, prog=PROG, default=start)
 
 
 def _model_settings(run: Path) -> dict[str, Any]:

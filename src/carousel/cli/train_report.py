@@ -30,6 +30,7 @@ from carousel.sampling.generate import continue_text, room
 from carousel.text.pieces import total
 from carousel.text.split import Split
 from carousel.text.vocabulary import Vocabulary
+from carousel.training.config import TrainingConfig
 from carousel.training.fit import End, Progress
 from carousel.training.run_folder import read_metrics
 from carousel.training.trainer import Trainer
@@ -73,14 +74,20 @@ def announce(
             + (f", context {model.context}" if model.context else "")
             + f": {parameters:,} parameters",
             "steps": f"{trainer.steps:,} of {settings.batch_size} × {settings.sequence_length} "
-            f"characters ({settings.batching}), {settings.optimizer} "
-            f"{settings.peak:g} {settings.schedule}; "
+            f"characters ({settings.batching}), {_rule(settings)} {settings.schedule}; "
             f"an epoch is {trainer.batches.characters_per_epoch:,} characters",
             "device": f"{device}, {threads} thread{'s' * (threads > 1)}, {settings.precision}",
             "time": f"about {duration(1.1 * left * seconds)} ({seconds:.3f} s a step)",
             "run": str(path),
         }
     )
+
+
+def _rule(settings: TrainingConfig) -> str:
+    """Return the update rule and its peak step size; with Muon those of both rules."""
+    if settings.optimizer == "muon":
+        return f"muon {settings.muon_learning_rate:g} and adamw {settings.peak:g}"
+    return f"{settings.optimizer} {settings.peak:g}"
 
 
 def sum_up(path: Path, progress: Progress, floor: float | None, end: End, display: Display) -> None:

@@ -189,6 +189,8 @@ def _save(trainer: Trainer, session: Session, progress: Progress) -> Path:
 def _advice(trainer: Trainer, session: Session) -> str:
     """Say what would help a run that diverged, and where its last good state is."""
     rate = f"--learning-rate {trainer.config.peak / 4:.2g}"
+    if trainer.config.optimizer == "muon":
+        rate = f"{rate} --muon-learning-rate {trainer.config.muon_learning_rate / 4:.2g}"
     if not session.folder.saved_steps():
         return f"nothing was saved yet: try a smaller step ({rate})"
     run = session.folder.path
