@@ -4,7 +4,6 @@ import io
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -12,8 +11,8 @@ from carousel.cli.main import run
 from carousel.cli.parse import parse
 from carousel.cli.sample import Sample
 from carousel.cli.train import Train, read_command
-from carousel.models.config import Architecture, ModelConfig
-from carousel.training.config import BEST, PRESETS, TrainingConfig, run_config
+from carousel.models.config import ModelConfig
+from carousel.training.config import PRESETS, TrainingConfig, run_config
 
 # The flags that scripts rely on, each with a value that it takes.
 PROMISED = {
@@ -49,9 +48,6 @@ PROMISED = {
 }
 
 
-SOURCE = ModelConfig(hidden_size=7, num_layers=2)
-
-
 def value(command: Train, name: str) -> object:
     """The value of a setting; `model` is that of the architecture."""
     parts = (command.model, command.training, command.data, command)
@@ -74,36 +70,24 @@ def test_flags_without_a_value() -> None:
     assert command.corpus == (Path("a.txt"), Path("b.txt"))
 
 
-ARCHITECTURES: tuple[str, ...] = get_args(Architecture)
+def test_without_arguments_the_best_is_taken() -> None:
+    command = read_command([])
+    assert command.settings == run_config(("", PRESETS["best"]))
+    assert replace(command, model=ModelConfig(), training=TrainingConfig()) == Train()
 
 
-@pytest.mark.parametrize("model", ARCHITECTURES)
-def test_without_arguments_the_best_for_the_architecture_is_taken(model: str) -> None:
-    own = run_config(("", BEST.get(model, {})), ("", {"model": {"model": model}}))
-    for asked in ([], ["--preset", "best"]):
-        assert read_command([*asked, "--model", model]).settings == own
-    assert read_command([]) == read_command(["--model", "lstm"])
-    assert replace(read_command([]), model=ModelConfig(), training=TrainingConfig()) == Train()
-
-
-def test_the_best_is_of_the_architecture_that_a_file_or_a_source_names(
+def test_a_source_of_weights_keeps_its_sizes_whatever_the_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A flag wins over the file, the file over the source; the sizes of a source stay its own."""
-    (tmp_path / "a.toml").write_text('[model]\nmodel = "rnn"\n')
-    monkeypatch.setattr("carousel.cli.train._model_settings", lambda _: asdict(SOURCE))
-    file, source = ["--config", str(tmp_path / "a.toml")], ["--init-from", "a"]
-    for asked, model in (
-        (file, "rnn"),
-        (source, "lstm"),
-        ([*source, *file], "rnn"),
-        ([*source, *file, "--model", "lstm"], "lstm"),
-    ):
-        settings = read_command(asked).settings
-        own = run_config(("", BEST.get(model, {})))
-        assert (settings.model.model, settings.training) == (model, own.training)
-        if asked[0] == "--init-from":
-            assert settings.model == replace(SOURCE, model=model)
+    """A file wins over it, as over the preset, and a flag over both."""
+    source = ModelConfig(hidden_size=7, num_layers=2)
+    monkeypatch.setattr("carousel.cli.train._model_settings", lambda _: asdict(source))
+    (tmp_path / "a.toml").write_text("[model]\nnum_layers = 3\n")
+    file, flag = ["--config", str(tmp_path / "a.toml")], ["--num-layers", "4"]
+    for asked, layers in (([], 2), (file, 3), ([*file, *flag], 4)):
+        settings = read_command(["--init-from", "a", *asked]).settings
+        assert settings.model == replace(source, num_layers=layers)
+        assert settings.training == run_config(("", PRESETS["best"])).training
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -112,7 +96,7 @@ def test_a_preset_is_what_it_says(preset: str) -> None:
 
 
 def test_help_shows_what_would_be_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    for asked, size in (([], 384), (["--preset", "demo"], 192), (["--model", "rnn"], 256)):
+    for asked, size in (([], 384), (["--preset", "demo"], 192)):
         with pytest.raises(SystemExit, match="0"):
             read_command([*asked, "--help"])
         _, about = capsys.readouterr().out.split("--hidden-size INT ")
@@ -188,7 +172,8 @@ def test_flags_are_held_against_what_they_start_from(tmp_path: Path) -> None:
     """A flag that only some architecture knows fits a file that names it, and no other."""
     (tmp_path / "a.toml").write_text('[model]\nmodel = "mlp"\n')
     asked = ["a.txt", "--config", str(tmp_path / "a.toml"), "--context-length", "6"]
-    assert read_command(asked).model == ModelConfig(model="mlp", context_length=6)
+    best = read_command([]).model
+    assert read_command(asked).model == replace(best, model="mlp", context_length=6)
     with pytest.raises(SystemExit, match="2"):
         read_command([*asked, "--model", "lstm"])
     with pytest.raises(SystemExit, match="0"):

@@ -55,6 +55,8 @@ def test_a_family_has_a_learning_rate_of_its_own_unless_one_is_given(
     given = RunConfig(model=ModelConfig(model=family), training=OPEN.training)
     assert given.training.learning_rate is None
     assert resolve(given, 10**6).training.peak == rate
+    beside = replace(given, training=replace(OPEN.training, optimizer="muon"))
+    assert resolve(beside, 10**6).training.peak == 0.016
     asked = replace(given, training=replace(OPEN.training, learning_rate=1e-4))
     assert resolve(asked, 10**6).training.peak == 1e-4
 

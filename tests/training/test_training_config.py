@@ -9,7 +9,6 @@ import torch
 from carousel.errors import ConfigError
 from carousel.models.characters import build
 from carousel.training.config import (
-    BEST,
     PRESETS,
     DataConfig,
     RunConfig,
@@ -109,10 +108,9 @@ def test_toml(tmp_path: Path) -> None:
         read_toml(path)
 
 
-@pytest.mark.parametrize("name", [*PRESETS, *BEST])
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_builds_its_model(name: str) -> None:
-    own = {"model": {"model": name}} if name in BEST else {}
-    config = run_config((name, PRESETS[name] if name in PRESETS else BEST[name]), ("own", own))
+    config = run_config((name, PRESETS[name]))
     with torch.device("meta"):  # shapes only: no memory, no time
         build(config.model, 65)
 

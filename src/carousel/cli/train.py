@@ -13,14 +13,14 @@ from carousel.cli.console import choose_device, console
 from carousel.cli.parse import parse, parse_some, usage_error
 from carousel.cli.runs import find_run, new_run, newest_of
 from carousel.errors import ConfigError, RunError
-from carousel.models.config import Architecture, ModelConfig
+from carousel.models.config import ModelConfig
 from carousel.text.reading import Reading
 from carousel.training.config import (
+    PRESETS,
     DataConfig,
     Preset,
     RunConfig,
     TrainingConfig,
-    preset,
     read_toml,
     run_config,
 )
@@ -38,8 +38,8 @@ class Train:
         corpus: Text files (.gz and .zst are unpacked), folders of them, and - for stdin. None: the
             built-in tales, whose best possible loss is known.
         out: Folder of the run. None: runs/NAME, after the text.
-        preset: Settings to start from: "best" learned most in least time of all that was tried for
-            the architecture, "story" is the reference recipe, "demo" takes a minute.
+        preset: Settings to start from: "best" learned most in least time of all that was tried,
+            "story" is the reference recipe, "demo" takes a minute.
         config: A TOML file of settings: tables [model], [training], [data].
         resume: Repeat the command that started the run in --out (or the newest of this text), and
             continue it exactly where it stopped.
@@ -78,12 +78,11 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class _Start:
-    """Those of the flags of Train that decide which settings to start from."""
+    """Those of the flags of Train that name settings to start from."""
 
     preset: Preset = "best"
     config: Path | None = None
     init_from: Path | None = None
-    model: Architecture | None = None
 
 
 _HELP = {"-h", "--help"}
@@ -100,10 +99,8 @@ def read_command(arguments: list[str]) -> Train:
     source = {"model": _model_settings(asked.init_from)} if asked.init_from else {}
     try:
         file = read_toml(asked.config) if asked.config else {}
-        given = source.get("model", {}) | file.get("model", {})
-        model = str(asked.model or given.get("model", ModelConfig.model))
         defaults = run_config(
-            (f"preset {asked.preset}", preset(asked.preset, model)),
+            (f"preset {asked.preset}", PRESETS[asked.preset]),
             (str(asked.init_from), source),
             (str(asked.config), file),
         )

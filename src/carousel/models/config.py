@@ -5,7 +5,6 @@ from typing import Literal, NamedTuple
 
 from carousel.errors import ConfigError
 
-Architecture = Literal["rnn", "gru", "lstm", "mlp", "transformer"]
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a recurrent layer's matrices
 CONTEXTS = {"mlp": 16, "transformer": 128}  # positions seen, where no setting says how many
 
@@ -71,7 +70,7 @@ class ModelConfig:
             without end, "learned" and "sinusoidal" for context_length characters only.
     """
 
-    model: Architecture = "lstm"
+    model: Literal["rnn", "gru", "lstm", "mlp", "transformer"] = "lstm"
     embedding_size: int = 64
     hidden_size: int = 256
     num_layers: int = 1

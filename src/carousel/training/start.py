@@ -26,8 +26,9 @@ from carousel.training.trainer import (
     set_random_state,
 )
 
-# Where the settings name none. The transformer's: of 2e-3 and 8e-3 the better after 400 steps
-# (RESULTS.md); the mlp's was not searched for.
+# Adam's, where the settings name none. The transformer's: of 2e-3 and 8e-3 the better after 400
+# steps (RESULTS.md); the mlp's was not searched for. Beside Muon: experiments/LOG.md.
+_BESIDE_MUON = 0.016
 _LEARNING_RATES = {"rnn": 8e-3, "gru": 8e-3, "lstm": 8e-3, "mlp": 8e-3, "transformer": 2e-3}
 
 # "auto" takes lanes where each of them is at least this many windows long.
@@ -48,12 +49,14 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
         fills_lanes = characters >= _WINDOWS_PER_LANE * window
         has_end = given.model.longest_stream is not None
         batching = "lanes" if fills_lanes and not has_end else "windows"
+    has_muon = config.optimizer == "muon"
+    rate = _BESIDE_MUON if has_muon else _LEARNING_RATES[given.model.model]
     steps = config.steps or steps_for(characters, config)
     eval_every = config.eval_every or max(25, math.ceil(steps / 20))
     resolved = replace(
         config,
         batching=batching,
-        learning_rate=config.learning_rate or _LEARNING_RATES[given.model.model],
+        learning_rate=config.learning_rate or rate,
         steps=steps,
         eval_every=eval_every,
         save_every=config.save_every or eval_every,
