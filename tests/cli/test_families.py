@@ -119,7 +119,8 @@ def test_weights_of_an_mlp_go_to_the_same_characters(tmp_path: Path, call: Call)
     """Sizes and context come with them."""
     train(call, "mlp", out="old")
     (tmp_path / "tale.txt").write_text(TEXT.upper() + TEXT)
-    start = ("train", "tale.txt", "--init-from", "old", *TINY[4:], "--learning-rate", "1e-9")
+    rates = ("--learning-rate", "1e-9", "--muon-learning-rate", "1e-9")
+    start = ("train", "tale.txt", "--init-from", "old", *TINY[4:], *rates)
     result = call(*start, "--steps", "1", "--out", "new")
     assert result.code == 0, result.err
     old, new = (load_model(Path(run)) for run in ("old", "new"))
