@@ -96,7 +96,7 @@ def test_a_preset_is_what_it_says(preset: str) -> None:
 
 
 def test_help_shows_what_would_be_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    for asked, size in (([], 384), (["--preset", "demo"], 192)):
+    for asked, size in (([], 384), (["--preset", "story"], 256)):
         with pytest.raises(SystemExit, match="0"):
             read_command([*asked, "--help"])
         _, about = capsys.readouterr().out.split("--hidden-size INT ")

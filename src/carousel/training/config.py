@@ -179,12 +179,14 @@ PRESETS: dict[str, Tables] = {
         },
     },
     "demo": {
-        "model": {"embedding_size": 32, "hidden_size": 192},
+        "model": {"embedding_size": 32, "hidden_size": 256},
         "training": {
-            "sequence_length": 64,
+            "sequence_length": 128,
             "batch_size": 16,
             "steps": 6_000,
-            "learning_rate": 1e-2,
+            "optimizer": "muon",
+            "weight_decay": 0.05,
+            "precision": "auto",
             "warmup_steps": 20,
             "time_limit": 85.0,
             "patience": 0,
