@@ -67,6 +67,8 @@ Tensors recurrence_backward(const std::string& family, const Tensor& x, const Op
   all[first + 1] = all[first + 1].reshape({w_hh.size(0)});
   all[first + 2] = all[first + 2].reshape(w_hh.sizes());
   all[first + 3] = all[first + 3].reshape({w_hh.size(0)});
+  // A gradient is its parameter's alone: who scales or adds to one in place means no other.
+  if (all[first + 3].is_alias_of(all[first + 1])) all[first + 3] = all[first + 3].clone();
   return all;
 }
 
