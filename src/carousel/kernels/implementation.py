@@ -1,7 +1,8 @@
 """Which code runs a recurrence: chosen at run time, all proven equal to ops/.
 
 `autograd`: the time loop, differentiated by torch. `bptt`: the time loop and its hand-derived
-reverse. `fused`: a kernel that is both in one. `auto` picks the fastest that applies.
+reverse. `fused`: a kernel that is both in one. `auto` picks the fastest that applies; under
+torch.func that is `autograd`.
 """
 
 from collections.abc import Callable, Iterator
@@ -134,7 +135,16 @@ def backend(name: str) -> Iterator[None]:
 
 def _name(backend: str) -> str:
     _check(backend)
-    return _of_auto.get() if backend == "auto" else backend
+    name = _of_auto.get() if backend == "auto" else backend
+    return "autograd" if name == "auto" and _is_under_torch_func() else name
+
+
+def _is_under_torch_func() -> bool:
+    """Tell whether torch.func (grad, vmap, jvp, …) is at work: it goes through torch's own alone.
+
+    It is what torch asks itself before it calls an autograd.Function; there is no public name.
+    """
+    return bool(torch._C._are_functorch_transforms_active())
 
 
 def _check(backend: str) -> None:

@@ -1,10 +1,31 @@
 """What every autograd.Function with a hand-derived reverse has to see to."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def opaque(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep torch.compile out of a function, which then runs as it does without.
+
+    The compiler would unroll the time loop, and be slower than the kernels when it is done.
+    """
+
+    @wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        if torch.compiler.is_dynamo_compiling():
+            outside: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+            return outside(*arguments, **named)
+        return function(*arguments, **named)
+
+    return call
 
 
 def refuse_second_derivative() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from carousel.kernels.implementation import Backend, choose, choose_recurrence
 from carousel.layers import parameters, refusals
-from carousel.layers.autograd import own_precision, product_type
+from carousel.layers.autograd import opaque, own_precision, product_type
 from carousel.layers.recurrence import run
 from carousel.layers.rnn import FAMILIES
 from carousel.ops import gru, lstm
@@ -229,6 +229,7 @@ def describe(cell: Cell, others: dict[str, tuple[object, object]]) -> str:
     return ", ".join(shown)
 
 
+@opaque
 def call(cell: Cell, family: Family, input: Tensor, hx: object, names: tuple[str, ...]) -> State:
     """Take one step from the state hx, whose parts have these names."""
     refusals.check_axes(type(cell).__name__, input, (1, 2))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from carousel.kernels.implementation import choose_recurrence
+from carousel.layers.autograd import opaque
 from carousel.layers.embedded import Embedded, mirrored, source
 from carousel.layers.extras import Extras, draw, drop_input
 from carousel.layers.packing import Layout, mirror, pack, pad
@@ -17,6 +18,7 @@ from carousel.layers.recurrence import run
 from carousel.ops.recurrence import Family, State
 
 
+@opaque
 def stack(
     family: Family,
     x: Tensor | Embedded,
