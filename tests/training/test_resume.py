@@ -59,6 +59,15 @@ def test_another_setting_is_refused_by_name(
     assert files(run) == before
 
 
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [({"seed": 3}, "with --init-from"), ({"model": {"model": "gru"}}, "in another --out")],
+)
+def test_the_advice_is_one_that_works(run: Path, change: dict[str, object], remedy: str) -> None:
+    with pytest.raises(RunError, match=f"or start anew {remedy}$"):
+        open_run(run, settings(**change))
+
+
 def test_what_enters_no_step_before_may_change(run: Path) -> None:
     given = settings(
         steps=20, eval_every=2, save_every=1, sample_every=3, patience=9, time_limit=60.0

@@ -134,9 +134,9 @@ def test_lanes_and_windows() -> None:
 def test_a_time_limit_shortens_the_schedule() -> None:
     given = settings(steps=1000, time_limit=10.0, eval_every=None)
     resolved = resolve(given, 800)
-    assert shorten(given, resolved, 800, seconds=0.0059) is resolved  # it fits into three fifths
+    assert shorten(given, resolved, 800, seconds=0.0064) is resolved  # it fits
     shorter = shorten(given, resolved, 800, seconds=0.02).training
-    assert (shorter.steps, shorter.eval_every) == (300, 25)
+    assert (shorter.steps, shorter.eval_every) == (325, 25)
     assert shorten(given, resolved, 800, seconds=100.0).training.steps == 1
     unlimited = settings(steps=1000)
     assert shorten(unlimited, resolve(unlimited, 800), 800, seconds=1e9).training.steps == 1000

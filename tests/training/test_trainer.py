@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.models.loss import cross_entropy
+from carousel.training.optimizers import Optimizers
 from carousel.training.start import new_trainer, resolve, seconds_per_step
 from carousel.training.trainer import Trainer, pack, restore, starting_state, train_step
 from training.small_runs import (
@@ -240,6 +242,13 @@ def test_measuring_the_speed_changes_nothing(batching: str) -> None:
     report = train_step(measured)
     torch.manual_seed(3)
     assert train_step(other) == report
+
+
+def test_the_speed_is_that_of_whole_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the update too, which of Muon is a good part of a step."""
+    measured = trainer(optimizer="muon")
+    monkeypatch.setattr(Optimizers, "step", lambda self, fraction: time.sleep(0.05))
+    assert seconds_per_step(measured) > 0.05
 
 
 # Down to bytes and back.

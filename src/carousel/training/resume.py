@@ -105,10 +105,11 @@ def resumed_settings(
     for table in now:
         for name, value in now[table].items():
             if value != then[table][name] and name not in _MAY_CHANGE:
+                anew = "in another --out" if table == "model" else "with --init-from"
                 raise RunError(
                     f"the run was started with {name} = {then[table][name]}, "
                     f"this command says {value}; "
-                    "resume with the same settings, or start anew with --init-from"
+                    f"resume with the same settings, or start anew {anew}"
                 )
     steps = given.training.steps
     if steps in (None, first.training.steps):  # which a time limit may have shortened since

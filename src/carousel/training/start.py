@@ -1,5 +1,6 @@
 """From settings and a text to a trainer: fresh, or from another model's weights."""
 
+import copy
 import math
 import time
 from dataclasses import asdict, replace
@@ -30,6 +31,9 @@ from carousel.training.trainer import (
 # steps (RESULTS.md); the mlp's was not searched for. Beside Muon: experiments/LOG.md.
 _BESIDE_MUON = 0.016
 _LEARNING_RATES = {"rnn": 8e-3, "gru": 8e-3, "lstm": 8e-3, "mlp": 8e-3, "transformer": 2e-3}
+
+# Of a time limit, so much is filled with steps.
+_FOR_STEPS = 0.65
 
 # "auto" takes lanes where each of them is at least this many windows long.
 _WINDOWS_PER_LANE = 4
@@ -146,12 +150,12 @@ def transplant(source: TrainedModel, target: LanguageModel, vocabulary: Vocabula
 def shorten(given: RunConfig, resolved: RunConfig, characters: int, seconds: float) -> RunConfig:
     """Fit the schedule into the time limit, from the seconds that a step takes.
 
-    Two fifths of the time are left for validations, samples, and a machine that slows down.
+    The rest of the time is for validations, samples, and a machine that slows down.
     """
     limit, steps = given.training.time_limit, resolved.training.steps
-    if limit is None or steps is None or steps * seconds <= 0.6 * limit:
+    if limit is None or steps is None or steps * seconds <= _FOR_STEPS * limit:
         return resolved
-    fitting = max(1, int(0.6 * limit / seconds))
+    fitting = max(1, int(_FOR_STEPS * limit / seconds))
     return resolve(replace(given, training=replace(given.training, steps=fitting)), characters)
 
 
@@ -172,20 +176,24 @@ def threads_for(config: RunConfig, available: int) -> int:
 
 
 def seconds_per_step(trainer: Trainer, repeats: int = 5) -> float:
-    """Measure forward and backward of one batch, leaving the trainer as it was.
+    """Measure steps of a copy, at a rate of zero: they can neither change nor diverge anything.
 
     The quickest of some repeats: whatever else the machine does can only make one slower.
     """
-    device = next(trainer.model.parameters()).device
+    model = copy.deepcopy(trainer.model)
+    trial = replace(trainer, model=model, optimizers=build_optimizers(model, trainer.config))
+    device = next(model.parameters()).device
     generators = random_state(device)
-    batch = trainer.batches.batch(0)
+    batch = trial.batches.batch(0)
 
     def step() -> float:
         start = time.perf_counter()
-        backpropagate(trainer, batch, None)
+        backpropagate(trial, batch, None)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        trial.optimizers.step(0.0)
+        model.zero_grad(set_to_none=True)
         if device.type == "cuda":
             torch.cuda.synchronize()
-        trainer.model.zero_grad(set_to_none=True)
         return time.perf_counter() - start
 
     step()
