@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from carousel.cli.runs import ARTEFACTS, TELLER
 from carousel.models.checkpoint import load_model
+from carousel.models.shipped import ARTEFACTS, TELLER
 from carousel.sampling.config import TELLING, SamplingConfig
 from cli.commands import Call, caller
 from conftest import ROOT

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 
 from carousel.analysis.overlap import longest_overlap, novel_share
-from carousel.cli.runs import ARTEFACTS, TELLER
 from carousel.files import write_durably
 from carousel.models.checkpoint import TrainedModel, load_model
 from carousel.models.evaluation import evaluate
 from carousel.models.loss import bits_per_character
+from carousel.models.shipped import ARTEFACTS, TELLER
 from carousel.sampling.config import TELLING, SamplingConfig
 from carousel.text.corpus import prepare
 from carousel.text.pieces import part

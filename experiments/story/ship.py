@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from carousel.cli.runs import ARTEFACTS, TELLER
 from carousel.models.checkpoint import load_model, model_files, write_checkpoint
+from carousel.models.shipped import ARTEFACTS, TELLER
 
 MOST = 8_000_000  # bytes of the folder
 

@@ -1,8 +1,9 @@
 """Carousel: character-level language models from first principles.
 
 `carousel.RNN`, `GRU`, `LSTM`, their cells and `MultiheadAttention` are drop-ins for their namesakes
-in `torch.nn`; the rooms below (`ops`, `layers`, `models`, …) are mapped in ARCHITECTURE.md. Names
-are loaded when first used, so that importing stays quick.
+in `torch.nn`; `load_model` and `continue_text` let a trained model write; the rooms below (`ops`,
+`layers`, `models`, …) are mapped in ARCHITECTURE.md. Names are loaded when first used, so that
+importing stays quick.
 """
 
 from importlib import import_module
@@ -17,16 +18,26 @@ if TYPE_CHECKING:
     from carousel.layers.lstm import LSTM
     from carousel.layers.multihead_attention import MultiheadAttention
     from carousel.layers.rnn import RNN
+    from carousel.models.checkpoint import load_model
+    from carousel.models.config import ModelConfig
+    from carousel.models.sequence import SequenceModel
+    from carousel.sampling.config import SamplingConfig
+    from carousel.sampling.generate import continue_text
 
 _EXPORTS = {
     "GRU": "carousel.layers.gru",
     "GRUCell": "carousel.layers.cells",
     "LSTM": "carousel.layers.lstm",
     "LSTMCell": "carousel.layers.cells",
+    "ModelConfig": "carousel.models.config",
     "MultiheadAttention": "carousel.layers.multihead_attention",
     "RNN": "carousel.layers.rnn",
     "RNNCell": "carousel.layers.cells",
+    "SamplingConfig": "carousel.sampling.config",
+    "SequenceModel": "carousel.models.sequence",
     "backend": "carousel.kernels.implementation",
+    "continue_text": "carousel.sampling.generate",
+    "load_model": "carousel.models.checkpoint",
 }
 
 __all__ = [
@@ -35,11 +46,21 @@ __all__ = [
     "RNN",
     "GRUCell",
     "LSTMCell",
+    "ModelConfig",
     "MultiheadAttention",
     "RNNCell",
+    "SamplingConfig",
+    "SequenceModel",
     "__version__",
     "backend",
+    "continue_text",
+    "load_model",
 ]
+
+
+def __dir__() -> list[str]:
+    """Return what is exported, loaded or not."""
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

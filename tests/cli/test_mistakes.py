@@ -290,3 +290,11 @@ def test_a_loss_that_is_not_finite_says_what_to_change(
     assert last.startswith("carousel train: step 2")
     assert "the last good state is kept in run: go on with --init-from run" in last
     assert int(Path("run/last").read_text()) == int(last.split()[3].rstrip(":")) - 1
+
+
+def test_a_command_that_is_interrupted_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("carousel.cli.verify.main", interrupted)
+    assert call("verify") == Result(130, "", "carousel verify: interrupted\n")

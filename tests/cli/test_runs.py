@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from carousel.cli.runs import ARTEFACTS, find_run, new_run, newest_of, shown
+from carousel.cli.runs import find_run, new_run, newest_of, shown
 from carousel.errors import RunError
+from carousel.models.shipped import ARTEFACTS
 
 
 @pytest.fixture(autouse=True)

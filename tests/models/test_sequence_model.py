@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from carousel.errors import ConfigError
 from carousel.kernels import fused
 from carousel.layers.transformer import TransformerBlock
+from carousel.models.body import check_inputs
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel, _check
 from closeness import assert_near
@@ -238,6 +239,23 @@ def fitted(model: SequenceModel, x: Tensor, wanted: Tensor, loss: Any, steps: in
         loss(model(x)[0], wanted).backward()
         optimizer.step()
     return model
+
+
+@families
+def test_inputs_of_other_axes_are_refused_in_a_sentence(family: str) -> None:
+    config = FAMILIES[family]
+    numbers = SequenceModel(config, input_size=FEATURES, output_size=ANSWERS)
+    ids = SequenceModel(config, vocab_size=V, output_size=ANSWERS)
+    x = torch.zeros(B, T, FEATURES)
+    with pytest.raises(ValueError, match=r"of shape \(B, T, 2\), got \(\d+, \d+, 3\)"):
+        numbers(F.pad(x, (0, 1)))
+    with pytest.raises(ValueError, match=r"features must be of shape \(B, T, 2\), got \(\d+, 2\)"):
+        numbers(x[0])
+    with pytest.raises(ValueError, match=r"ids must be of shape \(B, T\), got \(\d+,\)"):
+        ids(tokens()[0])
+    packed = torch.nn.utils.rnn.pack_sequence([x[0]])
+    with pytest.raises(TypeError, match="inputs must be a tensor, got PackedSequence"):
+        check_inputs(packed, FEATURES)
 
 
 @learners

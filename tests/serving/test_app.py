@@ -87,6 +87,13 @@ def test_other_addresses_and_methods(
     assert bool(response.headers.get("Allow")) == (status == 405)
 
 
+def test_who_comes_to_a_wrong_address_is_told_of_the_right_one(client: FlaskClient) -> None:
+    chat = refused(client.post("/v1/chat/completions", json={}), 404)
+    assert "POST /v1/completions writes" in chat["message"]
+    assert refused(client.get("/v1/completions"), 405)["message"] == "this address takes POST"
+    assert refused(client.post("/v1/models"), 405)["message"] == "this address takes GET"
+
+
 def test_every_answer_is_protected_and_numbered(client: FlaskClient) -> None:
     numbers = set()
     for response in (

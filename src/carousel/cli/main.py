@@ -59,6 +59,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:
+        print(f"carousel {name}: interrupted", file=sys.stderr)
         return 130
     except (CarouselError, OSError) as error:
         print(f"carousel {name}: {_explain(error)}", file=sys.stderr)

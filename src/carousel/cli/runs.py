@@ -6,10 +6,9 @@ from pathlib import Path
 
 from carousel.cli.console import console
 from carousel.errors import RunError
+from carousel.models.shipped import ARTEFACTS, TELLER, by_name, shipped
 
 RUNS = Path("runs")
-ARTEFACTS = Path(__file__).parents[1] / "artefacts"
-TELLER = "story"  # the model that ships
 
 
 def find_run(run: Path | None) -> Path:
@@ -26,13 +25,10 @@ def find_run(run: Path | None) -> Path:
             return runs[-1]
         console.print(f"note: no run in {RUNS}/ yet, so {TELLER}, the model that ships, is taken")
         return ARTEFACTS / TELLER
-    if run.exists():
-        return run
-    shipped = {path.name: path for path in ARTEFACTS.iterdir() if path.is_dir()}
-    if str(run) not in shipped:
-        known = ", ".join([*map(str, _by_age(RUNS)[-5:]), *sorted(shipped)])
-        raise RunError(f"no such run: {run}; there are {known}")
-    return shipped[str(run)]
+    if (found := by_name(run)).exists():
+        return found
+    known = ", ".join([*map(str, _by_age(RUNS)[-5:]), *shipped()])
+    raise RunError(f"no such run: {run}; there are {known}")
 
 
 def shown(run: Path) -> str:

@@ -6,7 +6,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -84,8 +84,9 @@ def main(arguments: list[str]) -> int:
         for run, name in zip(runs, names, strict=True)
     ]
     try:
-        for writer in writers:
-            writer.wait()
+        with console.status("loading …") if console.is_terminal else nullcontext():
+            for writer in writers:
+                writer.wait()
         app = create_app(
             writers,
             token=token,

@@ -11,6 +11,22 @@ from carousel.models.base import State
 Embed = Callable[[Tensor], Tensor]
 
 
+def check_inputs(inputs: object, input_size: int | None) -> None:
+    """Refuse what has not the axes of ids (B, T), or with an input_size of features (B, T, F).
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If axes or features are others.
+    """
+    if not isinstance(inputs, Tensor):
+        raise TypeError(f"inputs must be a tensor, got {type(inputs).__name__}")
+    shape = tuple(inputs.shape)
+    if input_size is None and len(shape) != 2:
+        raise ValueError(f"ids must be of shape (B, T), got {shape}")
+    if input_size is not None and (len(shape) != 3 or shape[2] != input_size):
+        raise ValueError(f"features must be of shape (B, T, {input_size}), got {shape}")
+
+
 class Body(nn.Module, ABC):
     """Inputs in, features and a state out; the state obeys the streaming law of `LanguageModel`.
 

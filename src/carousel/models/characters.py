@@ -8,6 +8,7 @@ from carousel.layers.embedding import Embedding
 from carousel.layers.linear import linear
 from carousel.models.base import LanguageModel, State
 from carousel.models.bodies import build_body
+from carousel.models.body import check_inputs
 from carousel.models.config import ModelConfig
 
 
@@ -38,6 +39,7 @@ class CharacterModel(LanguageModel):
         self, tokens: Int[Tensor, "B T"], state: State | None = None
     ) -> tuple[Float[Tensor, "B T V"], State]:
         """Return the logits of the next token at each position, and the state after the last."""
+        check_inputs(tokens, None)
         y, last = self.body(tokens, self.embedding, state)  # (B, T, P)
         weight = self.embedding.weight if self.config.tie_weights else self.output.weight
         return linear(y, weight, self.output.bias), last  # (B, T, V)

@@ -24,6 +24,7 @@ from carousel.files import publish_folder
 from carousel.models.base import LanguageModel
 from carousel.models.characters import build
 from carousel.models.config import ModelConfig
+from carousel.models.shipped import by_name
 from carousel.models.tensor_file import Entry, check_like, read_header, read_tensors
 from carousel.tables import from_table
 from carousel.text.vocabulary import Vocabulary
@@ -150,12 +151,18 @@ def _unreadable(error: OSError, path: Path) -> Exception:
     return error
 
 
-def load_model(path: Path, *, device: str = "cpu") -> TrainedModel:
-    """Load a checkpoint folder, or the best checkpoint of a run folder, ready for evaluation.
+def load_model(path: Path | str, *, device: str = "cpu") -> TrainedModel:
+    """Load a model, ready for evaluation.
+
+    Args:
+        path: A run folder, whose best checkpoint is taken, or a checkpoint folder; or the name of
+            a model that ships.
+        device: Where to.
 
     Raises:
         CheckpointError: If there is none, or it is damaged; the message names the file.
     """
+    path = by_name(Path(path))
     while True:
         folder = resolve(path)
         try:

@@ -34,11 +34,13 @@ _VARIANTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Sizes, variant and initialisation of a language model.
+    """Sizes, variant and initialisation of a model.
+
+    A time step is a character of a text, or a number of a series.
 
     Attributes:
         model: Architecture.
-        embedding_size: Features per character fed to the first layer, D; the width of the
+        embedding_size: Features per time step fed to the first layer, D; the width of the
             transformer from end to end.
         hidden_size: Units per layer, H; of the transformer, per feed-forward layer.
         num_layers: Stacked layers, L.
@@ -46,11 +48,11 @@ class ModelConfig:
         tie_weights: Share one matrix between embedding and output; needs D = H.
         initialization: "orthogonal" recurrent matrices per gate and the forget bias below (the
             mlp's and the transformer's scaled by their width and depth); "chrono", the same with
-            gates that remember for 1 to longest_memory characters; or "torch": every weight as
+            gates that remember for 1 to longest_memory time steps; or "torch": every weight as
             torch's own layers draw it.
         forget_bias: Initial bias, under "orthogonal", of the gate that keeps the past (the LSTM's
-            f, the GRU's z); a unit then remembers for about 1/(1 - sigmoid(bias)) characters.
-        longest_memory: Characters that the slowest unit remembers at first, under "chrono".
+            f, the GRU's z); a unit then remembers for about 1/(1 - sigmoid(bias)) time steps.
+        longest_memory: Time steps that the slowest unit remembers at first, under "chrono".
         nonlinearity: Of the rnn.
         reset_after: Whether the GRU's reset gate acts after the recurrent product (as in torch)
             or, as in the paper of 2014, before it.
@@ -59,15 +61,15 @@ class ModelConfig:
         forget_gate: Without it the LSTM is that of 1997, which never forgets.
         layer_norm: Normalise the LSTM's gates and its cell on the way out.
         proj_size: Features to which the LSTM's output is projected; 0 leaves all H.
-        zoneout: Probability that a unit of the LSTM keeps its state for one more character.
+        zoneout: Probability that a unit of the LSTM keeps its state for one more time step.
         recurrent_dropout: Probability of dropping what an LSTM unit would add to its cell.
         variational_dropout: Probability of dropping, for a whole window, a feature of an LSTM
             layer's input and of what it reads of its last output.
-        context_length: Characters that the mlp, and each layer of the transformer, sees: the last
+        context_length: Time steps that the mlp, and each layer of the transformer, sees: the last
             ones, the present one included. None: 16 of the mlp, 128 of the transformer.
         num_heads: Of the transformer's attention; a divisor of embedding_size.
-        positions: How the transformer knows where a character stands: "rotary" and "none" read on
-            without end, "learned" and "sinusoidal" for context_length characters only.
+        positions: How the transformer knows where a time step stands: "rotary" and "none" read on
+            without end, "learned" and "sinusoidal" for context_length time steps only.
     """
 
     model: Literal["rnn", "gru", "lstm", "mlp", "transformer"] = "lstm"

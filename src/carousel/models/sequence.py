@@ -8,6 +8,7 @@ from carousel.errors import ConfigError
 from carousel.layers.embedding import Embedding
 from carousel.models.base import State
 from carousel.models.bodies import build_body
+from carousel.models.body import check_inputs
 from carousel.models.config import ModelConfig
 
 Supervision = Literal["last", "every"]
@@ -45,6 +46,7 @@ class SequenceModel(nn.Module):
         super().__init__()
         _check(config, vocab_size, input_size, output_size, supervision)
         self.config = config
+        self.input_size = input_size
         self.supervision = supervision
         self.longest_stream = config.longest_stream
         self.embedding: nn.Module
@@ -67,7 +69,12 @@ class SequenceModel(nn.Module):
         Args:
             inputs: Ids (B, T), or features (B, T, F).
             state: After what was read before; None: nothing was.
+
+        Raises:
+            TypeError: If the inputs are no tensor.
+            ValueError: If they have other axes, or another number of features.
         """
+        check_inputs(inputs, self.input_size)
         y, last = self.body(inputs, self.embedding, state)  # (B, T, P)
         return self.output(y[:, -1] if self.supervision == "last" else y), last
 

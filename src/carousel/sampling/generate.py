@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from carousel.errors import ConfigError, DivergenceError, TextError
 from carousel.models.base import LanguageModel
-from carousel.sampling.config import SamplingConfig, check_integer
+from carousel.sampling.config import TELLING, SamplingConfig, check_integer
 from carousel.sampling.engine import Engine
 from carousel.sampling.stop import Finish, until_stop
 from carousel.sampling.task import ENDLESS, Task
@@ -28,7 +28,7 @@ def continue_text(
     model: LanguageModel,
     vocabulary: Vocabulary,
     prompt: str,
-    config: SamplingConfig,
+    config: SamplingConfig = TELLING,
     *,
     length: int | None = None,
     stop: Sequence[str] = (),
@@ -41,7 +41,7 @@ def continue_text(
         vocabulary: The characters of the model's ids.
         prompt: Not repeated in the text. An empty one begins after a line feed where the
             vocabulary has one, else after its first character.
-        config: How the characters are drawn.
+        config: How the characters are drawn; by default as `carousel sample` does.
         length: Characters drawn at most; None: 500, or as far as the model's positions go.
         stop: The text ends before the first of these that comes up in it (the prompt aside).
         sample: Number of the text, 0, 1, …, among those of the same seed.

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from carousel.errors import CarouselError, UsageError
 from carousel.serving.job import Busy, Unavailable
@@ -18,6 +18,10 @@ GONE = 499  # a status of the log alone: nobody is there to receive it
 
 _TYPES = {401: "authentication_error", 429: "rate_limit_error", 504: "timeout"}
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "not_json"}
+_OWN_WORDS = {
+    404: "there is no such address; GET /openapi.json describes those there are "
+    "(POST /v1/completions writes)"
+}
 _STATUSES = {Busy: (429, "busy"), Unavailable: (503, "unavailable"), UsageError: (400, "invalid")}
 
 
@@ -74,6 +78,9 @@ def http_refusal(error: HTTPException) -> Refusal:
     """Return the refusal that an error of the web framework becomes, in one line."""
     status = error.code or 500
     code = _CODES.get(status, "invalid" if status < 500 else "failed")
-    message = " ".join((error.description or error.name).split())
+    message = _OWN_WORDS.get(status) or " ".join((error.description or error.name).split())
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        methods = sorted({*error.valid_methods} - {"HEAD", "OPTIONS"})
+        message = f"this address takes {' and '.join(methods)}"
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
     return Refusal(message, status=status, code=code, headers=headers)

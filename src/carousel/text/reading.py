@@ -209,7 +209,8 @@ def _advice(head: bytes, codec: str) -> str:
     for sign, name, remedy in _SIGNS:
         if head.startswith(sign) and not codec.startswith(remedy):
             is_ending = remedy.startswith(".")
-            how = f"give it a name that ends in {remedy}" if is_ending else f"--encoding {remedy}"
+            named = f"unpack it, or let its name end in {remedy}"
+            how = named if is_ending else f"--encoding {remedy}"
             return f"it looks like {name}: {how}"
     return (
         "--encoding NAME reads another encoding (latin-1, cp1252, …), "
