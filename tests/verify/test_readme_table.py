@@ -4,12 +4,27 @@ import os
 import re
 import subprocess
 import sys
+from statistics import mean
 
 import pytest
 import torch
 
 from carousel.kernels import fused
 from conftest import ROOT
+
+# What two processes of verify do for seconds on end: small tensors through torch and back.
+YARDSTICK = """
+import torch
+torch.set_num_threads(1)
+lstm = torch.nn.LSTM(5, 6, 2).double()
+x = torch.randn(6, 4, 5, dtype=torch.float64)
+for _ in range(1500):
+    y, (h, c) = lstm(x)
+    torch.autograd.grad(y.sum() + (1 - h).tanh().norm(), list(lstm.parameters()))
+"""
+USUAL = (
+    4.2  # seconds of two cores that it takes in hours in which verify takes 65; others are slower
+)
 
 FIGURE = re.compile(r"≤ 1e-(\d\d)")
 
@@ -30,6 +45,14 @@ def seconds_of_children() -> float:
     return times.children_user + times.children_system
 
 
+def yardstick() -> float:
+    """Seconds that fixed work takes on two cores at once, now."""
+    before = seconds_of_children()
+    both = [subprocess.Popen([sys.executable, "-c", YARDSTICK]) for _ in range(2)]
+    assert [one.wait() for one in both] == [0, 0]
+    return (seconds_of_children() - before) / 2
+
+
 def split(text: str) -> tuple[str, list[list[str]]]:
     """The families and their legend; and the cells of the kernels, row by row."""
     families, kernels = FIGURE.sub("≤", text).split("| kernel |")
@@ -40,6 +63,7 @@ def split(text: str) -> tuple[str, list[list[str]]]:
 @pytest.mark.serial
 def test_everything_is_proven_in_90_seconds_of_2_cores_and_the_readme_shows_it() -> None:
     why = fused.missing(torch.bfloat16)  # compiles: once for a machine, and not in this time
+    slowness = [yardstick() / USUAL]
     before = seconds_of_children()
     done = subprocess.run(
         [sys.executable, "-m", "carousel", "verify", "--markdown"],
@@ -48,6 +72,7 @@ def test_everything_is_proven_in_90_seconds_of_2_cores_and_the_readme_shows_it()
         encoding="utf-8",
     )
     seconds = (seconds_of_children() - before) / 2
+    slowness.append(yardstick() / USUAL)
     assert done.returncode == 0, done.stderr
     (families, kernels), (want, wanted) = split(done.stdout), split(in_the_readme())
     assert families == want
@@ -63,4 +88,4 @@ def test_everything_is_proven_in_90_seconds_of_2_cores_and_the_readme_shows_it()
         assert len(reached) > 50
         # Machines add up in another order: a figure near a power of ten may fall on its other side.
         assert all(abs(int(a) - int(b)) <= 1 for a, b in zip(claimed, reached, strict=True))
-    assert seconds < 90
+    assert seconds < 90 * max(1.0, mean(slowness))

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import torch
+
 from carousel.verify.cases import Tensors
 
 
@@ -53,7 +55,8 @@ def worst(figures: Iterable[Figure]) -> Figure:
 def _relative(got: Tensors, want: Tensors, name: str) -> float:
     if got[name].shape != want[name].shape:
         return math.inf
-    error, scale = (got[name] - want[name]).norm().item(), want[name].norm().item()
+    norm = torch.linalg.vector_norm
+    error, scale = norm(got[name] - want[name]).item(), norm(want[name]).item()
     if error == 0:
         return 0.0
     relative = error / scale if scale else math.inf

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 P = 2**61 - 1  # a Mersenne prime: int64 holds the sum of four residues
-HALF = 2**31  # a residue is high · HALF + low
+BITS = 31
+HALF = 2**BITS  # a residue is high · HALF + low; its bits are taken apart sooner than it is divided
 
 
 def draw(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -24,10 +25,10 @@ def residue(number: float) -> int:
 
 def times(a: Tensor, b: Tensor) -> Tensor:
     """Multiply residues: 2⁶¹ is 1, and no intermediate number needs more than 63 bits."""
-    (a_1, a_0), (b_1, b_0) = (a // HALF, a % HALF), (b // HALF, b % HALF)
+    (a_1, a_0), (b_1, b_0) = (a >> BITS, a & (HALF - 1)), (b >> BITS, b & (HALF - 1))
     middle = a_1 * b_0 + a_0 * b_1  # below 2⁶², to be multiplied by 2³¹
-    high, low = middle // 2**30, middle % 2**30
-    return (2 * a_1 * b_1 + high + low * HALF + a_0 * b_0 % P) % P
+    high, low = middle >> 30, middle & (2**30 - 1)
+    return (2 * a_1 * b_1 + high + (low << BITS) + a_0 * b_0 % P) % P
 
 
 def inverse(a: Tensor) -> Tensor:
@@ -38,7 +39,7 @@ def inverse(a: Tensor) -> Tensor:
 
 def summed(add: Callable[[Tensor], Tensor], a: Tensor) -> Tensor:
     """Add up residues as `add` adds up integers: the halves apart, so that no sum overflows."""
-    return (times(add(a // HALF), torch.tensor(HALF)) + add(a % HALF)) % P
+    return (times(add(a >> BITS), torch.tensor(HALF)) + add(a & (HALF - 1))) % P
 
 
 def total(a: Tensor, dim: int, *, keepdim: bool = False) -> Tensor:
