@@ -28,7 +28,8 @@ def times(a: Tensor, b: Tensor) -> Tensor:
     (a_1, a_0), (b_1, b_0) = (a >> BITS, a & (HALF - 1)), (b >> BITS, b & (HALF - 1))
     middle = a_1 * b_0 + a_0 * b_1  # below 2⁶², to be multiplied by 2³¹
     high, low = middle >> 30, middle & (2**30 - 1)
-    return (2 * a_1 * b_1 + high + (low << BITS) + a_0 * b_0 % P) % P
+    both: Tensor = 2 * a_1 * b_1 + high + (low << BITS) + a_0 * b_0 % P
+    return both % P
 
 
 def inverse(a: Tensor) -> Tensor:
