@@ -13,7 +13,11 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-CODE = [*sorted(ROOT.glob("src/carousel/ops/*.py")), ROOT / "src/carousel/training/optimizers.py"]
+CODE = [
+    *sorted(ROOT.glob("src/carousel/ops/*.py")),
+    ROOT / "src/carousel/sampling/sentences.py",
+    ROOT / "src/carousel/training/optimizers.py",
+]
 LABEL = re.compile(r"\(([a-z][a-z0-9]*\.\d+)\)")
 ROW = re.compile(r"^\| \(([a-z][a-z0-9]*\.\d+)\) \|", re.MULTILINE)
 DERIVED = re.compile(r"^\*\*\(([a-z][a-z0-9]*\.\d+)\)\*\* *(.+)$", re.MULTILINE)

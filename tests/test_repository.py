@@ -56,10 +56,14 @@ DEFINED = [label for page in MATH for label in DEFINITION.findall(page.read_text
 DERIVED = re.findall(
     r"^\*\*\(([a-z][a-z0-9]*\.\d+)\)\*\*", read("math/**/*.md", "notes/**/*.md"), re.MULTILINE
 )
-# What equations are for: the ops, and the update rules.
+# What equations are for: the ops, the update rules, and how sentences are chosen.
 OPS = {
     path.name: path.read_text("utf-8")
-    for path in (*sorted((PACKAGE / "ops").glob("[a-z]*.py")), PACKAGE / "training/optimizers.py")
+    for path in (
+        *sorted((PACKAGE / "ops").glob("[a-z]*.py")),
+        PACKAGE / "sampling/sentences.py",
+        PACKAGE / "training/optimizers.py",
+    )
 }
 TABLES = [page for page in MATH if DEFINITION.search(page.read_text("utf-8"))]
 
@@ -93,7 +97,7 @@ def test_an_op_cites_the_equations_of_the_pages_it_names_and_no_others(op: str) 
 def test_a_page_names_the_ops_that_name_it_and_they_cite_all_of_its_equations(page: Path) -> None:
     text = page.read_text("utf-8")
     (code,) = re.findall(r"^Code: .*$", text, re.MULTILINE)
-    linked = set(re.findall(r"/src/carousel/(?:ops|training)/(\w+\.py)\)", code))
+    linked = set(re.findall(r"/src/carousel/(?:ops|sampling|training)/(\w+\.py)\)", code))
     naming = {op for op in OPS if page in derivations(op)}
     assert naming == linked
     cited = {label for op in naming for label in LABEL.findall(OPS[op])}

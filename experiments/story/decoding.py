@@ -27,6 +27,7 @@ from carousel.files import make_folder, write_durably
 from carousel.models.checkpoint import TrainedModel, load_model
 from carousel.sampling.config import SamplingConfig
 from carousel.sampling.engine import Engine
+from carousel.sampling.marks import Marks
 from carousel.sampling.task import Task
 from carousel.text.corpus import prepare
 from carousel.text.pieces import part
@@ -46,6 +47,11 @@ STAGES: tuple[dict[str, Any], ...] = (
     {"repetition_penalty": 1.02},
     {"repetition_penalty": 1.05},
     {"repetition_penalty": 1.1},
+    *(
+        {**stage, "candidates": candidates}
+        for candidates in (4, 16)
+        for stage in ({}, {"top_p": 0.9}, {"top_p": 0.95}, {"min_p": 0.05})
+    ),
 )
 
 
@@ -101,9 +107,11 @@ def written(
     """Return what the model writes after the prompts."""
     engine = Engine(trained.model)
     ids: list[list[int]] = [[] for _ in prompts]
+    marks = Marks.of(trained.vocabulary.itos)
     for n, prompt in enumerate(prompts):
         start = trained.vocabulary.encode(prompt or "\n").tolist()
-        engine.join(n, Task(prompt=start, length=length, sampling=config, sample=n))
+        task = Task(prompt=start, length=length, sampling=config, sample=n, marks=marks)
+        engine.join(n, task)
     while len(engine):
         for news in engine.advance(1.0):
             ids[news.key] += news.ids  # type: ignore[index]

@@ -12,6 +12,7 @@ FIELDS = (
     *("model", "prompt", "max_tokens", "temperature", "top_p", "n", "stream", "stream_options"),
     *("logprobs", "echo", "stop", "seed", "top_k", "min_p", "repetition_penalty", "user", "suffix"),
     *("repetition_window", "best_of", "logit_bias", "text", "alternatives", "", "no such", "\x00"),
+    "candidates",
 )
 PATHS = (*["/v1/completions"] * 8, *["/v1/score"] * 4, "/v1/models/x", "/", "/%00", "/v1")
 METHODS = (*["POST"] * 12, "GET", "PUT", "DELETE", "OPTIONS", "HEAD")

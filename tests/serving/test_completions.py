@@ -56,7 +56,7 @@ def test_everything_has_the_default_of_openai(
     client: FlaskClient, writer: FakeWriter, body: dict | None
 ) -> None:
     names = [*COMPLETION]
-    assert len(names) == 22
+    assert len(names) == 23
     seeds = set()
     for _ in range(3):
         asked = dict.fromkeys(names) if body is None else body

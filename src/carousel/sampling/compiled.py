@@ -12,7 +12,7 @@ from carousel.kernels import decoding
 from carousel.kernels.implementation import choose_kernel
 from carousel.models.base import LanguageModel
 from carousel.models.stack import stack_of
-from carousel.sampling.draws import as_settings
+from carousel.sampling.draws import as_settings, recent
 from carousel.sampling.task import Draft
 
 MOST_STEPS = 4096  # of one call, so that the first ones, whose time is not known, end soon
@@ -39,13 +39,19 @@ class Compiled:
 
     def join(self, draft: Draft) -> None:
         """Take up a text."""
+        self._take_up(draft, torch.zeros(decoding.state_size(self._machine)))
+
+    def fork(self, draft: Draft, other: Draft) -> None:
+        """Take up a text that has come as far as another."""
+        self._take_up(other, self._hands[draft].state.clone())
+
+    def _take_up(self, draft: Draft, state: Tensor) -> None:
         task = draft.task
         config = task.sampling
-        recent = torch.tensor(task.prompt[-config.repetition_window :])
-        counts = torch.bincount(recent, minlength=self._vocab_size).int()
+        counts = torch.bincount(recent(draft), minlength=self._vocab_size).int()
         self._hands[draft] = _Hand(
             counts,
-            torch.zeros(decoding.state_size(self._machine)),
+            state,
             [
                 len(task.prompt),
                 config.repetition_window,

@@ -21,6 +21,8 @@ class SamplingConfig:
         repetition_penalty: Above 1, recent characters become rarer: their log-probability is
             multiplied by it; 1 is off.
         repetition_window: How many characters back the penalty looks, prompt included.
+        candidates: How often each sentence is drawn; of these the one is kept whose characters
+            the model finds likeliest on the mean. 1: the first is kept.
         seed: The same seed, settings, prompt and model give the same text.
     """
 
@@ -30,6 +32,7 @@ class SamplingConfig:
     min_p: float = 0.0
     repetition_penalty: float = 1.0
     repetition_window: int = 128
+    candidates: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -45,6 +48,7 @@ class SamplingConfig:
         _check_number("min_p", self.min_p, at_least=0, at_most=1)
         _check_number("repetition_penalty", self.repetition_penalty, above=0, at_most=100)
         check_integer("repetition_window", self.repetition_window, at_least=1, at_most=1_000_000)
+        check_integer("candidates", self.candidates, at_least=1, at_most=64)
         check_integer("seed", self.seed, at_least=0, at_most=2**64 - 1)
 
 

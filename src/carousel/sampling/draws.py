@@ -17,7 +17,7 @@ def draw_next(drafts: Sequence[Draft], logits: Float[Tensor, "M V"]) -> list[int
     """Return what is drawn after all ids that stand; None where the logits are no numbers."""
     draws = [float(_uniform(draft)) for draft in drafts]
     if drafts and choose_kernel(lambda: decoding.unfit_logits(logits)):
-        counts = [torch.bincount(_recent(draft), minlength=logits.shape[1]) for draft in drafts]
+        counts = [torch.bincount(recent(draft), minlength=logits.shape[1]) for draft in drafts]
         stages = [decoding.stage_row(as_settings(draft.task.sampling)) for draft in drafts]
         ids, _ = decoding.choose(
             logits.contiguous(),
@@ -27,7 +27,7 @@ def draw_next(drafts: Sequence[Draft], logits: Float[Tensor, "M V"]) -> list[int
         )
         return [None if token < 0 else token for token in ids.tolist()]
     return [
-        _draw(z, _recent(draft), as_settings(draft.task.sampling), u)
+        _draw(z, recent(draft), as_settings(draft.task.sampling), u)
         for draft, z, u in zip(drafts, logits, draws, strict=True)
     ]
 
@@ -43,18 +43,18 @@ def as_settings(config: SamplingConfig) -> Settings:
     )
 
 
+def recent(draft: Draft) -> Tensor:
+    """Return the ids in the repetition window."""
+    known = int(draft.place[1])
+    return draft.ids[max(0, known - draft.task.sampling.repetition_window) : known]
+
+
 def _draw(logits: Tensor, recent: Tensor, settings: Settings, u: float) -> int | None:
     try:
         p = distribution(logits, present(recent, len(logits)), settings)
     except ValueError:
         return None
     return int(draw(p, torch.tensor(u, dtype=torch.float64)))
-
-
-def _recent(draft: Draft) -> Tensor:
-    """Return the ids in the repetition window."""
-    known = int(draft.place[1])
-    return draft.ids[max(0, known - draft.task.sampling.repetition_window) : known]
 
 
 def _uniform(draft: Draft) -> float:

@@ -11,8 +11,10 @@ import torch
 
 from carousel.errors import ConfigError
 from carousel.models.base import LanguageModel
-from carousel.sampling.compiled import Compiled, compiled
+from carousel.sampling.compiled import compiled
 from carousel.sampling.plain import Plain
+from carousel.sampling.sentences import Sentences
+from carousel.sampling.straight import Straight, Way
 from carousel.sampling.task import Draft, News, Task
 
 ROWS = 16  # of a batch, where the model is run by its own forward
@@ -38,13 +40,13 @@ class Engine:
         if model.training:
             raise ValueError("the model is in training mode: call model.eval() first")
         self._model = model
-        self._drafts: dict[Hashable, Draft] = {}
+        self._texts: dict[Hashable, Straight | Sentences] = {}
         self._interrupted = torch.zeros(1, dtype=torch.int32)
-        self._way: Compiled | Plain = compiled(model, product) or Plain(model, rows)
+        self._way: Way = compiled(model, product) or Plain(model, rows)
 
     def __len__(self) -> int:
         """Return how many texts are not over."""
-        return len(self._drafts)
+        return len(self._texts)
 
     def join(self, key: Hashable, task: Task) -> None:
         """Take up a text; the next `advance` begins it.
@@ -53,7 +55,7 @@ class Engine:
             ConfigError: If the model's positions end before the text does.
             ValueError: If an id is none of the model's, or the key is in use.
         """
-        if key in self._drafts:
+        if key in self._texts:
             raise ValueError(f"a text is being written under the key {key!r}")
         if not all(0 <= token < self._model.vocab_size for token in task.prompt):
             raise ValueError(f"ids must be from 0 to {self._model.vocab_size - 1}")
@@ -64,14 +66,16 @@ class Engine:
                 f"this model has positions for {longest} characters; the prompt has "
                 f"{len(task.prompt)} and {task.length} are to follow"
             )
-        draft = Draft(task, self._model.vocab_size)
-        self._way.join(draft)
-        self._drafts[key] = draft
+        vocab_size = self._model.vocab_size
+        if task.sampling.candidates > 1 and task.marks is not None and task.length:
+            self._texts[key] = Sentences(task, task.marks, vocab_size, self._way)
+        else:
+            self._texts[key] = Straight(task, vocab_size, self._way)
 
     def leave(self, key: Hashable) -> None:
         """Forget a text, if it is there."""
-        if draft := self._drafts.pop(key, None):
-            self._way.leave(draft)
+        if text := self._texts.pop(key, None):
+            text.leave()
 
     def advance(self, seconds: float) -> list[News]:
         """Go on with all texts for about so long, and return the news of each."""
@@ -85,22 +89,28 @@ class Engine:
             Whether there is more to write.
         """
         end = time.monotonic() + seconds
-        while writing := [draft for draft in self._drafts.values() if draft.steps_left]:
+        while writing := self._writing():
             for draft in writing:
                 draft.make_room()
             self._way.write(writing, max(0.0, end - time.monotonic()), self._interrupted)
+            for text in self._texts.values():
+                text.go_on()
             if self._interrupted or time.monotonic() >= end:
                 break
         self._interrupted.zero_()
-        return any(draft.steps_left for draft in writing)
+        return bool(self._writing())
 
     def news(self) -> list[News]:
         """Return what has become of each text since the last news; those that are over leave."""
-        news = [draft.news(key) for key, draft in self._drafts.items()]
+        news = [text.news(key) for key, text in self._texts.items()]
         for each in news:
             if each.is_over:
                 self.leave(each.key)
         return news
+
+    def _writing(self) -> list[Draft]:
+        """Return what is to be gone on with, of all texts."""
+        return [draft for text in self._texts.values() for draft in text.writing]
 
     def interrupt(self) -> None:
         """End a `write` under way, or the next, after a few characters; from any thread."""

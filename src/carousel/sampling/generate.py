@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from carousel.errors import ConfigError, DivergenceError, TextError
 from carousel.models.base import LanguageModel
 from carousel.sampling.config import TELLING, SamplingConfig, check_integer
-from carousel.sampling.engine import Engine
+from carousel.sampling.engine import ROWS, Engine
+from carousel.sampling.marks import Marks
 from carousel.sampling.stop import Finish, until_stop
 from carousel.sampling.task import ENDLESS, Task
 from carousel.text.vocabulary import Vocabulary
@@ -67,7 +68,8 @@ def continue_text(
     if length is None:
         length = max(1, int(min(LENGTH, room(model, len(ids)))))
     _check_room(model, len(ids), length)
-    pieces = _ids(model, ids, config, sample, length)
+    marks = Marks.of(vocabulary.itos) if config.candidates > 1 else None
+    pieces = _ids(model, ids, config, sample, length, marks)
     return until_stop(
         ("".join(vocabulary.itos[token] for token in piece) for piece in pieces), stop
     )
@@ -105,7 +107,8 @@ def generate(
         sample: Number n of the text; texts of one seed are independent draws.
 
     Raises:
-        ConfigError: If sample is not a whole number from 0.
+        ConfigError: If sample is not a whole number from 0, or candidates above 1 are asked for:
+            where a sentence ends is seen in characters only (`continue_text`).
         ValueError: If the prompt is empty, or the model in training mode, where dropout would
             make the text depend on torch's global generator.
     """
@@ -119,11 +122,12 @@ def _ids(
     config: SamplingConfig,
     sample: int,
     length: int,
+    marks: Marks | None = None,
 ) -> Iterator[list[int]]:
     """Return the ids that follow a prompt, as they come; everything is checked first."""
     ids = [int(token) for token in prompt]
-    engine = Engine(model, rows=1)
-    engine.join(0, Task(prompt=ids, length=length, sampling=config, sample=sample))
+    engine = Engine(model, rows=min(ROWS, config.candidates))
+    engine.join(0, Task(prompt=ids, length=length, sampling=config, sample=sample, marks=marks))
     return _written(engine)
 
 
@@ -132,8 +136,8 @@ def _written(engine: Engine) -> Iterator[list[int]]:
     seconds = 0.0
     while len(engine):
         (news,) = engine.advance(seconds)
+        seconds = min(LONGEST_WAIT, 2 * seconds + 1e-4)
         if news.ids:
-            seconds = min(LONGEST_WAIT, 2 * seconds + 1e-4)
             yield news.ids
         if news.error is not None:
             raise DivergenceError(f"the model's weights are damaged or diverged: {news.error}")

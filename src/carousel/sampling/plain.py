@@ -2,7 +2,8 @@
 
 A row of a matrix product may differ in its last bits with the number of rows. So a batch always
 has the same number of them, whoever writes in it, and rows that nobody uses are computed too; and a
-prompt is read alone, in pieces of PIECE from its beginning. Then a text is a function of its task.
+prompt is read alone, in pieces of PIECE from its beginning. Then a text is a function of its task;
+and, in last bits, of the number of torch's threads, which share out such a product.
 """
 
 import time
@@ -33,6 +34,10 @@ class Plain:
         """Take up a text."""
         self._reading[draft] = None
 
+    def fork(self, draft: Draft, other: Draft) -> None:
+        """Take up a text that has come as far as another."""
+        self._reading[other] = self._reading[draft]
+
     def leave(self, draft: Draft) -> None:
         """Forget a text."""
         self._reading.pop(draft, None)
@@ -56,12 +61,12 @@ class Plain:
                 return
 
     def _read(self, draft: Draft) -> int:
-        """Read a piece of the prompt, but for its last id; then the text joins a batch.
+        """Read a piece of what stands, but for its last id; then a text to draw joins a batch.
 
         Returns:
             How many ids were read.
         """
-        read, last = int(draft.place[0]), len(draft.task.prompt) - 1
+        read, last = int(draft.place[0]), int(draft.place[1]) - 1
         state = self._reading.pop(draft)
         piece = draft.ids[read : min(read + PIECE, last)]
         if len(piece):
@@ -69,9 +74,9 @@ class Plain:
             if draft.is_scored and not score(draft, read + 1, logits[0].cpu()):
                 return len(piece)
             draft.place[0] += len(piece)
-        if int(draft.place[0]) < last:
+        if int(draft.place[0]) < last or not draft.steps_left:
             self._reading[draft] = state  # behind those that wait
-        elif draft.steps_left:
+        else:
             batch = next((batch for batch in self._batches if None in batch.drafts), None)
             if batch is None:
                 batch = _Batch(self._model, self._rows, self._device)

@@ -1,12 +1,15 @@
 """A text that a model is to write, in ids, and how far it has come."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 
+from carousel.errors import ConfigError
 from carousel.sampling.config import SamplingConfig, check_integer
+from carousel.sampling.marks import Marks
 
 ROOM = 4096  # ids for which a draft has room at first; it grows
 ENDLESS = 2**62  # ids that nobody waits for the end of
@@ -24,6 +27,7 @@ class Task:
         sample: Number n of the text; texts of one seed are independent draws.
         alternatives: With a number, the chance of every id but the first is told, and at each place
             so many of the likeliest ids; None: no chances.
+        marks: By which ids sentences end; needed where each is drawn several times.
     """
 
     prompt: Sequence[int]
@@ -31,12 +35,14 @@ class Task:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     sample: int = 0
     alternatives: int | None = None
+    marks: Marks | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no text.
 
         Raises:
-            ConfigError: If a number is out of its range.
+            ConfigError: If a number is out of its range, or sentences are to be drawn several times
+                and nobody says where they end.
             ValueError: If the prompt is empty.
         """
         if len(self.prompt) == 0:
@@ -45,6 +51,8 @@ class Task:
         check_integer("sample", self.sample, at_least=0, at_most=2**64 - 1)
         if self.alternatives is not None:
             check_integer("alternatives", self.alternatives, at_least=0)
+        if self.sampling.candidates > 1 and self.marks is None:
+            raise ConfigError("candidates above 1 need characters, to see where a sentence ends")
 
 
 class Chance(NamedTuple):
@@ -121,18 +129,48 @@ class Draft:
         """Make room for at least one more id, if there is to be one."""
         end = int(self.place[2])
         if len(self.ids) == int(self.place[1]) < end:
-            room = min(end, 2 * len(self.ids))
-            self.ids = _longer(self.ids, room)
-            if self.is_scored:
-                self.log_p = _longer(self.log_p, room)
-                self.best = _longer(self.best, room)
-                self.best_log_p = _longer(self.best_log_p, room)
+            self._grow(min(end, 2 * len(self.ids)))
+
+    def append(self, ids: torch.Tensor) -> None:
+        """Let these ids (n,) stand behind those that do, to be read; the last may be left."""
+        known = int(self.place[1])
+        end = known + len(ids)
+        if len(self.ids) < end:
+            self._grow(max(end, 2 * len(self.ids)))
+        self.ids[known:end] = ids
+        self.place[1:3] = end
+
+    def fork(self, sample: int, room: int) -> "Draft":
+        """Return a draft of the text of another number that has come as far, with chances.
+
+        Args:
+            sample: Its number.
+            room: Ids by which it can go on; it is over where it stands until place says otherwise.
+        """
+        known = int(self.place[1])
+        other = copy(self)
+        other.task = replace(self.task, sample=sample, alternatives=0)
+        other.place = self.place.clone()
+        other.ids = _longer(self.ids[:known], known + room)
+        other.log_p = torch.empty(known + room)
+        other.best = torch.empty(known + room, 0, dtype=torch.int64)
+        other.best_log_p = torch.empty(known + room, 0)
+        return other
+
+    def _grow(self, room: int) -> None:
+        self.ids = _longer(self.ids, room)
+        if self.is_scored:
+            self.log_p = _longer(self.log_p, room)
+            self.best = _longer(self.best, room)
+            self.best_log_p = _longer(self.best_log_p, room)
 
     def news(self, key: Hashable) -> News:
         """Return what is new since this was last asked."""
         read, known, _, has_failed = self.place.tolist()
-        ids = self.ids[self._told_ids : known].tolist()
-        self._told_ids = known
+        # An id whose chance is wanted is told together with it.
+        told = max(self._told_ids, min(known, read + 1) if self.is_scored else known)
+        ids = self.ids[self._told_ids : told].tolist()
+        self._told_ids = told
         chances = []
         if self.is_scored:
             found = slice(self._told_chances, read + 1)

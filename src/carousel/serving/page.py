@@ -6,7 +6,7 @@ from typing import Any
 from flask import render_template
 
 from carousel.sampling.config import TELLING
-from carousel.serving.request import MAX_LENGTH, MAX_SEED, Model
+from carousel.serving.request import MAX_CANDIDATES, MAX_LENGTH, MAX_SEED, Model
 
 # What stands in the form at first, as far as the model has characters and positions for it.
 OPENING = "Once upon a time"
@@ -21,6 +21,7 @@ def page(models: Mapping[str, Model], *, has_token: bool) -> str:
         has_token=has_token,
         defaults=TELLING,
         max_seed=MAX_SEED,
+        max_candidates=MAX_CANDIDATES,
     )
 
 

@@ -36,6 +36,7 @@ MAX_TEMPERATURE = 2
 MAX_TOP_K = 0x110000  # there are no more characters
 MAX_PENALTY = 100
 MAX_WINDOW = 1_000_000  # characters
+MAX_CANDIDATES = 16  # of each sentence
 MAX_ALTERNATIVES = 5
 MAX_STOP = 4  # strings
 MAX_STOP_LENGTH = 100  # characters of each
@@ -56,6 +57,7 @@ COMPLETION: Mapping[str, Field] = {
     "min_p": Number(OFF.min_p, 0, 1),
     "repetition_penalty": Number(OFF.repetition_penalty, 0, MAX_PENALTY, is_open=True),
     "repetition_window": Whole(OFF.repetition_window, 1, MAX_WINDOW),
+    "candidates": Whole(OFF.candidates, 1, MAX_CANDIDATES),
     "seed": Whole(None, 0, MAX_SEED),
     "n": Whole(1, 1, MAX_EACH),
     "stop": Texts((), Text("", 1, MAX_STOP_LENGTH), 0, MAX_STOP),
@@ -217,6 +219,7 @@ def _sampling(asked: Mapping[str, Any]) -> SamplingConfig:
         min_p=asked["min_p"],
         repetition_penalty=asked["repetition_penalty"],
         repetition_window=asked["repetition_window"],
+        candidates=asked["candidates"],
         seed=seed,
     )
 

@@ -132,9 +132,9 @@ class Work:
 
     def _count(self, index: int, piece: Piece) -> None:
         scored = len(self._jobs[index].prompt) if self._jobs[index].is_scored else 0
-        used = len(piece.text) + (scored if piece.finish else 0)
-        self._unused -= used
-        self._record.characters += used
+        drawn = len(piece.text) * self._jobs[index].sampling.candidates
+        self._unused -= drawn + (scored if piece.finish else 0)
+        self._record.characters += len(piece.text) + (scored if piece.finish else 0)
         self._front.meters.written.labels(self._name).inc(len(piece.text))
 
     def _refund(self) -> None:
@@ -147,8 +147,8 @@ def _gone() -> Refusal:
 
 
 def cost(job: Job) -> int:
-    """Return the characters that a text may take of a budget: those written, and those scored."""
-    return job.length + (len(job.prompt) if job.is_scored else 0)
+    """Return the characters that a text may take of a budget: those drawn, and those scored."""
+    return job.length * job.sampling.candidates + (len(job.prompt) if job.is_scored else 0)
 
 
 def _charge(budget: Budget | None, client: str, characters: int) -> None:

@@ -3,6 +3,7 @@
 from collections import deque
 from typing import Any
 
+from carousel.sampling.marks import Marks
 from carousel.sampling.stop import Ending
 from carousel.sampling.task import Chance, News, Task
 from carousel.serving.job import Job
@@ -28,6 +29,7 @@ class WorkerText:
             sampling=job.sampling,
             sample=job.sample,
             alternatives=job.alternatives,
+            marks=Marks.of(vocabulary.itos) if job.sampling.candidates > 1 else None,
         )
         self._is_scored = job.is_scored
         self._itos = vocabulary.itos

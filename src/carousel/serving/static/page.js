@@ -18,7 +18,7 @@ document.addEventListener("keydown", (event) => {
 form.addEventListener("invalid", () => { element("settings").open = true; }, { capture: true });
 for (const output of form.querySelectorAll("output")) {
   const input = element(output.htmlFor.value);
-  const show = () => { output.value = Number(input.value).toFixed(2); };
+  const show = () => { output.value = Number(input.value).toFixed(input.step < 1 ? 2 : 0); };
   input.addEventListener("input", show);
   show();
 }
@@ -120,6 +120,7 @@ function readForm() {
     temperature: element("temperature").valueAsNumber,
     top_p: element("top_p").valueAsNumber,
     repetition_penalty: element("repetition_penalty").valueAsNumber,
+    candidates: element("candidates").valueAsNumber,
     seed: element("seed").valueAsNumber,
     max_tokens: Number(element("length").value || element("length").max),
   };

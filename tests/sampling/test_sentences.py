@@ -1,0 +1,198 @@
+"""Sentences that are drawn several times: what is settled is what the definition says."""
+
+import copy
+import itertools
+import re
+
+import pytest
+import torch
+
+from carousel.errors import ConfigError
+from carousel.models.base import LanguageModel
+from carousel.ops.sampling import distribution, draw, present, uniform
+from carousel.sampling import sentences
+from carousel.sampling.compiled import Compiled
+from carousel.sampling.config import SamplingConfig
+from carousel.sampling.draws import as_settings
+from carousel.sampling.engine import Engine
+from carousel.sampling.generate import continue_text, generate
+from carousel.sampling.marks import Marks
+from carousel.sampling.plain import Plain
+from carousel.sampling.task import Task
+from carousel.text.vocabulary import Vocabulary
+from sampling.markov import Markov
+from sampling.test_engine_bits import needs_kernels
+from sampling.writing import KINDS, lively, log_p_of, written
+
+CHARACTERS = tuple('\n ".?abc')
+MARKS = Marks.of(CHARACTERS)
+ENDS = re.compile(r"[.?]\"*[\n ]|\S[ ]*\n")  # of a sentence: not by way of Marks
+
+
+def text_of(ids: list[int]) -> str:
+    return "".join(CHARACTERS[token] for token in ids)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ('He said: "Go." And he went.\nThe end', ['He said: "Go." ', "And he went.\n", "The end"]),
+        ("\n\nA line without a stop\n\nAnother\n", ["\n\nA line without a stop\n", "\nAnother\n"]),
+        (
+            "3.14 is no end. (This is!) «So?» Yes",
+            ["3.14 is no end. ", "(This is!) ", "«So?» ", "Yes"],
+        ),
+        ('"" A quotation mark alone', ['"" A quotation mark alone']),
+        ("他走了。她笑了！", ["他走了。", "她笑了！"]),
+        ("One.\u00a0Two?\tThree…", ["One.\u00a0", "Two?\t", "Three…"]),
+        (" . ", [" . "]),
+        ("", []),
+    ],
+)
+def test_where_a_sentence_ends(text: str, sentences: list[str]) -> None:
+    characters = sorted({*text})
+    marks, ids = Marks.of(characters), [characters.index(c) for c in text]
+    found, start = [], 0
+    for end in range(1, len(ids) + 1):
+        if marks.end(ids[start:end]) or end == len(ids):
+            found.append(text[start:end])
+            start = end
+    assert found == sentences
+
+
+def test_marks_of_characters_that_hold_none_end_nothing() -> None:
+    marks = Marks.of("abc")
+    assert not any(marks.end(ids) for ids in itertools.product(range(3), repeat=3))
+
+
+def settled(model: LanguageModel, task: Task, longest: int) -> list[int]:
+    """The ids by definition, one forward of all that stands for every single draw."""
+    config, ids, number = task.sampling, list(task.prompt), 0
+    end = len(task.prompt) + task.length
+    while len(ids) < end:
+        found = []
+        for _ in range(config.candidates):
+            number += 1
+            sentence: list[int] = []
+            while len(ids) + len(sentence) < end and len(sentence) < longest:
+                so_far = [*ids, *sentence]
+                (row,) = log_p_of(model, [*so_far, 0])[-1:]
+                recent = torch.tensor(so_far[-config.repetition_window :])
+                p = distribution(row, present(recent, model.vocab_size), as_settings(config))
+                place = len(so_far) - len(task.prompt)
+                u = uniform(config.seed, (task.sample + (number << 32)) % 2**64, place)
+                sentence.append(int(draw(p, torch.tensor(u).double())))
+                if ENDS.search(text_of(sentence)):
+                    break
+            whole = [*ids, *sentence]
+            chances = log_p_of(model, whole)[len(ids) - 1 :]
+            mean = float(chances[range(len(sentence)), sentence].mean())
+            found.append((bool(ENDS.search(text_of(sentence))), mean, sentence))
+        ids += max(found, key=lambda each: each[:2])[2]
+    return ids[len(task.prompt) :]
+
+
+CONFIGS = [
+    SamplingConfig(temperature=1, candidates=3, seed=1),
+    SamplingConfig(temperature=0.6, top_p=0.9, candidates=2, seed=2),
+    SamplingConfig(temperature=1.3, repetition_penalty=1.3, repetition_window=4, candidates=4),
+]
+
+
+@pytest.mark.parametrize("longest", [5, 12])
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [
+        *(pytest.param(Compiled, kind, marks=needs_kernels) for kind in KINDS),
+        *((Plain, kind) for kind in (*KINDS, "markov")),
+    ],
+)
+def test_what_is_settled_is_what_the_definition_says(
+    way: type, kind: str, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "LONGEST", longest)
+    monkeypatch.setattr(sentences, "STRIDE", 4)
+    if way is Plain:
+        monkeypatch.setenv("CAROUSEL_KERNELS", "off")
+    v = len(CHARACTERS)
+    double: LanguageModel
+    if kind == "markov":
+        double = model = Markov(v)
+    else:
+        model = lively(v, num_layers=2, embedding_size=5, hidden_size=9, **KINDS[kind])
+        double = copy.deepcopy(model).double()
+    tasks = [
+        Task(prompt=[3 + n] * (1 + 2 * n), length=20 + n, sampling=config, sample=n, marks=MARKS)
+        for n, config in enumerate(CONFIGS)
+    ]
+    engine = Engine(model)
+    assert type(engine._way) is way
+    for task, text in zip(tasks, written(engine, *tasks), strict=True):
+        assert text_of(text.ids) == text_of(settled(double, task, longest))
+        assert text.error is None
+
+
+@pytest.mark.parametrize("kernels", [pytest.param("auto", marks=needs_kernels), "off"])
+def test_the_chances_of_a_settled_text_are_told_with_its_ids(
+    kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAROUSEL_KERNELS", kernels)
+    model = lively(len(CHARACTERS), model="lstm")
+    config = SamplingConfig(temperature=1, candidates=4)
+    quiet, told = (
+        Task(prompt=[4, 5, 6], length=90, sampling=config, alternatives=k, marks=MARKS)
+        for k in (None, 2)
+    )
+    engine = Engine(model)
+    (want,) = written(engine, quiet)
+    engine.join("it", told)
+    ids: list[int] = []
+    chances = []
+    while len(engine):
+        (news,) = engine.advance(0.0)
+        ids, chances = ids + news.ids, chances + news.chances
+        assert len(chances) >= len(ids) + (2 if ids else 0)
+    assert ids == want.ids
+    log_p = log_p_of(model, [4, 5, 6, *ids])
+    assert [c.log_p for c in chances] == pytest.approx(
+        log_p.gather(1, torch.tensor([5, 6, *ids])[:, None])[:, 0].tolist(), abs=1e-4
+    )
+
+
+def test_the_likeliest_of_more_candidates_is_likelier() -> None:
+    model = lively(len(CHARACTERS), model="gru")
+    means = []
+    for candidates in (1, 4, 16):
+        config = SamplingConfig(temperature=1, candidates=candidates)
+        task = Task(prompt=[5], length=400, sampling=config, alternatives=0, marks=MARKS)
+        (text,) = written(Engine(model), task)
+        means.append(sum(chance.log_p for chance in text.chances) / 400)
+    assert means[0] + 0.05 < means[1] < means[2] - 0.05
+
+
+def test_a_prompt_that_is_only_read_needs_no_candidates() -> None:
+    model = lively(len(CHARACTERS), model="rnn")
+    config = SamplingConfig(candidates=4)
+    task = Task(prompt=[4, 5, 6], length=0, sampling=config, alternatives=0, marks=MARKS)
+    (text,) = written(Engine(model), task)
+    assert (text.ids, len(text.chances), text.is_over) == ([], 2, True)
+
+
+def test_damaged_weights_are_told() -> None:
+    model = lively(len(CHARACTERS), model="lstm")
+    with torch.no_grad():
+        model.output.bias[2] = torch.nan  # type: ignore[union-attr, index]
+    task = Task(prompt=[4], length=9, sampling=SamplingConfig(candidates=3), marks=MARKS)
+    (text,) = written(Engine(model), task)
+    assert text.ids == []
+    assert text.error is not None
+    assert "NaN" in text.error
+
+
+def test_a_text_of_characters_has_sentences_and_one_of_ids_has_none() -> None:
+    model, config = lively(len(CHARACTERS), model="lstm"), SamplingConfig(candidates=3)
+    pieces = list(continue_text(model, Vocabulary(CHARACTERS), "ab", config, length=300))
+    assert sum(map(len, pieces)) == 300
+    assert all(ENDS.search(piece) for piece in pieces[:-1] if len(piece) < sentences.LONGEST)
+    with pytest.raises(ConfigError, match="candidates above 1 need characters"):
+        generate(model, [1], config)
