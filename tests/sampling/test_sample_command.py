@@ -33,12 +33,12 @@ def expected(saved: Path, prompt: str, length: int, sample: int = 0, **settings)
 
 def test_prints_the_prompt_and_its_continuation(saved, capfdbinary) -> None:
     flags = "--temperature 1.5 --top-k 6 --top-p 0.9 --min-p 0.01 --repetition-penalty 1.2"
-    flags += " --repetition-window 9 --seed 7 --length 40"
+    flags += " --repetition-window 9 --candidates 3 --seed 7 --length 40"
     assert run(["sample", str(saved), "--prompt", "ab é", *flags.split()]) == 0
     want = expected(
         saved, "ab é", 40,
         temperature=1.5, top_k=6, top_p=0.9, min_p=0.01,
-        repetition_penalty=1.2, repetition_window=9, seed=7,
+        repetition_penalty=1.2, repetition_window=9, candidates=3, seed=7,
     )  # fmt: skip
     out, err = capfdbinary.readouterr()
     assert out.decode() == want + ("" if want.endswith("\n") else "\n")

@@ -16,6 +16,7 @@ from carousel.sampling.config import SamplingConfig
         {},
         {"temperature": 0, "top_k": 10**30, "top_p": 1, "min_p": 0, "repetition_penalty": 100},
         {"temperature": 1e308, "top_k": 1, "top_p": 5e-324, "min_p": 1, "repetition_window": 1},
+        {"candidates": 64},
         {"seed": 2**64 - 1, "repetition_window": 1_000_000, "repetition_penalty": 5e-324},
     ],
 )
@@ -44,6 +45,8 @@ def test_takes_what_defines_a_distribution(settings: dict[str, float]) -> None:
         ({"repetition_penalty": 1e3}, "repetition_penalty must be a finite number, above 0, at"),
         ({"repetition_window": 0}, "repetition_window must be a whole number, at least 1, at most"),
         ({"repetition_window": 10**7}, "repetition_window must be a whole number, at least 1, at"),
+        ({"candidates": 0}, "candidates must be a whole number, at least 1, at most 64, got 0"),
+        ({"candidates": 65}, "candidates must be a whole number, at least 1, at most 64, got 65"),
         ({"seed": -1}, "seed must be a whole number, at least 0, at most 18446744073709551615"),
         ({"seed": 2**64}, "seed must be a whole number, at least 0, at most 18446744073709551615"),
         ({"seed": 10**5000}, "got a huge number"),

@@ -105,6 +105,16 @@ def test_what_never_fits_is_a_mistake_rather_than_a_matter_of_time(client: Flask
     assert "up to 1002 characters" in error["message"]
 
 
+def test_each_candidate_of_a_sentence_counts(client: FlaskClient) -> None:
+    asked = {"max_tokens": 126, "candidates": 8}
+    error = refused(client.post("/v1/completions", json=asked))
+    assert "up to 1008 characters" in error["message"]
+    assert "fewer candidates" in error["message"]
+    assert client.post("/v1/completions", json=asked | {"max_tokens": 100}).status_code == 200
+    refused(client.post("/v1/completions", json={"max_tokens": 201}), 429)  # 200 are left
+    assert client.post("/v1/completions", json={"max_tokens": 190}).status_code == 200
+
+
 def test_only_what_was_written_counts(client: FlaskClient, writer: FakeWriter) -> None:
     whole = client.post("/v1/completions", json={"max_tokens": 100, "seed": 1}).json
     text = whole["choices"][0]["text"]  # 900 left

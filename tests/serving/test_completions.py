@@ -31,7 +31,7 @@ def client(writer: FakeWriter) -> FlaskClient:
 def test_every_setting_reaches_the_writer(client: FlaskClient, writer: FakeWriter) -> None:
     settings = {
         "temperature": 1.2, "top_k": 7, "top_p": 0.9, "min_p": 0.01,
-        "repetition_penalty": 1.3, "repetition_window": 5, "seed": 11,
+        "repetition_penalty": 1.3, "repetition_window": 5, "candidates": 3, "seed": 11,
     }  # fmt: skip
     others = {"prompt": "ab", "max_tokens": 70, "stop": ["\0", "é<"], "user": "somebody"}
     answer = client.post(PATH, json=settings | others).json

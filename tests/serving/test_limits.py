@@ -65,6 +65,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({"min_p": 2}, "min_p", "min_p must be a number from 0 to 1, got 2"),
     ({"repetition_penalty": 0}, "repetition_penalty", "repetition_penalty must be a number above "),
     ({"repetition_window": 10**9}, "repetition_window", "repetition_window must be a whole number"),
+    ({"candidates": 17}, "candidates", "candidates must be a whole number from 1 to 16, got 17"),
     ({"seed": -1}, "seed", "seed must be a whole number from 0 to 9007199254740991, got -1"),
     (
         {"seed": 2**53},

@@ -197,6 +197,7 @@ def test_who_has_had_enough_is_told_when_there_is_more(open_page) -> None:
     app = create_app([FakeWriter(card("small", LETTERS))], characters_per_minute=1000)
     with serving(app) as port:
         page = open_page(f"http://127.0.0.1:{port}/")
+        page.fill("#candidates", "1")
         page.click("#tell")
         expect(page.locator("#status")).to_have_text(re.compile("Told: 600"))
         page.click("#tell")

@@ -108,7 +108,7 @@ def write(machine: Any, page: Page, steps: int, interrupted: Tensor) -> None:
     """Read so many ids of each text, drawing what does not stand yet; fewer if interrupted.
 
     interrupted (1,) int32 may be set by another thread: then it ends after eight steps at most.
-    There must be room for what is drawn, and `steps` ids that may be read.
+    A text that is over sooner, or has no more room, stays as it is while others go on.
     """
     _operators().write(machine, *page, steps, interrupted)
 

@@ -16,6 +16,7 @@ from carousel.sampling.draws import as_settings, recent
 from carousel.sampling.task import Draft
 
 MOST_STEPS = 4096  # of one call, so that the first ones, whose time is not known, end soon
+TOGETHER = 16  # steps that a call may take although a text ends before: the others go on
 
 
 @dataclass(eq=False)
@@ -81,7 +82,8 @@ class Compiled:
         )
         start = time.monotonic()
         end = start + seconds
-        while possible := min(draft.steps_ahead for draft in drafts):
+        while all(ahead := [draft.steps_ahead for draft in drafts]):
+            possible = max(min(ahead), min(max(ahead), TOGETHER))
             expected = self._seconds_per_step * max(1, len(drafts) / self._texts)
             steps = max(1, int(min((end - start) / expected, possible, MOST_STEPS)))
             decoding.write(self._machine, page, steps, interrupted)

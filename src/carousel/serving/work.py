@@ -157,7 +157,7 @@ def _charge(budget: Budget | None, client: str, characters: int) -> None:
     wait = budget.take(client, characters)
     if math.isinf(wait):
         message = f"this is for up to {characters} characters, and a client may have"
-        message = f"{message} {budget.characters} a minute: a smaller request would work"
+        message = f"{message} {budget.characters} a minute: a smaller request, or fewer candidates, would work"
         raise Refusal(message, code="over_budget")
     if wait > 0:
         seconds = math.ceil(wait)

@@ -22,8 +22,10 @@ struct Draft {
   float* state;     // (layers, parts, Hp), one after the other
   uint64_t seed, sample;
   Stages stages;
+  int64_t room;  // of ids
 
-  bool has_failed() const { return place[3] != 0; }
+  // Whether the model reads no more of it: all is read but the last id, or there is no room.
+  bool is_over() const { return place[3] != 0 || place[0] + 1 >= std::min(place[2], room); }
 };
 
 // What writes, whatever the type of its products.
@@ -65,9 +67,14 @@ class MachineOf final : public Machine {
         const int64_t first = group * count / groups, last = (group + 1) * count / groups;
         for (int64_t done = 0; done < steps; done += SPELL) {
           if (done > 0 && __atomic_load_n(interrupted, __ATOMIC_RELAXED)) break;
-          for (int64_t m = first; m < last; m += TILE) {
+          std::vector<Draft*> left;
+          for (int64_t m = first; m < last; m++) {
+            if (!drafts[m].is_over()) left.push_back(&drafts[m]);
+          }
+          const int64_t number = left.size();
+          for (int64_t m = 0; m < number; m += TILE) {
             const int64_t most = std::min(SPELL, steps - done);
-            write_some(drafts.data() + m, std::min(TILE, last - m), most);
+            write_some(left.data() + m, std::min(TILE, number - m), most);
           }
         }
       }
@@ -85,15 +92,16 @@ class MachineOf final : public Machine {
   // next ones do.
   static constexpr int64_t TILE = 12, SPELL = 8;
 
-  void write_some(Draft* drafts, int64_t M, int64_t steps) const {
+  void write_some(Draft* const* drafts, int64_t M, int64_t steps) const {
     std::vector<Rows> rows = taken_up(drafts, M);
+    std::vector<bool> is_over(M);  // its row goes on with the others, and nobody looks at it
     std::vector<float> a(M * widest_), logits(M * Vp_);
     std::vector<P> kept(M * widest_), top(M * walkers_.back()->n.Hp);
     std::vector<int64_t> ids(M), asking;
     Distribution distribution(V_);
     for (int64_t step = 0; step < steps; step++) {
       is_from_last = !is_from_last;
-      for (int64_t m = 0; m < M; m++) ids[m] = drafts[m].ids[drafts[m].place[0]];
+      for (int64_t m = 0; m < M; m++) ids[m] = drafts[m]->ids[drafts[m]->place[0]];
       for (size_t l = 0; l < walkers_.size(); l++) {
         const Walker<P>& layer = *walkers_[l];
         const Sizes& n = layer.n;
@@ -110,8 +118,8 @@ class MachineOf final : public Machine {
       }
       asking.clear();
       for (int64_t m = 0; m < M; m++) {
-        Draft& d = drafts[m];
-        if (d.has_failed()) continue;
+        Draft& d = *drafts[m];
+        if (is_over[m]) continue;
         const int64_t next = ++d.place[0];
         if (next == d.place[1] || d.log_p) asking.push_back(m);
       }
@@ -125,10 +133,14 @@ class MachineOf final : public Machine {
         float* z = logits.data() + k * Vp_;
         const float* b = bias_.const_data_ptr<float>();
         for (int64_t j = 0; j < Vp_; j += Lane::size()) store(z + j, load(z + j) + load(b + j));
-        choose(drafts[asking[k]], z, distribution);
+        choose(*drafts[asking[k]], z, distribution);
+      }
+      for (int64_t m = 0; m < M; m++) {
+        if (is_over[m] || (step + 1 < steps && !drafts[m]->is_over())) continue;
+        put_down(rows, m, drafts[m]->state);
+        is_over[m] = true;
       }
     }
-    put_down(rows, drafts, M);
   }
 
   // Draws the id after all that stand, if one is due, and notes the chances of what stands there.
@@ -158,7 +170,7 @@ class MachineOf final : public Machine {
     if (next >= d.window) d.counts[d.ids[next - d.window]]--;
   }
 
-  std::vector<Rows> taken_up(const Draft* drafts, int64_t M) const {
+  std::vector<Rows> taken_up(Draft* const* drafts, int64_t M) const {
     std::vector<Rows> rows;
     int64_t offset = 0;
     for (const auto& layer : walkers_) {
@@ -166,7 +178,7 @@ class MachineOf final : public Machine {
       Rows own{std::vector<P>(M * n.width()), std::vector<float>(M * n.Hp),
                std::vector<float>(layer->has_cell ? M * n.Hp : 0)};
       for (int64_t m = 0; m < M; m++) {
-        const float* from = drafts[m].state + offset;
+        const float* from = drafts[m]->state + offset;
         std::copy_n(from, n.Hp, own.h.data() + m * n.Hp);
         if (layer->has_cell) std::copy_n(from + n.Hp, n.Hp, own.c.data() + m * n.Hp);
       }
@@ -177,16 +189,11 @@ class MachineOf final : public Machine {
     return rows;
   }
 
-  void put_down(const std::vector<Rows>& rows, Draft* drafts, int64_t M) const {
-    int64_t offset = 0;
+  void put_down(const std::vector<Rows>& rows, int64_t m, float* to) const {
     for (size_t l = 0; l < rows.size(); l++) {
-      const Sizes& n = walkers_[l]->n;
-      for (int64_t m = 0; m < M; m++) {
-        float* to = drafts[m].state + offset;
-        std::copy_n(rows[l].h.data() + m * n.Hp, n.Hp, to);
-        if (walkers_[l]->has_cell) std::copy_n(rows[l].c.data() + m * n.Hp, n.Hp, to + n.Hp);
-      }
-      offset += (1 + walkers_[l]->has_cell) * n.Hp;
+      const int64_t Hp = walkers_[l]->n.Hp;
+      to = std::copy_n(rows[l].h.data() + m * Hp, Hp, to);
+      if (walkers_[l]->has_cell) to = std::copy_n(rows[l].c.data() + m * Hp, Hp, to);
     }
   }
 
@@ -220,7 +227,8 @@ Stages stages_of(const double* row) {
   return {row[0], row[1], int64_t(row[2]), row[3], row[4]};
 }
 
-// Goes on with texts for so many steps, or until interrupted is set. Of each text: the tensors of a
+// Goes on with texts for so many steps, each to its end or that of its room at most, or until
+// interrupted is set. Of each text: the tensors of a
 // Draft; counts and state; in `numbers` (M, 4) int64 the length of its prompt, its repetition window,
 // its seed and sample; in `stages` (M, 5) float64 what they are told.
 void write(const c10::intrusive_ptr<Machine>& machine, Tensors ids, Tensors place, Tensors log_p,
@@ -234,7 +242,7 @@ void write(const c10::intrusive_ptr<Machine>& machine, Tensors ids, Tensors plac
                       best[m].mutable_data_ptr<int64_t>(), best_log_p[m].mutable_data_ptr<float>(),
                       best[m].size(1), n[0], n[1], counts[m].mutable_data_ptr<int32_t>(),
                       state[m].mutable_data_ptr<float>(), uint64_t(n[2]), uint64_t(n[3]),
-                      stages_of(stages.const_data_ptr<double>() + 5 * m)});
+                      stages_of(stages.const_data_ptr<double>() + 5 * m), ids[m].numel()});
   }
   machine->write(drafts, steps, interrupted.const_data_ptr<int32_t>());
 }
