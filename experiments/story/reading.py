@@ -1,13 +1,13 @@
 """Are its sentences sentences? A sheet for a reader who does not know whose they are.
 
 python -m experiments.story.reading CORPORA SHEET          # writes SHEET, and SHEET.key.json
-python -m experiments.story.reading CORPORA SHEET --judged FILE
+python -m experiments.story.reading CORPORA SHEET --judged FILE …
 
 The model goes on from the beginnings of paragraphs of the validation books, once under each
 setting; the fourth sentence that follows is taken, the books' own too, and all are shuffled. The
 reader writes a JSON list, a number for each: 2, a clear sentence of an old tale; 1, it slips
-somewhere; 0, broken. With --judged a table is printed, how often each was given to whom, and added
-to experiments/story/results/reading.json.
+somewhere; 0, broken. With --judged, the lists of all readers, a table is printed and written to
+experiments/story/results/reading.json: how often each was given to whom.
 """
 
 # ruff: noqa: T201 - a script that prints a table
@@ -27,7 +27,7 @@ from carousel.sampling.marks import Marks
 from experiments.story.decoding import PROMPT, RESULTS, books, named, paragraphs, written
 
 EACH, LENGTH = 40, 700  # sentences of each setting; characters that are written for one
-WHICH, SHORTEST = 3, 15  # the sentence that is taken, from 0; characters of what counts as one
+WHICH, SHORTEST = 3, 15  # its place, from 0; what has no more characters is no sentence
 BOOKS = "the validation books"
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"temperature": 0.8, "top_p": 0.95},
@@ -44,21 +44,23 @@ def main() -> None:
     parser.add_argument("corpora", type=Path)
     parser.add_argument("sheet", type=Path)
     parser.add_argument("--run", type=Path, default=Path("story"))
-    parser.add_argument("--judged", type=Path)
+    parser.add_argument("--judged", type=Path, nargs="+")
     asked = parser.parse_args()
     key = asked.sheet.with_name(asked.sheet.name + ".key.json")
     if asked.judged is None:
-        rows = sentences(asked.corpora, asked.run)
-        random.Random(1).shuffle(rows)
-        lines = [f"{number}. {sentence}\n" for number, (_, sentence) in enumerate(rows, 1)]
+        taken = sentences(asked.corpora, asked.run)
+        random.Random(1).shuffle(taken)
+        lines = [f"{number}. {sentence}\n" for number, (_, sentence) in enumerate(taken, 1)]
         asked.sheet.write_text("".join(lines), "utf-8")
-        key.write_text(json.dumps([whose for whose, _ in rows]), "utf-8")
+        key.write_text(json.dumps([whose for whose, _ in taken]), "utf-8")
         return
-    table = counted(json.loads(key.read_bytes()), json.loads(asked.judged.read_bytes()))
-    for whose, (clear, slips, broken) in table.items():
-        print(f"| {whose} | {clear} | {slips} | {broken} |")
+    judged = [json.loads(path.read_bytes()) for path in asked.judged]
+    rows = counted(json.loads(key.read_bytes()), judged)
+    for row in rows:
+        print(f"| {row['whose']} | {row['clear']} | {row['slips']} | {row['broken']} |")
     make_folder(RESULTS)
-    write_durably(RESULTS / "reading.json", (json.dumps(table, indent=1) + "\n").encode())
+    found = {"readers": len(judged), "rows": rows}
+    write_durably(RESULTS / "reading.json", (json.dumps(found, indent=1) + "\n").encode())
 
 
 def sentences(corpora: Path, run: Path) -> list[tuple[str, str]]:
@@ -71,11 +73,11 @@ def sentences(corpora: Path, run: Path) -> list[tuple[str, str]]:
     texts = {BOOKS: [held_out[start : start + LENGTH] for start in starts]}
     for settings in SETTINGS:
         texts[named(settings)] = written(trained, prompts, SamplingConfig(**settings), LENGTH)
-    return [(whose, taken(text)) for whose, every in texts.items() for text in every]
+    return [(whose, fourth(text)) for whose, every in texts.items() for text in every]
 
 
-def taken(text: str) -> str:
-    """Return one sentence of a text, on one line."""
+def fourth(text: str) -> str:
+    """Return the fourth sentence of a text, or the last if it has fewer."""
     characters = sorted({*text})
     marks, ids = Marks.of(characters), [characters.index(c) for c in text]
     found, start = [], 0
@@ -87,14 +89,16 @@ def taken(text: str) -> str:
     return long[min(WHICH, len(long) - 1)]
 
 
-def counted(key: Sequence[str], judged: Sequence[int]) -> dict[str, tuple[int, int, int]]:
-    """Return how many were clear, slipped and were broken, of whom."""
-    if len(key) != len(judged):
-        raise SystemExit(f"{len(judged)} numbers for {len(key)} sentences")
-    given: dict[str, list[int]] = {whose: [] for whose in (BOOKS, *map(named, SETTINGS))}
-    for whose, number in zip(key, judged, strict=True):
-        given[whose].append(number)
-    return {whose: (n.count(2), n.count(1), n.count(0)) for whose, n in given.items()}
+def counted(key: Sequence[str], judged: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
+    """Return how many were clear, slipped and were broken, of whom, of all readers together."""
+    if wrong := [len(one) for one in judged if len(one) != len(key)]:
+        raise SystemExit(f"{wrong[0]} numbers for {len(key)} sentences")
+    rows = []
+    for whose, settings in ((BOOKS, None), *((named(s), s) for s in SETTINGS)):
+        given = [n for one in judged for w, n in zip(key, one, strict=True) if w == whose]
+        counts = {"clear": given.count(2), "slips": given.count(1), "broken": given.count(0)}
+        rows.append({"whose": whose, "settings": settings, **counts})
+    return rows
 
 
 if __name__ == "__main__":
