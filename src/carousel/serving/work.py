@@ -157,8 +157,8 @@ def _charge(budget: Budget | None, client: str, characters: int) -> None:
     wait = budget.take(client, characters)
     if math.isinf(wait):
         message = f"this is for up to {characters} characters, and a client may have"
-        message = f"{message} {budget.characters} a minute: a smaller request, or fewer candidates, would work"
-        raise Refusal(message, code="over_budget")
+        message = f"{message} {budget.characters} a minute: a smaller request would work"
+        raise Refusal(f"{message}, or fewer candidates", code="over_budget")
     if wait > 0:
         seconds = math.ceil(wait)
         message = f"a client may have {budget.characters} characters a minute"
