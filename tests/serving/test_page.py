@@ -110,7 +110,7 @@ def fill(page: Page, **fields: object) -> None:
 @needs_chromium
 def test_a_story_is_told_as_it_is_written(page: Page) -> None:
     fill(page, prompt="<b>Once</b>", length=400, seed=5, top_k=9, temperature=1.5)
-    fill(page, top_p=0.7, repetition_penalty=1.2)
+    fill(page, top_p=0.7, repetition_penalty=1.2, candidates=3)
     page.click("#tell")
     expect(page.locator("#story")).to_have_attribute("aria-busy", "true")
     expect(page.locator("#text")).to_have_text(re.compile(r"[\s\S]"))
@@ -118,7 +118,14 @@ def test_a_story_is_told_as_it_is_written(page: Page) -> None:
     expect(page.locator("#status")).to_have_text("Told: 400 characters, seed 5.")
     assert page.text_content("#told") == "<b>Once</b>"  # as text, not as markup
     assert page.text_content("#text") == story(
-        "<b>Once</b>", 400, seed=5, top_k=9, temperature=1.5, top_p=0.7, repetition_penalty=1.2
+        "<b>Once</b>",
+        400,
+        seed=5,
+        top_k=9,
+        temperature=1.5,
+        top_p=0.7,
+        repetition_penalty=1.2,
+        candidates=3,
     )
     assert page.locator("#story b").count() == 0
     expect(page.locator("#story")).to_have_attribute("aria-busy", "false")

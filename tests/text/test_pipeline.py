@@ -74,14 +74,16 @@ def test_an_error_ends_it_and_the_rest_is_not_computed(where: str) -> None:
 
 
 def test_what_waits_in_the_queue_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    computed, gate = [], threading.Event()
+    computed, gate, held = [], threading.Event(), threading.Semaphore(0)
     shut = ThreadPoolExecutor.shutdown
 
     def open_and_shut(pool: ThreadPoolExecutor, **arguments: bool) -> None:
+        shut(pool, **arguments | {"wait": False})  # the threads cannot take more meanwhile
         gate.set()
         shut(pool, **arguments)
 
     def computes(item: int) -> int:
+        held.release()
         assert item == 0 or gate.wait(timeout=60)
         computed.append(item)
         return item
@@ -89,6 +91,7 @@ def test_what_waits_in_the_queue_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ThreadPoolExecutor, "shutdown", open_and_shut)
     results = ordered_map(computes, range(100), threads=2)
     assert next(results) == 0  # two threads hold the next two, and one more waits for a thread
+    assert all(held.acquire(timeout=60) for _ in range(3))
     results.close()
     assert sorted(computed) == [0, 1, 2]
 
