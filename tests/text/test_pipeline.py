@@ -78,7 +78,6 @@ def test_what_waits_in_the_queue_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     shut = ThreadPoolExecutor.shutdown
 
     def open_and_shut(pool: ThreadPoolExecutor, **arguments: bool) -> None:
-        shut(pool, **arguments | {"wait": False})  # the threads cannot take more meanwhile
         gate.set()
         shut(pool, **arguments)
 
