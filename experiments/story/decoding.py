@@ -75,20 +75,25 @@ def main() -> None:
     theirs = [held_out[place + PROMPT : place + PROMPT + LENGTH] for place in places]
     target = figures(theirs, dictionary)
     weights = hashlib.sha256((trained.folder / "model.safetensors").read_bytes()).hexdigest()
-    rows: list[dict[str, Any]] = []
     known = counted(weights)
     print(line("the books", target), flush=True)
     for settings in GRID:
-        row = known.get(named(settings))
-        if row is None:
+        name = named(settings)
+        if name not in known:
             texts = written(trained, prompts, SamplingConfig(**settings))
-            row = {"settings": settings, **figures(texts, dictionary)}
-        rows.append(row)
-        print(line(named(settings), row), flush=True)
-        found = {"weights": weights, "books": target, "best": best(rows, target), "rows": rows}
-        make_folder(RESULTS)
-        write_durably(FOUND, (json.dumps(found, indent=1) + "\n").encode())
+            known[name] = {"settings": settings, **figures(texts, dictionary)}
+            keep({"weights": weights, "books": target, "rows": [*known.values()]})
+        print(line(name, known[name]), flush=True)
+    rows = [known[named(settings)] for settings in GRID]
+    found = {"weights": weights, "books": target, "best": best(rows, target), "rows": rows}
+    keep(found)
     print(f"best: {named(found['best'])}")
+
+
+def keep(found: dict[str, Any]) -> None:
+    """Write what was counted so far."""
+    make_folder(RESULTS)
+    write_durably(FOUND, (json.dumps(found, indent=1) + "\n").encode())
 
 
 def counted(weights: str) -> dict[str, dict[str, Any]]:
