@@ -238,6 +238,23 @@ def test_whether_chances_are_asked_for_does_not_change_the_text() -> None:
         assert math.isclose(second.chances[0].log_p, -math.log(2), rel_tol=1e-6)
 
 
+@needs_kernels
+def test_products_that_the_processor_lacks_give_way_to_float32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = lively(7, hidden_size=24)
+    task = Task(prompt=[1, 2], length=50, alternatives=0)
+    (want,) = written(Engine(model), task)
+    missing = fused.missing
+    monkeypatch.setattr(
+        fused, "missing", lambda of: "none here" if of == torch.bfloat16 else missing(of)
+    )
+    engine = Engine(model, product=torch.bfloat16)
+    assert type(engine._way) is Compiled
+    (got,) = written(engine, task)
+    assert (got.ids, got.chances) == (want.ids, want.chances)
+
+
 def test_many_long_prompts_are_read_a_few_pieces_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that an interruption need not wait for all; and a short prompt not for the long ones."""
     monkeypatch.setenv("CAROUSEL_KERNELS", "off")

@@ -190,6 +190,7 @@ def test_gradients_and_inference_mode_stay_the_callers_affair(lstm) -> None:
         ({"stop": "END"}, ConfigError, "stop must be strings of at least one character"),
         ({"stop": [""]}, ConfigError, "stop must be strings of at least one character"),
         ({"stop": [3]}, ConfigError, "stop must be strings of at least one character"),
+        ({"precision": "f16"}, ConfigError, "precision must be one of float32, bf16, got 'f16'"),
         ({"sample": -1}, ConfigError, "sample must be a whole number, at least 0"),
         ({"prompt": "abx"}, TextError, r"'x' \(U\+0078\) at position 2"),
     ],

@@ -12,10 +12,11 @@ import pytest
 
 from carousel.cli.main import run
 from carousel.models.checkpoint import load_model
-from carousel.sampling.config import TELLING
+from carousel.sampling.config import TELLING, Precision
 from carousel.sampling.generate import continue_text
 from carousel.text.vocabulary import Vocabulary
 from sampling.saved_model import save_run
+from sampling.test_engine_ways import needs_bf16
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +24,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_run(tmp_path_factory.mktemp("sample") / "runs" / "small")
 
 
-def expected(saved: Path, prompt: str, length: int, sample: int = 0, **settings) -> str:
-    loaded = load_model(saved)
+def expected(
+    saved: Path,
+    prompt: str,
+    length: int,
+    sample: int = 0,
+    precision: Precision = "float32",
+    **settings,
+) -> str:
+    model, vocabulary = load_model(saved)[:2]
     config = replace(TELLING, **settings)
-    return prompt + "".join(
-        continue_text(loaded.model, loaded.vocabulary, prompt, config, length=length, sample=sample)
-    )
+    how = {"length": length, "sample": sample, "precision": precision}
+    return prompt + "".join(continue_text(model, vocabulary, prompt, config, **how))
 
 
 def test_prints_the_prompt_and_its_continuation(saved, capfdbinary) -> None:
@@ -75,6 +82,15 @@ def test_several_samples_stand_apart(saved, capfdbinary) -> None:
     assert len(set(texts)) == 3
     want = "".join(f"=== sample {n} of 3 ===\n{text}\n" for n, text in enumerate(texts, start=1))
     assert capfdbinary.readouterr().out.decode() == want
+
+
+@needs_bf16
+def test_products_of_bf16_are_asked_for(saved, capfdbinary) -> None:
+    flags = ["--length", "400", "--temperature", "1.5"]
+    assert run(["sample", str(saved), "--precision", "bf16", *flags]) == 0
+    got = capfdbinary.readouterr().out.decode().removesuffix("\n")
+    assert got == expected(saved, "", 400, precision="bf16", temperature=1.5).removesuffix("\n")
+    assert got != expected(saved, "", 400, temperature=1.5).removesuffix("\n")
 
 
 def test_stop_strings_end_a_text(saved, capfdbinary) -> None:

@@ -65,7 +65,7 @@ def test_marks_of_characters_that_hold_none_end_nothing() -> None:
     assert not any(marks.end(ids) for ids in itertools.product(range(3), repeat=3))
 
 
-def settled(model: LanguageModel, task: Task, longest: int) -> list[int]:
+def settled(model: LanguageModel, task: Task, longest: int, run: int, memory: int) -> list[int]:
     """The ids by definition, one forward of all that stands for every single draw."""
     config, ids, number = task.sampling, list(task.prompt), 0
     end = len(task.prompt) + task.length
@@ -87,8 +87,12 @@ def settled(model: LanguageModel, task: Task, longest: int) -> list[int]:
             whole = [*ids, *sentence]
             chances = log_p_of(model, whole)[len(ids) - 1 :]
             mean = float(chances[range(len(sentence)), sentence].mean())
-            found.append((bool(ENDS.search(text_of(sentence))), mean, sentence))
-        ids += max(found, key=lambda each: each[:2])[2]
+            begin = max(0, len(ids) - memory)
+            runs = [whole[at : at + run] for at in range(begin, len(whole) - run + 1)]
+            fresh = runs[max(0, len(ids) - begin - run + 1) :]  # those that end in the sentence
+            is_new = all(runs.count(each) == 1 for each in fresh)
+            found.append((bool(ENDS.search(text_of(sentence))), is_new, mean, sentence))
+        ids += max(found, key=lambda each: each[:3])[3]
     return ids[len(task.prompt) :]
 
 
@@ -99,7 +103,7 @@ CONFIGS = [
 ]
 
 
-@pytest.mark.parametrize("longest", [5, 12])
+@pytest.mark.parametrize(("longest", "run", "memory"), [(5, 3, 8), (12, 5, 4096), (12, 2, 1)])
 @pytest.mark.parametrize(
     ("way", "kind"),
     [
@@ -108,10 +112,12 @@ CONFIGS = [
     ],
 )
 def test_what_is_settled_is_what_the_definition_says(
-    way: type, kind: str, longest: int, monkeypatch: pytest.MonkeyPatch
+    way: type, kind: str, longest: int, run: int, memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sentences, "LONGEST", longest)
     monkeypatch.setattr(sentences, "STRIDE", 4)
+    monkeypatch.setattr(sentences, "RUN", run)
+    monkeypatch.setattr(sentences, "MEMORY", memory)
     if way is Plain:
         monkeypatch.setenv("CAROUSEL_KERNELS", "off")
     v = len(CHARACTERS)
@@ -128,7 +134,7 @@ def test_what_is_settled_is_what_the_definition_says(
     engine = Engine(model)
     assert type(engine._way) is way
     for task, text in zip(tasks, written(engine, *tasks), strict=True):
-        assert text_of(text.ids) == text_of(settled(double, task, longest))
+        assert text_of(text.ids) == text_of(settled(double, task, longest, run, memory))
         assert text.error is None
 
 
@@ -168,6 +174,26 @@ def test_the_likeliest_of_more_candidates_is_likelier() -> None:
         (text,) = written(Engine(model), task)
         means.append(sum(chance.log_p for chance in text.chances) / 400)
     assert means[0] + 0.05 < means[1] < means[2] - 0.05
+
+
+@pytest.mark.parametrize(
+    ("before", "sentence", "repeats"),
+    [
+        ("abcde", "xabcd", True),  # what stood before
+        ("abcde", "xabce", False),
+        ("xyzab", "cdabcd", True),  # a run may begin before the sentence
+        ("", "abcdxabcd", True),  # or stand in it twice
+        ("", "aaaaa", True),  # and overlap itself
+        ("abcdxabcd", "efgh", False),  # what is repeated already is no fault of the sentence
+        ("abcdxabc", "d", True),
+        ("", "abc", False),
+    ],
+)
+def test_a_sentence_that_repeats_a_run(
+    before: str, sentence: str, repeats: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "RUN", 4)
+    assert sentences.repeats(before, sentence) is repeats
 
 
 def test_a_prompt_that_is_only_read_needs_no_candidates() -> None:

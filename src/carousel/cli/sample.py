@@ -12,7 +12,7 @@ from carousel.cli.console import printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.errors import TextError, UsageError
-from carousel.sampling.config import TELLING, SamplingConfig, check_integer
+from carousel.sampling.config import TELLING, Precision, SamplingConfig, check_integer
 from carousel.text.reading import normalise_newlines
 from carousel.text.vocabulary import OnUnknown, Vocabulary
 
@@ -36,6 +36,8 @@ class Sample:
             positions for.
         num_samples: Texts to write.
         stop: End a text before this string, should it come up; may be given several times.
+        precision: Of the products, where the processor has it: float32, or bf16, which is faster
+            where many candidates are drawn.
         sampling: How the next character is drawn.
     """
 
@@ -46,6 +48,7 @@ class Sample:
     length: int | None = None
     num_samples: int = 1
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    precision: Precision = "float32"
     sampling: SamplingConfig = field(default_factory=lambda: TELLING)
 
     def __post_init__(self) -> None:
@@ -82,6 +85,7 @@ def main(arguments: list[str]) -> int:
             length=request.length,
             stop=request.stop,
             sample=sample,
+            precision=request.precision,
         )
         if request.num_samples > 1:
             _write(f"=== sample {sample + 1} of {request.num_samples} ===\n")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -17,7 +17,7 @@ from carousel.cli.console import console, printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
 from carousel.errors import UsageError
-from carousel.sampling.config import check_integer
+from carousel.sampling.config import Precision, check_integer
 
 if TYPE_CHECKING:
     from carousel.serving.writer import WatchedWriter
@@ -54,7 +54,7 @@ class Serve:
     token_file: Path | None = None
     characters_per_minute: int | None = None
     max_streams: int = 64
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Precision = "float32"
     log_prompts: bool = False
 
     def __post_init__(self) -> None:

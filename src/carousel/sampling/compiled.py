@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -97,11 +98,17 @@ class Compiled:
 
 
 def compiled(model: LanguageModel, product: torch.dtype) -> Compiled | None:
-    """Return the kernel's way to write with a model; None where there is none."""
+    """Return the kernel's way to write with a model; None where there is none.
+
+    Products that the processor lacks give way to those in float32.
+    """
     stack = stack_of(model)
-    if stack is None or not choose_kernel(lambda: decoding.obstacle(stack, product)):
+    if stack is None:
         return None
-    return Compiled(decoding.machine(stack, product), model.vocab_size)
+    for kind in dict.fromkeys((product, torch.float32)):
+        if choose_kernel(partial(decoding.obstacle, stack, kind)):
+            return Compiled(decoding.machine(stack, kind), model.vocab_size)
+    return None
 
 
 def _signed(word: int) -> int:

@@ -2,8 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from carousel.errors import ConfigError
+
+Precision = Literal["float32", "bf16"]  # of products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,8 @@ class SamplingConfig:
             multiplied by it; 1 is off.
         repetition_window: How many characters back the penalty looks, prompt included.
         candidates: How often each sentence is drawn; of these the one is kept whose characters
-            the model finds likeliest on the mean. 1: the first is kept.
+            the model finds likeliest on the mean, among those that do not repeat what stands there
+            already. 1: the first is kept.
         seed: The same seed, settings, prompt and model give the same text.
     """
 

@@ -18,6 +18,7 @@ from carousel.sampling.straight import Straight, Way
 from carousel.sampling.task import Draft, News, Task
 
 ROWS = 16  # of a batch, where the model is run by its own forward
+PRODUCTS = {"float32": torch.float32, "bf16": torch.bfloat16}  # by the names that people give
 
 
 class Engine:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from carousel.errors import ConfigError, DivergenceError, TextError
 from carousel.models.base import LanguageModel
-from carousel.sampling.config import TELLING, SamplingConfig, check_integer
-from carousel.sampling.engine import ROWS, Engine
+from carousel.sampling.config import TELLING, Precision, SamplingConfig, check_integer
+from carousel.sampling.engine import PRODUCTS, ROWS, Engine
 from carousel.sampling.marks import Marks
 from carousel.sampling.stop import Finish, until_stop
 from carousel.sampling.task import ENDLESS, Task
@@ -34,6 +34,7 @@ def continue_text(
     length: int | None = None,
     stop: Sequence[str] = (),
     sample: int = 0,
+    precision: Precision = "float32",
 ) -> Generator[str, None, Finish]:
     """Continue a prompt; everything is checked before the first character is asked for.
 
@@ -46,14 +47,15 @@ def continue_text(
         length: Characters drawn at most; None: 500, or as far as the model's positions go.
         stop: The text ends before the first of these that comes up in it (the prompt aside).
         sample: Number of the text, 0, 1, …, among those of the same seed.
+        precision: Of the products, where a kernel can give it: "float32" or "bf16".
 
     Returns:
         The text in pieces, as they are certain to belong to it; why it ended is the generator's
         value.
 
     Raises:
-        ConfigError: If length, stop or sample are not as above, or the model's positions end
-            before the text would.
+        ConfigError: If length, stop, sample or precision are not as above, or the model's positions
+            end before the text would.
         TextError: If the vocabulary lacks a character of the prompt.
         DivergenceError: While it is read, if the model's weights are not finite numbers.
     """
@@ -61,6 +63,8 @@ def continue_text(
         check_integer("length", length, at_least=1)
     if isinstance(stop, str) or not all(isinstance(s, str) and s for s in stop):
         raise ConfigError(f"stop must be strings of at least one character, got {stop!r}")
+    if precision not in PRODUCTS:
+        raise ConfigError(f"precision must be one of {', '.join(PRODUCTS)}, got {precision!r}")
     try:
         ids = vocabulary.encode(prompt) if prompt else np.array([vocabulary.stoi.get("\n", 0)])
     except TextError as error:
@@ -69,7 +73,10 @@ def continue_text(
         length = max(1, int(min(LENGTH, room(model, len(ids)))))
     _check_room(model, len(ids), length)
     marks = Marks.of(vocabulary.itos) if config.candidates > 1 else None
-    pieces = _ids(model, ids, config, sample, length, marks)
+    engine = Engine(model, product=PRODUCTS[precision], rows=min(ROWS, config.candidates))
+    task = Task(prompt=ids.tolist(), length=length, sampling=config, sample=sample, marks=marks)
+    engine.join(0, task)
+    pieces = _written(engine)
     return until_stop(
         ("".join(vocabulary.itos[token] for token in piece) for piece in pieces), stop
     )
@@ -112,23 +119,10 @@ def generate(
         ValueError: If the prompt is empty, or the model in training mode, where dropout would
             make the text depend on torch's global generator.
     """
-    pieces = _ids(model, prompt, config, sample, int(min(ENDLESS, room(model, len(prompt)))))
-    return (token for piece in pieces for token in piece)
-
-
-def _ids(
-    model: LanguageModel,
-    prompt: Sequence[int] | NDArray[np.integer],
-    config: SamplingConfig,
-    sample: int,
-    length: int,
-    marks: Marks | None = None,
-) -> Iterator[list[int]]:
-    """Return the ids that follow a prompt, as they come; everything is checked first."""
-    ids = [int(token) for token in prompt]
-    engine = Engine(model, rows=min(ROWS, config.candidates))
-    engine.join(0, Task(prompt=ids, length=length, sampling=config, sample=sample, marks=marks))
-    return _written(engine)
+    engine = Engine(model, rows=1)
+    ids, length = [int(token) for token in prompt], int(min(ENDLESS, room(model, len(prompt))))
+    engine.join(0, Task(prompt=ids, length=length, sampling=config, sample=sample))
+    return (token for piece in _written(engine) for token in piece)
 
 
 def _written(engine: Engine) -> Iterator[list[int]]:

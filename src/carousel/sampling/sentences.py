@@ -1,8 +1,9 @@
-"""A text whose sentences are drawn several times each: the likeliest stays, the others go.
+"""A text whose sentences are drawn several times each: the best one stays, the others go.
 
 One draft reads: it holds what is settled. Candidates start where it stands and go on to the end of
-a sentence (marks.py); the likeliest is appended to what is settled, and so on: candidates in
-math/sampling/equations.md. Nothing here depends on how long a call of the engine lasts.
+a sentence (marks.py); the likeliest that repeats nothing is appended to what is settled, and so on:
+candidates in math/sampling/equations.md. Nothing here depends on how long a call of the engine
+lasts.
 """
 
 from collections.abc import Hashable
@@ -16,6 +17,7 @@ from carousel.sampling.task import Draft, News, Task
 
 LONGEST = 240  # ids of a candidate; where no sentence has ended by then, one is cut off
 STRIDE = 16  # ids that a candidate goes on between two looks whether its sentence has ended
+RUN, MEMORY = 16, 4096  # ids: so many that stand among so many last ones already are a repetition
 
 
 @dataclass(eq=False)
@@ -100,12 +102,15 @@ class Sentences:
         draft.place[2] = min(known + STRIDE, len(draft.ids))
 
     def _choose(self) -> None:
-        """Settle the likeliest candidate, one that ends its sentence if there is any."""
+        """Settle the best candidate."""
         start = int(self._settled.place[1])
+        before = string(self._settled.ids[max(0, start - MEMORY) : start])
 
-        def rank(candidate: _Candidate) -> tuple[bool, float]:
-            log_p = candidate.draft.log_p[start : int(candidate.draft.place[1])]
-            return candidate.has_ended, float(log_p.double().mean())  # (sampling.11)
+        def rank(candidate: _Candidate) -> tuple[bool, bool, float]:
+            end = int(candidate.draft.place[1])
+            is_new = not repeats(before, string(candidate.draft.ids[start:end]))
+            mean = float(candidate.draft.log_p[start:end].double().mean())  # (sampling.11)
+            return candidate.has_ended, is_new, mean
 
         if any(candidate.draft.place[3] for candidate in self._candidates):
             self._settled.place[3] = 1
@@ -117,3 +122,15 @@ class Sentences:
         for candidate in self._candidates:
             self._way.leave(candidate.draft)
         self._candidates = []
+
+
+def string(ids: torch.Tensor) -> str:
+    """Return a string with a character for each id: Python finds one in another fast."""
+    return "".join(map(chr, ids.tolist()))
+
+
+def repeats(before: str, sentence: str) -> bool:
+    """Tell whether a run that ends in a sentence stood there already, or in what comes before."""
+    text = before + sentence
+    ends = range(max(RUN, len(before)) + 1, len(text) + 1)
+    return any(text.find(text[end - RUN : end], 0, end - 1) >= 0 for end in ends)

@@ -23,7 +23,7 @@ from carousel.errors import CarouselError
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import MANIFEST, load_model
 from carousel.ops.sampling import log_probabilities
-from carousel.sampling.engine import Engine
+from carousel.sampling.engine import PRODUCTS, Engine
 from carousel.sampling.task import Chance, News, Task
 from carousel.serving.job import Card
 from carousel.serving.wire import Message, job_from_json, receive, send
@@ -36,7 +36,6 @@ PAUSE, LEAST_PAUSE, MOST_PAUSE = 0.001, 0.03, 0.25
 PROBE = "probe"  # the key of the probe's text; those of other texts are numbers
 PROBE_LENGTH = 16  # ids that it reads
 GRACE = 5.0  # seconds for an advance to notice that the front is gone
-PRODUCTS = {"float32": torch.float32, "bf16": torch.bfloat16}
 # How far the engine's log p may be from the model's own, in nats: sums in another order, or
 # products of bf16, whose 8 bits leave a logit of 10 an error of 0.04.
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.25}
