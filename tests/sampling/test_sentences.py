@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import re
 
 import pytest
@@ -65,7 +66,9 @@ def test_marks_of_characters_that_hold_none_end_nothing() -> None:
     assert not any(marks.end(ids) for ids in itertools.product(range(3), repeat=3))
 
 
-def settled(model: LanguageModel, task: Task, longest: int, run: int, memory: int) -> list[int]:
+def settled(
+    model: LanguageModel, task: Task, longest: int, stride: int, run: int, memory: int
+) -> list[int]:
     """The ids by definition, one forward of all that stands for every single draw."""
     config, ids, number = task.sampling, list(task.prompt), 0
     end = len(task.prompt) + task.length
@@ -85,13 +88,17 @@ def settled(model: LanguageModel, task: Task, longest: int, run: int, memory: in
                 if ENDS.search(text_of(sentence)):
                     break
             whole = [*ids, *sentence]
-            chances = log_p_of(model, whole)[len(ids) - 1 :]
-            mean = float(chances[range(len(sentence)), sentence].mean())
+            chances = log_p_of(model, whole)[len(ids) - 1 :][range(len(sentence)), sentence]
             begin = max(0, len(ids) - memory)
             runs = [whole[at : at + run] for at in range(begin, len(whole) - run + 1)]
             fresh = runs[max(0, len(ids) - begin - run + 1) :]  # those that end in the sentence
             is_new = all(runs.count(each) == 1 for each in fresh)
-            found.append((bool(ENDS.search(text_of(sentence))), is_new, mean, sentence))
+            has_ended = bool(ENDS.search(text_of(sentence)))
+            found.append((has_ended, is_new, float(chances.mean()), sentence, chances))
+        for done in range(stride, longest, stride):
+            ended = [mean for has, is_new, mean, s, _ in found if has and is_new and len(s) <= done]
+            behind = max(ended, default=-math.inf)
+            found = [f for f in found if len(f[3]) <= done or float(f[4][:done].mean()) >= behind]
         ids += max(found, key=lambda each: each[:3])[3]
     return ids[len(task.prompt) :]
 
@@ -103,7 +110,9 @@ CONFIGS = [
 ]
 
 
-@pytest.mark.parametrize(("longest", "run", "memory"), [(5, 3, 8), (12, 5, 4096), (12, 2, 1)])
+@pytest.mark.parametrize(
+    ("longest", "stride", "run", "memory"), [(5, 4, 3, 8), (12, 4, 2, 1), (21, 1, 5, 4096)]
+)
 @pytest.mark.parametrize(
     ("way", "kind"),
     [
@@ -112,10 +121,16 @@ CONFIGS = [
     ],
 )
 def test_what_is_settled_is_what_the_definition_says(
-    way: type, kind: str, longest: int, run: int, memory: int, monkeypatch: pytest.MonkeyPatch
+    way: type,
+    kind: str,
+    longest: int,
+    stride: int,
+    run: int,
+    memory: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sentences, "LONGEST", longest)
-    monkeypatch.setattr(sentences, "STRIDE", 4)
+    monkeypatch.setattr(sentences, "STRIDE", stride)
     monkeypatch.setattr(sentences, "RUN", run)
     monkeypatch.setattr(sentences, "MEMORY", memory)
     if way is Plain:
@@ -134,7 +149,7 @@ def test_what_is_settled_is_what_the_definition_says(
     engine = Engine(model)
     assert type(engine._way) is way
     for task, text in zip(tasks, written(engine, *tasks), strict=True):
-        assert text_of(text.ids) == text_of(settled(double, task, longest, run, memory))
+        assert text_of(text.ids) == text_of(settled(double, task, longest, stride, run, memory))
         assert text.error is None
 
 

@@ -16,15 +16,17 @@ from carousel.sampling.straight import Way
 from carousel.sampling.task import Draft, News, Task
 
 LONGEST = 240  # ids of a candidate; where no sentence has ended by then, one is cut off
-STRIDE = 16  # ids that a candidate goes on between two looks whether its sentence has ended
+STRIDE = 16  # ids that candidates go on between two looks at them
 RUN, MEMORY = 16, 4096  # ids: so many that stand among so many last ones already are a repetition
 
 
 @dataclass(eq=False)
 class _Candidate:
     draft: Draft
-    looked: int  # ids at whose end none was found
+    looked: int  # ids that were looked at
     has_ended: bool = False
+    is_new: bool = True  # as far as is known: seen when it ends, or is cut off
+    mean: float = 0.0  # of its log p
 
 
 class Sentences:
@@ -40,6 +42,7 @@ class Sentences:
         self._settled.place[2] = len(task.prompt)  # it is read, and no more
         self._candidates: list[_Candidate] = []
         self._drawn = 0  # candidates so far
+        self._before = ""  # the end of what was settled when they began
         way.join(self._settled)
         self.go_on()
 
@@ -50,16 +53,16 @@ class Sentences:
         return [draft for draft in (self._settled, *drafts) if draft.steps_left]
 
     def go_on(self) -> None:
-        """Do what is due, now that the engine has gone on: end, choose, begin."""
-        if self._settled.steps_left:
+        """Do what is due, now that the engine has gone on: end, go on, choose, begin."""
+        if self.writing:
             return
         for candidate in self._candidates:
             self._look_at(candidate)
-        if any(candidate.draft.steps_left for candidate in self._candidates):
-            return
-        if self._candidates:
+        for draft in self._ahead():
+            draft.place[2] = min(int(draft.place[1]) + STRIDE, len(draft.ids))
+        if self._candidates and not self.writing:
             self._choose()
-        if not self._settled.steps_left:
+        if not self.writing:
             self._begin()
 
     def news(self, key: Hashable) -> News:
@@ -78,6 +81,7 @@ class Sentences:
         if known == self._end or has_failed:
             return
         room = min(LONGEST, self._end - known)
+        self._before = string(settled.ids[max(0, known - MEMORY) : known])
         for _ in range(self._task.sampling.candidates):
             self._drawn += 1
             number = (self._task.sample + (self._drawn << 32)) % 2**64  # (sampling.10)
@@ -87,36 +91,37 @@ class Sentences:
             self._candidates.append(_Candidate(draft, known))
 
     def _look_at(self, candidate: _Candidate) -> None:
-        """End a candidate whose sentence has ended; let one go on that has room."""
+        """End a candidate whose sentence has ended, and see how likely it is."""
         draft = candidate.draft
         start, known = int(self._settled.place[1]), int(draft.place[1])
-        if candidate.has_ended or draft.steps_left or draft.place[3]:
+        if candidate.looked == known:
             return
         ids = draft.ids[start:known].tolist()
         for end in range(candidate.looked + 1, known + 1):
             if self._marks.end(ids[: end - start]):
-                candidate.has_ended = True
+                known, candidate.has_ended = end, True
                 draft.place[:3] = torch.tensor([end - 1, end, end])
-                return
+                break
         candidate.looked = known
-        draft.place[2] = min(known + STRIDE, len(draft.ids))
+        candidate.mean = float(draft.log_p[start:known].double().mean())
+        if candidate.has_ended or known == len(draft.ids):
+            candidate.is_new = not repeats(self._before, string(draft.ids[start:known]))
+
+    def _ahead(self) -> list[Draft]:
+        """Return what goes on, by (sampling.12)."""
+        ended = (c.mean for c in self._candidates if c.has_ended and c.is_new)
+        most = max(ended, default=-torch.inf)
+        drafts = [c.draft for c in self._candidates if not c.has_ended and c.mean >= most]
+        return [draft for draft in drafts if draft.place[1] < len(draft.ids) and not draft.place[3]]
 
     def _choose(self) -> None:
         """Settle the best candidate."""
-        start = int(self._settled.place[1])
-        before = string(self._settled.ids[max(0, start - MEMORY) : start])
-
-        def rank(candidate: _Candidate) -> tuple[bool, bool, float]:
-            end = int(candidate.draft.place[1])
-            is_new = not repeats(before, string(candidate.draft.ids[start:end]))
-            mean = float(candidate.draft.log_p[start:end].double().mean())  # (sampling.11)
-            return candidate.has_ended, is_new, mean
-
         if any(candidate.draft.place[3] for candidate in self._candidates):
             self._settled.place[3] = 1
         else:
-            best = max(self._candidates, key=rank).draft
-            self._settled.append(best.ids[start : int(best.place[1])])
+            # (sampling.11)
+            best = max(self._candidates, key=lambda c: (c.has_ended, c.is_new, c.mean)).draft
+            self._settled.append(best.ids[int(self._settled.place[1]) : int(best.place[1])])
             if int(self._settled.place[1]) == self._end and not self._settled.is_scored:
                 self._settled.place[0] = self._end - 1  # nothing follows from the last sentence
         for candidate in self._candidates:
