@@ -28,6 +28,7 @@ class _Hand:
     state: Tensor
     numbers: list[int]
     stages: list[float]
+    kept: tuple[int, Tensor] | None = None  # ids that were read, and the state then
 
 
 class Compiled:
@@ -46,6 +47,16 @@ class Compiled:
     def fork(self, draft: Draft, other: Draft) -> None:
         """Take up a text that has come as far as another."""
         self._take_up(other, self._hands[draft].state.clone())
+
+    def keep(self, draft: Draft) -> None:
+        """Remember where a text stands."""
+        hand = self._hands[draft]
+        hand.kept = int(draft.place[0]), hand.state.clone()
+
+    def go_back(self, draft: Draft, other: Draft) -> None:
+        """Let another text stand where this one was kept, if it was."""
+        if (kept := self._hands[draft].kept) is not None:
+            other.place[0], self._hands[other].state = kept
 
     def _take_up(self, draft: Draft, state: Tensor) -> None:
         task = draft.task

@@ -28,6 +28,7 @@ class Plain:
         self._device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self._rows = rows if rows > 1 and is_one_row_as_another(model, rows) else 1
         self._reading: dict[Draft, State | None] = {}
+        self._kept: dict[Draft, tuple[int, State]] = {}  # ids that were read, and the state then
         self._batches: list[_Batch] = []
 
     def join(self, draft: Draft) -> None:
@@ -38,9 +39,20 @@ class Plain:
         """Take up a text that has come as far as another."""
         self._reading[other] = self._reading[draft]
 
+    def keep(self, draft: Draft) -> None:
+        """Remember where a text stands."""
+        (batch,) = (batch for batch in self._batches if draft in batch.drafts)
+        self._kept[draft] = int(draft.place[0]), batch.state_of(draft)
+
+    def go_back(self, draft: Draft, other: Draft) -> None:
+        """Let another text stand where this one was kept, if it was."""
+        if (kept := self._kept.get(draft)) is not None:
+            other.place[0], self._reading[other] = kept
+
     def leave(self, draft: Draft) -> None:
         """Forget a text."""
         self._reading.pop(draft, None)
+        self._kept.pop(draft, None)
         for batch in self._batches:
             batch.leave(draft)
         self._batches = [batch for batch in self._batches if any(batch.drafts)]
@@ -98,6 +110,10 @@ class _Batch:
         row = self.drafts.index(None)
         self.drafts[row] = draft
         self._set_states([row], state)
+
+    def state_of(self, draft: Draft) -> State:
+        row = self.drafts.index(draft)
+        return tuple(part[:, row : row + 1].clone() for part in self._state)
 
     def leave(self, draft: Draft) -> None:
         if draft in self.drafts:

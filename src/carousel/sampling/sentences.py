@@ -59,6 +59,7 @@ class Sentences:
         for candidate in self._candidates:
             self._look_at(candidate)
         for draft in self._ahead():
+            self._way.keep(draft)
             draft.place[2] = min(int(draft.place[1]) + STRIDE, len(draft.ids))
         if self._candidates and not self.writing:
             self._choose()
@@ -122,8 +123,10 @@ class Sentences:
             # (sampling.11)
             best = max(self._candidates, key=lambda c: (c.has_ended, c.is_new, c.mean)).draft
             self._settled.append(best.ids[int(self._settled.place[1]) : int(best.place[1])])
-            if int(self._settled.place[1]) == self._end and not self._settled.is_scored:
-                self._settled.place[0] = self._end - 1  # nothing follows from the last sentence
+            if not self._settled.is_scored:  # nobody asks for the chances of all alternatives
+                self._way.go_back(best, self._settled)
+                if int(self._settled.place[1]) == self._end:
+                    self._settled.place[0] = self._end - 1  # nothing follows from the last sentence
         for candidate in self._candidates:
             self._way.leave(candidate.draft)
         self._candidates = []

@@ -17,6 +17,12 @@ class Way(Protocol):
     def fork(self, draft: Draft, other: Draft) -> None:
         """Take up a text that has come as far as another, but for the last id, which it reads."""
 
+    def keep(self, draft: Draft) -> None:
+        """Remember where a text stands, all read but its last id."""
+
+    def go_back(self, draft: Draft, other: Draft) -> None:
+        """Let another text, of the same ids so far, stand where this one was kept, if it was."""
+
     def leave(self, draft: Draft) -> None:
         """Forget a text."""
 
