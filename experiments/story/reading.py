@@ -30,11 +30,11 @@ EACH, LENGTH = 40, 700  # sentences of each setting; characters that are written
 WHICH, SHORTEST = 3, 15  # its place, from 0; what has no more characters is no sentence
 BOOKS = "the validation books"
 SETTINGS: tuple[dict[str, Any], ...] = (
-    {"temperature": 0.8, "top_p": 0.95},
-    {"temperature": 0.5},
     {"temperature": 0.6, "top_p": 0.9},
-    {"temperature": 0.6, "candidates": 4},
-    {"temperature": 0.7, "candidates": 6},
+    {"temperature": 0.5, "candidates": 12},
+    {"temperature": 0.6, "candidates": 12},
+    {"temperature": 0.6, "top_p": 0.9, "candidates": 12},
+    {"temperature": 0.7, "top_p": 0.9, "candidates": 12},
 )  # each repeats itself no more than the books do, by decoding.py
 
 

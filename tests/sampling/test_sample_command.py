@@ -29,7 +29,7 @@ def expected(
     prompt: str,
     length: int,
     sample: int = 0,
-    precision: Precision = "float32",
+    precision: Precision = "bf16",
     **settings,
 ) -> str:
     model, vocabulary = load_model(saved)[:2]
@@ -85,12 +85,16 @@ def test_several_samples_stand_apart(saved, capfdbinary) -> None:
 
 
 @needs_bf16
-def test_products_of_bf16_are_asked_for(saved, capfdbinary) -> None:
+def test_products_are_of_bf16_unless_float32_is_asked_for(saved, capfdbinary) -> None:
     flags = ["--length", "400", "--temperature", "1.5"]
-    assert run(["sample", str(saved), "--precision", "bf16", *flags]) == 0
-    got = capfdbinary.readouterr().out.decode().removesuffix("\n")
-    assert got == expected(saved, "", 400, precision="bf16", temperature=1.5).removesuffix("\n")
-    assert got != expected(saved, "", 400, temperature=1.5).removesuffix("\n")
+    texts = []
+    for precision in ("bf16", "float32"):
+        asked = [] if precision == "bf16" else ["--precision", precision]
+        assert run(["sample", str(saved), *asked, *flags]) == 0
+        texts.append(capfdbinary.readouterr().out.decode().removesuffix("\n"))
+        want = expected(saved, "", 400, precision=precision, temperature=1.5)  # type: ignore[arg-type]
+        assert texts[-1] == want.removesuffix("\n")
+    assert texts[0] != texts[1]
 
 
 def test_stop_strings_end_a_text(saved, capfdbinary) -> None:

@@ -88,9 +88,15 @@ def working(
 
 
 def wanted(job: Job) -> tuple[str, str]:
-    """Return what `carousel sample` would write."""
+    """Return what `carousel sample --precision float32` would write."""
     generator = continue_text(
-        MODEL, VOCABULARY, job.prompt, job.sampling, length=job.length, stop=job.stop
+        MODEL,
+        VOCABULARY,
+        job.prompt,
+        job.sampling,
+        length=job.length,
+        stop=job.stop,
+        precision="float32",
     )
     text = ""
     while True:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from carousel.errors import ConfigError
 
-Precision = Literal["float32", "bf16"]  # of products
+Precision = Literal["float32", "bf16"]  # of products; the latter where the processor has it
 
 
 @dataclass(frozen=True, kw_only=True)

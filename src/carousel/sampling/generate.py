@@ -34,7 +34,7 @@ def continue_text(
     length: int | None = None,
     stop: Sequence[str] = (),
     sample: int = 0,
-    precision: Precision = "float32",
+    precision: Precision = "bf16",
 ) -> Generator[str, None, Finish]:
     """Continue a prompt; everything is checked before the first character is asked for.
 
@@ -47,7 +47,8 @@ def continue_text(
         length: Characters drawn at most; None: 500, or as far as the model's positions go.
         stop: The text ends before the first of these that comes up in it (the prompt aside).
         sample: Number of the text, 0, 1, …, among those of the same seed.
-        precision: Of the products, where a kernel can give it: "float32" or "bf16".
+        precision: Of the products: "bf16" where the processor multiplies it natively, or "float32",
+            which gives the same text on others, too.
 
     Returns:
         The text in pieces, as they are certain to belong to it; why it ended is the generator's
