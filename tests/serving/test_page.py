@@ -217,7 +217,7 @@ def test_what_a_model_writes_is_shown_and_not_obeyed(open_page, two: str) -> Non
     page = open_page(two)
     page.select_option("#model", "<i>odd</i>")
     prompt = f"\t\n{SCRIPT}"
-    fill(page, prompt=prompt, seed=5)
+    fill(page, prompt=prompt, seed=5, candidates=1)
     page.evaluate(
         "p => { document.getElementById('prompt').value = p; }", prompt + "\x1b\u202e\x85"
     )
@@ -225,7 +225,8 @@ def test_what_a_model_writes_is_shown_and_not_obeyed(open_page, two: str) -> Non
     page.click("#tell")
     expect(page.locator("#status")).to_have_text(re.compile("Told"))
     # The model has 120 positions, the last character needs none.
-    whole = story(prompt + "\x1b\u202e\x85", 121 - len(prompt) - 3, sorted(set(ODD)), seed=5)
+    length = 121 - len(prompt) - 3
+    whole = story(prompt + "\x1b\u202e\x85", length, sorted(set(ODD)), seed=5, candidates=1)
     assert {"\0", "\x1b"} & {*whole}
     assert page.text_content("#text") == whole.translate(PICTURES)
     assert page.text_content("#told") == prompt + "␛\ufffd\ufffd"

@@ -96,6 +96,6 @@ def _show(value: object) -> str:
     return shown if len(shown) <= 40 else f"{shown[:30]}… ({len(shown)} characters)"
 
 
-# For people who ask for a text and no settings: the best of 66 by count, and of five that were read
-# (experiments/story).
-TELLING = SamplingConfig(temperature=0.6, top_p=0.9)
+# For people who ask for a text and no settings: of 66 settings that were counted and five whose
+# sentences were read, the one with the most clear ones (experiments/story).
+TELLING = SamplingConfig(temperature=0.6, top_p=0.9, candidates=12)
