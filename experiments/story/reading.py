@@ -17,6 +17,7 @@ import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 from carousel.cli.runs import find_run
@@ -35,7 +36,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"temperature": 0.6, "candidates": 12},
     {"temperature": 0.6, "top_p": 0.9, "candidates": 12},
     {"temperature": 0.7, "top_p": 0.9, "candidates": 12},
-)  # each repeats itself no more than the books do, by decoding.py
+)  # by decoding.py, none repeats itself more than the books do, but for the first, by a hair
 
 
 def main() -> None:
@@ -52,12 +53,13 @@ def main() -> None:
         random.Random(1).shuffle(taken)
         lines = [f"{number}. {sentence}\n" for number, (_, sentence) in enumerate(taken, 1)]
         asked.sheet.write_text("".join(lines), "utf-8")
-        key.write_text(json.dumps([whose for whose, _ in taken]), "utf-8")
+        key.write_text(json.dumps([(whose, len(sentence)) for whose, sentence in taken]), "utf-8")
         return
     judged = [json.loads(path.read_bytes()) for path in asked.judged]
     rows = counted(json.loads(key.read_bytes()), judged)
     for row in rows:
-        print(f"| {row['whose']} | {row['clear']} | {row['slips']} | {row['broken']} |")
+        print(f"| {row['whose']} | {row['clear']} | {row['slips']} | {row['broken']} |", end="")
+        print(f" {row['mean_length']:.0f} |")
     make_folder(RESULTS)
     found = {"readers": len(judged), "rows": rows}
     write_durably(RESULTS / "reading.json", (json.dumps(found, indent=1) + "\n").encode())
@@ -89,15 +91,19 @@ def fourth(text: str) -> str:
     return long[min(WHICH, len(long) - 1)]
 
 
-def counted(key: Sequence[str], judged: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return how many were clear, slipped and were broken, of whom, of all readers together."""
+def counted(
+    key: Sequence[tuple[str, int]], judged: Sequence[Sequence[int]]
+) -> list[dict[str, Any]]:
+    """Return how many were clear, slipped and were broken, of whom, and how long they are."""
     if wrong := [len(one) for one in judged if len(one) != len(key)]:
         raise SystemExit(f"{wrong[0]} numbers for {len(key)} sentences")
     rows = []
     for whose, settings in ((BOOKS, None), *((named(s), s) for s in SETTINGS)):
-        given = [n for one in judged for w, n in zip(key, one, strict=True) if w == whose]
+        given = [n for one in judged for (w, _), n in zip(key, one, strict=True) if w == whose]
+        characters = [length for w, length in key if w == whose]
+        lengths = {"mean_length": mean(characters), "median_length": median(characters)}
         counts = {"clear": given.count(2), "slips": given.count(1), "broken": given.count(0)}
-        rows.append({"whose": whose, "settings": settings, **counts})
+        rows.append({"whose": whose, "settings": settings, **counts, **lengths})
     return rows
 
 
