@@ -72,21 +72,32 @@ def settled(
     """The ids by definition, one forward of all that stands for every single draw."""
     config, ids, number = task.sampling, list(task.prompt), 0
     end = len(task.prompt) + task.length
+
+    def drawn(so_far: list[int], temperature: float, number: int) -> int:
+        (row,) = log_p_of(model, [*so_far, 0])[-1:]
+        recent = torch.tensor(so_far[-config.repetition_window :])
+        stages = as_settings(config)._replace(temperature=temperature)
+        p = distribution(row, present(recent, model.vocab_size), stages)
+        u = uniform(config.seed, number % 2**64, len(so_far) - len(task.prompt))
+        return int(draw(p, torch.tensor(u).double()))
+
+    is_new_sentence = False
     while len(ids) < end:
+        opening = []
+        if is_new_sentence and min(longest, end - len(ids)) > sentences.OPENING:
+            for _ in range(sentences.OPENING):
+                opening.append(drawn([*ids, *opening], 1.0, task.sample))
+        for n in range(len(opening), 0, -1):
+            opening = opening[:n] if ENDS.search(text_of(opening[:n])) else opening
         found = []
         for _ in range(config.candidates):
             number += 1
-            sentence: list[int] = []
+            sentence = [*opening]
             while len(ids) + len(sentence) < end and len(sentence) < longest:
-                so_far = [*ids, *sentence]
-                (row,) = log_p_of(model, [*so_far, 0])[-1:]
-                recent = torch.tensor(so_far[-config.repetition_window :])
-                p = distribution(row, present(recent, model.vocab_size), as_settings(config))
-                place = len(so_far) - len(task.prompt)
-                u = uniform(config.seed, (task.sample + (number << 32)) % 2**64, place)
-                sentence.append(int(draw(p, torch.tensor(u).double())))
                 if ENDS.search(text_of(sentence)):
                     break
+                so_far = [*ids, *sentence]
+                sentence.append(drawn(so_far, config.temperature, task.sample + (number << 32)))
             whole = [*ids, *sentence]
             chances = log_p_of(model, whole)[len(ids) - 1 :][range(len(sentence)), sentence]
             begin = max(0, len(ids) - memory)
@@ -95,11 +106,12 @@ def settled(
             is_new = all(runs.count(each) == 1 for each in fresh)
             has_ended = bool(ENDS.search(text_of(sentence)))
             found.append((has_ended, is_new, float(chances.mean()), sentence, chances))
-        for done in range(stride, longest, stride):
+        for done in range(len(opening) + stride, longest, stride):
             ended = [mean for has, is_new, mean, s, _ in found if has and is_new and len(s) <= done]
             behind = max(ended, default=-math.inf)
             found = [f for f in found if len(f[3]) <= done or float(f[4][:done].mean()) >= behind]
-        ids += max(found, key=lambda each: each[:3])[3]
+        is_new_sentence, *_, sentence, _ = max(found, key=lambda each: each[:3])
+        ids += sentence
     return ids[len(task.prompt) :]
 
 
@@ -228,6 +240,33 @@ def test_damaged_weights_are_told() -> None:
     assert text.ids == []
     assert text.error is not None
     assert "NaN" in text.error
+
+
+def test_weights_that_fail_under_way_are_told() -> None:
+    model = lively(len(CHARACTERS), model="lstm")
+    with torch.no_grad():
+        model.embedding.weight[3] = torch.nan  # type: ignore[union-attr, index]
+    errors = set()
+    for sample in range(12):
+        config = SamplingConfig(temperature=1, candidates=2)
+        task = Task(prompt=[4], length=40, sampling=config, sample=sample, marks=MARKS)
+        (text,) = written(Engine(model), task)
+        errors.add(text.error)
+        assert len(text.ids) == 40 or text.error is not None
+        assert 3 not in text.ids[:-1]
+    assert {*errors} >= {"NaN or infinity among the logits"}
+
+
+def test_how_a_sentence_opens_is_the_models_own_choice() -> None:
+    model = lively(len(CHARACTERS), model="gru")
+    opened = {}
+    for candidates in (1, 8):
+        config = SamplingConfig(temperature=0.3, candidates=candidates)
+        task = Task(prompt=[5], length=3000, sampling=config, marks=MARKS)
+        (text,) = written(Engine(model), task)
+        starts = [at.end() for at in ENDS.finditer(text_of(text.ids))]
+        opened[candidates] = len({text_of(text.ids)[start : start + 2] for start in starts})
+    assert opened[8] > opened[1]
 
 
 def test_a_text_of_characters_has_sentences_and_one_of_ids_has_none() -> None:

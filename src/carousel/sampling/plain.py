@@ -28,7 +28,8 @@ class Plain:
         self._device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self._rows = rows if rows > 1 and is_one_row_as_another(model, rows) else 1
         self._reading: dict[Draft, State | None] = {}
-        self._kept: dict[Draft, tuple[int, State]] = {}  # ids that were read, and the state then
+        # How many ids were read, and the state then.
+        self._kept: dict[Draft, tuple[int, State | None]] = {}
         self._batches: list[_Batch] = []
 
     def join(self, draft: Draft) -> None:
@@ -37,12 +38,11 @@ class Plain:
 
     def fork(self, draft: Draft, other: Draft) -> None:
         """Take up a text that has come as far as another."""
-        self._reading[other] = self._reading[draft]
+        self._reading[other] = self._state_of(draft)
 
     def keep(self, draft: Draft) -> None:
         """Remember where a text stands."""
-        (batch,) = (batch for batch in self._batches if draft in batch.drafts)
-        self._kept[draft] = int(draft.place[0]), batch.state_of(draft)
+        self._kept[draft] = int(draft.place[0]), self._state_of(draft)
 
     def go_back(self, draft: Draft, other: Draft) -> None:
         """Let another text stand where this one was kept, if it was."""
@@ -56,6 +56,12 @@ class Plain:
         for batch in self._batches:
             batch.leave(draft)
         self._batches = [batch for batch in self._batches if any(batch.drafts)]
+
+    def _state_of(self, draft: Draft) -> State | None:
+        if draft in self._reading:
+            return self._reading[draft]
+        (batch,) = (batch for batch in self._batches if draft in batch.drafts)
+        return batch.state_of(draft)
 
     @torch.inference_mode()
     def write(self, drafts: Sequence[Draft], seconds: float, interrupted: Tensor) -> None:

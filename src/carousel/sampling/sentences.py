@@ -1,21 +1,23 @@
 """A text whose sentences are drawn several times each: the best one stays, the others go.
 
-One draft reads: it holds what is settled. Candidates start where it stands and go on to the end of
-a sentence (marks.py); the likeliest that repeats nothing is appended to what is settled, and so on:
-candidates in math/sampling/equations.md. Nothing here depends on how long a call of the engine
-lasts.
+One draft reads: it holds what is settled. Another writes how the next sentence opens. Candidates
+start where that stands and go on to the end of the sentence (marks.py); the likeliest that repeats
+nothing is appended to what is settled, and so on: candidates in math/sampling/equations.md. Nothing
+here depends on how long a call of the engine lasts.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from carousel.sampling.config import SamplingConfig
 from carousel.sampling.marks import Marks
 from carousel.sampling.straight import Way
 from carousel.sampling.task import Draft, News, Task
 
-LONGEST = 240  # ids of a candidate; where no sentence has ended by then, one is cut off
+LONGEST = 80  # ids of a candidate; where no sentence has ended by then, one is cut off
+OPENING = 2  # ids of a sentence that are drawn once
 STRIDE = 16  # ids that candidates go on between two looks at them
 RUN, MEMORY = 16, 4096  # ids: so many that stand among so many last ones already are a repetition
 
@@ -40,7 +42,9 @@ class Sentences:
         self._end = len(task.prompt) + task.length
         self._settled = Draft(task, vocab_size)
         self._settled.place[2] = len(task.prompt)  # it is read, and no more
+        self._opening: Draft | None = None  # of a sentence
         self._candidates: list[_Candidate] = []
+        self._is_new_sentence = False  # the first one goes on with the prompt
         self._drawn = 0  # candidates so far
         self._before = ""  # the end of what was settled when they began
         way.join(self._settled)
@@ -49,8 +53,7 @@ class Sentences:
     @property
     def writing(self) -> list[Draft]:
         """The drafts that the engine is to go on with; none when the text is over."""
-        drafts = [candidate.draft for candidate in self._candidates]
-        return [draft for draft in (self._settled, *drafts) if draft.steps_left]
+        return [draft for draft in self._drafts if draft.steps_left]
 
     def go_on(self) -> None:
         """Do what is due, now that the engine has gone on: end, go on, choose, begin."""
@@ -72,24 +75,44 @@ class Sentences:
 
     def leave(self) -> None:
         """Let the way forget the text."""
-        for draft in (self._settled, *(candidate.draft for candidate in self._candidates)):
+        for draft in self._drafts:
             self._way.leave(draft)
 
+    @property
+    def _drafts(self) -> list[Draft]:
+        opening = [] if self._opening is None else [self._opening]
+        return [self._settled, *opening, *(candidate.draft for candidate in self._candidates)]
+
     def _begin(self) -> None:
-        """Let candidates start where the settled text stands, if there is more to come."""
-        settled = self._settled
-        _, known, _, has_failed = settled.place.tolist()
-        if known == self._end or has_failed:
-            return
-        room = min(LONGEST, self._end - known)
-        self._before = string(settled.ids[max(0, known - MEMORY) : known])
+        """Let a sentence open, or candidates start, if there is more to come."""
+        trunk = self._opening or self._settled
+        start = int(self._settled.place[1])
+        end = min(start + LONGEST, self._end)
+        if trunk.place[3]:
+            self._settled.place[3] = 1
+        elif self._is_new_sentence and trunk is self._settled and end - start > OPENING:
+            sampling = opening(self._task.sampling)
+            self._opening = self._fork(trunk, self._task.sample, sampling, start + OPENING)
+            self._opening.place[2] = start + OPENING
+        elif start < end:
+            self._before = string(trunk.ids[max(0, start - MEMORY) : start])
+            self._start(trunk, end)
+
+    def _start(self, trunk: Draft, end: int) -> None:
+        """Let candidates start where a draft stands."""
+        start, known = int(self._settled.place[1]), int(trunk.place[1])
         for _ in range(self._task.sampling.candidates):
             self._drawn += 1
             number = (self._task.sample + (self._drawn << 32)) % 2**64  # (sampling.10)
-            draft = settled.fork(number, room)
-            draft.place[2] += min(STRIDE, room)
-            self._way.fork(settled, draft)
-            self._candidates.append(_Candidate(draft, known))
+            draft = self._fork(trunk, number, self._task.sampling, end)
+            draft.place[2] = min(known + STRIDE, end)
+            self._candidates.append(_Candidate(draft, start))
+
+    def _fork(self, trunk: Draft, sample: int, sampling: SamplingConfig, end: int) -> Draft:
+        task = replace(self._task, sample=sample, sampling=sampling, alternatives=0)
+        draft = trunk.fork(task, end)
+        self._way.fork(trunk, draft)
+        return draft
 
     def _look_at(self, candidate: _Candidate) -> None:
         """End a candidate whose sentence has ended, and see how likely it is."""
@@ -121,15 +144,21 @@ class Sentences:
             self._settled.place[3] = 1
         else:
             # (sampling.11)
-            best = max(self._candidates, key=lambda c: (c.has_ended, c.is_new, c.mean)).draft
+            chosen = max(self._candidates, key=lambda c: (c.has_ended, c.is_new, c.mean))
+            self._is_new_sentence, best = chosen.has_ended, chosen.draft
             self._settled.append(best.ids[int(self._settled.place[1]) : int(best.place[1])])
             if not self._settled.is_scored:  # nobody asks for the chances of all alternatives
                 self._way.go_back(best, self._settled)
                 if int(self._settled.place[1]) == self._end:
                     self._settled.place[0] = self._end - 1  # nothing follows from the last sentence
-        for candidate in self._candidates:
-            self._way.leave(candidate.draft)
-        self._candidates = []
+        for draft in self._drafts[1:]:
+            self._way.leave(draft)
+        self._opening, self._candidates = None, []
+
+
+def opening(config: SamplingConfig) -> SamplingConfig:
+    """Return how the beginning of a sentence is drawn: (sampling.13)."""
+    return replace(config, temperature=1.0 if config.temperature else 0.0)
 
 
 def string(ids: torch.Tensor) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -140,21 +140,21 @@ class Draft:
         self.ids[known:end] = ids
         self.place[1:3] = end
 
-    def fork(self, sample: int, room: int) -> "Draft":
-        """Return a draft of the text of another number that has come as far, with chances.
+    def fork(self, task: Task, end: int) -> "Draft":
+        """Return a draft of another text that has come as far, with chances.
 
         Args:
-            sample: Its number.
-            room: Ids by which it can go on; it is over where it stands until place says otherwise.
+            task: That text: of the same prompt.
+            end: Ids that it has room for; it is over where it stands until place says otherwise.
         """
         known = int(self.place[1])
         other = copy(self)
-        other.task = replace(self.task, sample=sample, alternatives=0)
+        other.task = task
         other.place = self.place.clone()
-        other.ids = _longer(self.ids[:known], known + room)
-        other.log_p = torch.empty(known + room)
-        other.best = torch.empty(known + room, 0, dtype=torch.int64)
-        other.best_log_p = torch.empty(known + room, 0)
+        other.ids = _longer(self.ids[:known], end)
+        other.log_p = _longer(self.log_p[:known], end)
+        other.best = torch.empty(end, 0, dtype=torch.int64)
+        other.best_log_p = torch.empty(end, 0)
         return other
 
     def _grow(self, room: int) -> None:
