@@ -57,7 +57,7 @@ GRID = [
         {"temperature": t, **stage, "candidates": candidates}
         for candidates in (4, 12)  # with 16 it writes less than 1,000 characters a second
         for t in (0.5, 0.6, 0.7)
-        for stage in ({}, {"top_p": 0.9})
+        for stage in ({}, {"top_p": 0.9}, {"top_p": 0.95})
     ),
 ]
 

@@ -7,7 +7,8 @@ The model goes on from the beginnings of paragraphs of the validation books, onc
 setting; the fourth sentence that follows is taken, the books' own too, and all are shuffled. The
 reader writes a JSON list, a number for each: 2, a clear sentence of an old tale; 1, it slips
 somewhere; 0, broken. With --judged, the lists of all readers, a table is printed and written to
-experiments/story/results/reading.json: how often each was given to whom.
+experiments/story/results/reading.json: how often each was given to whom, and to which share of the
+characters.
 """
 
 # ruff: noqa: T201 - a script that prints a table
@@ -30,12 +31,13 @@ from experiments.story.decoding import PROMPT, RESULTS, books, named, paragraphs
 EACH, LENGTH = 40, 700  # sentences of each setting; characters that are written for one
 WHICH, SHORTEST = 3, 15  # its place, from 0; what has no more characters is no sentence
 BOOKS = "the validation books"
+NAMES = {2: "clear", 1: "slips", 0: "broken"}
 SETTINGS: tuple[dict[str, Any], ...] = (
     {"temperature": 0.6, "top_p": 0.9},
     {"temperature": 0.5, "candidates": 12},
+    {"temperature": 0.5, "top_p": 0.95, "candidates": 12},
     {"temperature": 0.6, "candidates": 12},
     {"temperature": 0.6, "top_p": 0.9, "candidates": 12},
-    {"temperature": 0.7, "top_p": 0.9, "candidates": 12},
 )  # by decoding.py, none repeats itself more than the books do, but for the first, by a hair
 
 
@@ -58,8 +60,9 @@ def main() -> None:
     judged = [json.loads(path.read_bytes()) for path in asked.judged]
     rows = counted(json.loads(key.read_bytes()), judged)
     for row in rows:
-        print(f"| {row['whose']} | {row['clear']} | {row['slips']} | {row['broken']} |", end="")
-        print(f" {row['mean_length']:.0f} |")
+        counts = " | ".join(str(row[name]) for name in NAMES.values())
+        shares = ", ".join(f"{row[f'{name}_characters']:.0%}" for name in NAMES.values())
+        print(f"| {row['whose']} | {counts} | {shares} | {row['mean_length']:.0f} |")
     make_folder(RESULTS)
     found = {"readers": len(judged), "rows": rows}
     write_durably(RESULTS / "reading.json", (json.dumps(found, indent=1) + "\n").encode())
@@ -102,8 +105,18 @@ def counted(
         given = [n for one in judged for (w, _), n in zip(key, one, strict=True) if w == whose]
         characters = [length for w, length in key if w == whose]
         lengths = {"mean_length": mean(characters), "median_length": median(characters)}
-        counts = {"clear": given.count(2), "slips": given.count(1), "broken": given.count(0)}
-        rows.append({"whose": whose, "settings": settings, **counts, **lengths})
+        counts = {name: given.count(n) for n, name in NAMES.items()}
+        shares = {
+            f"{name}_characters": sum(
+                length
+                for one in judged
+                for (w, length), m in zip(key, one, strict=True)
+                if (w, m) == (whose, n)
+            )
+            / (len(judged) * sum(characters))
+            for n, name in NAMES.items()
+        }
+        rows.append({"whose": whose, "settings": settings, **counts, **shares, **lengths})
     return rows
 
 
