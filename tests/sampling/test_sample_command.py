@@ -86,13 +86,14 @@ def test_several_samples_stand_apart(saved, capfdbinary) -> None:
 
 @needs_bf16
 def test_products_are_of_bf16_unless_float32_is_asked_for(saved, capfdbinary) -> None:
-    flags = ["--length", "400", "--temperature", "1.5"]
+    flags = ["--length", "2000", "--temperature", "1.5", "--candidates", "1"]
+    settings = {"temperature": 1.5, "candidates": 1}
     texts = []
     for precision in ("bf16", "float32"):
         asked = [] if precision == "bf16" else ["--precision", precision]
         assert run(["sample", str(saved), *asked, *flags]) == 0
         texts.append(capfdbinary.readouterr().out.decode().removesuffix("\n"))
-        want = expected(saved, "", 400, precision=precision, temperature=1.5)  # type: ignore[arg-type]
+        want = expected(saved, "", 2000, precision=precision, **settings)  # type: ignore[arg-type]
         assert texts[-1] == want.removesuffix("\n")
     assert texts[0] != texts[1]
 
