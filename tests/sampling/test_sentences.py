@@ -19,7 +19,8 @@ from carousel.sampling.engine import Engine
 from carousel.sampling.generate import continue_text, generate
 from carousel.sampling.marks import Marks
 from carousel.sampling.plain import Plain
-from carousel.sampling.task import Task
+from carousel.sampling.straight import Way
+from carousel.sampling.task import Draft, Task
 from carousel.text.vocabulary import Vocabulary
 from sampling.markov import Markov
 from sampling.test_engine_bits import needs_kernels
@@ -267,6 +268,64 @@ def test_how_a_sentence_opens_is_the_models_own_choice() -> None:
         starts = [at.end() for at in ENDS.finditer(text_of(text.ids))]
         opened[candidates] = len({text_of(text.ids)[start : start + 2] for start in starts})
     assert opened[8] > opened[1]
+
+
+def test_without_chance_every_sentence_opens_and_goes_on_with_the_likeliest() -> None:
+    model = lively(len(CHARACTERS), model="gru")
+    one, more = (
+        Task(
+            prompt=[5],
+            length=200,
+            sampling=SamplingConfig(
+                temperature=0, repetition_penalty=1.5, repetition_window=9, candidates=candidates
+            ),
+            marks=MARKS,
+        )
+        for candidates in (1, 3)
+    )
+    straight, chosen = written(Engine(model), one, more)
+    assert chosen.ids == straight.ids
+    assert len(ENDS.findall(text_of(chosen.ids))) > 5
+
+
+class Ledger:
+    """A way that knows who was taken up and not yet left."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self.drafts: set[Draft] = set()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._way, name)
+
+    def join(self, draft: Draft) -> None:
+        self.drafts.add(draft)
+        self._way.join(draft)
+
+    def fork(self, draft: Draft, other: Draft) -> None:
+        self.drafts.add(other)
+        self._way.fork(draft, other)
+
+    def leave(self, draft: Draft) -> None:
+        self.drafts.discard(draft)
+        self._way.leave(draft)
+
+
+@pytest.mark.parametrize("kernels", [pytest.param("auto", marks=needs_kernels), "off"])
+def test_drafts_are_forgotten_as_soon_as_nobody_needs_them(
+    kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAROUSEL_KERNELS", kernels)
+    engine = Engine(lively(len(CHARACTERS), model="rnn"))
+    engine._way = ledger = Ledger(engine._way)  # type: ignore[assignment]
+    config = SamplingConfig(temperature=1, candidates=3)
+    engine.join("it", Task(prompt=[4], length=300, sampling=config, marks=MARKS))
+    most = 0
+    while len(engine):
+        engine.advance(0.0)
+        most = max(most, len(ledger.drafts))
+    assert most == 5  # what is settled, how a sentence opens, three candidates
+    assert not ledger.drafts
 
 
 def test_a_text_of_characters_has_sentences_and_one_of_ids_has_none() -> None:
