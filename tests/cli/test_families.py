@@ -55,7 +55,10 @@ def test_a_text_becomes_a_model_that_every_command_takes(call: Call, family: str
     assert ("(lanes)" in err) == (longest is None)
     sample = Path("run/samples/00000002.txt").read_text()
     assert len(sample) >= min(240, longest or 240)
-    assert len(out) == min(500, longest or 500) + 1  # with the last line feed
+    begin = loaded.config["corpus"]["opening"] if longest is None else ""
+    assert begin in ("", "the king sang to the")
+    assert out.startswith(begin)
+    assert len(out) == len(begin) + min(500, longest or 500) + 1  # with the last line feed
 
     # What it says to try next works as it stands.
     line = next(line for line in err.splitlines() if " sample run" in line)
@@ -80,6 +83,29 @@ def test_a_text_becomes_a_model_that_every_command_takes(call: Call, family: str
         told = client.post("/v1/completions", json=asked).json["choices"][0]
     assert told["finish_reason"] == "length"
     assert len(told["text"]) == (600 if longest is None else longest - 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("First Citizen:", '--prompt "First Citizen:"'),
+        ("--help", "--prompt=--help"),
+        ("it's $HOME", "--prompt='it'\"'\"'s $HOME'"),
+        ('"Well, Prince"', "--prompt='\"Well, Prince\"'"),
+        ("Es war einmal", '--prompt "Es war einmal"'),
+    ],
+)
+def test_what_it_says_to_try_next_begins_as_the_text_does(
+    call: Call, tmp_path: Path, line: str, shown: str
+) -> None:
+    (tmp_path / "own.txt").write_text(f"{line}\n{TEXT}", encoding="utf-8")
+    result = call("train", "own.txt", "--out", "run", *TINY, "--steps", "2")
+    assert result.out.startswith(line)
+    (suggestion,) = (said for said in result.err.splitlines() if " sample run" in said)
+    assert suggestion.endswith(f"sample run {shown}")
+    sampled = call(*shlex.split(suggestion[suggestion.index("sample run") :]), "--length", "9")
+    assert (sampled.code, sampled.err) == (0, "")
+    assert sampled.out.startswith(line)
 
 
 @pytest.mark.usefixtures("brief")

@@ -75,6 +75,7 @@ def test_a_run_records_its_parts(call: Call, tmp_path: Path) -> None:
         assert about["parts"] == sizes
         assert about["split_sha256"] == sha256(parts)
         assert about["repeated"] == {}
+        assert about["opening"] == "TALE 0.0"
         assert "warning" not in result.err
         shown = ", ".join(f"{size:,} {k}" for k, size in sizes.items())
         assert re.search(rf"^split +{shown}$", result.err, re.MULTILINE)

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from carousel.errors import CarouselError
 from carousel.sampling.stop import until_stop
 from carousel.serving.job import Busy, Card, Chance, Job, Piece
+from carousel.text.opening import opening_of
+from carousel.text.vocabulary import Vocabulary
 
 CHARACTERS = tuple("\n abcdefé“<>&/\x1b\u202e😀")
 
 
 def card(name: str = "small", characters: Sequence[str] = CHARACTERS, **others: object) -> Card:
     """Return a card; `longest_stream` may be given."""
-    return Card(name, tuple(characters), others.get("longest_stream"), created=1_700_000_000)
+    opening = opening_of({}, Vocabulary(tuple(characters)))
+    longest = others.get("longest_stream")
+    return Card(name, tuple(characters), longest, opening, created=1_700_000_000)
 
 
 def drawn(job: Job, characters: Sequence[str] = CHARACTERS) -> str:

@@ -15,6 +15,7 @@ from carousel.serving.server import Server, bind
 from carousel.serving.wire import send
 from carousel.serving.worker import make_probe, run
 from carousel.serving.writer import MAX_STREAMS, WatchedWriter
+from carousel.text.opening import opening_of
 from carousel.text.vocabulary import Vocabulary
 from sampling.markov import Markov
 
@@ -37,7 +38,8 @@ class ThreadWorker:
             self._theirs.makefile("rb") as inbox,
             self._theirs.makefile("wb", buffering=0) as outbox,
         ):
-            send(outbox, {"card": [name, vocabulary.itos, model.longest_stream, 1_700_000_000]})
+            known = name, vocabulary.itos, model.longest_stream
+            send(outbox, {"card": [*known, opening_of({}, vocabulary), 1_700_000_000]})
             probe = make_probe(model, 1e-3)
             engine = Engine(model)
             send(outbox, {"ready": True})

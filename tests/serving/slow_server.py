@@ -65,7 +65,7 @@ def work(seconds: float) -> None:
     vocabulary = Vocabulary.from_text(CHARACTERS)
     model = Slow(len(vocabulary), seconds)
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
-    send(outbox, {"card": ["slow", vocabulary.itos, None, 1_700_000_000]})
+    send(outbox, {"card": ["slow", vocabulary.itos, None, "", 1_700_000_000]})
     probe, engine = make_probe(model, 1e-3), Engine(model)
     send(outbox, {"ready": True})
     run(engine, vocabulary, probe, inbox, outbox)

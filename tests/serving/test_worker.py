@@ -280,8 +280,9 @@ def test_the_program_introduces_its_model_writes_and_ends_with_its_orders(tmp_pa
         assert process.stdin is not None
         assert process.stdout is not None
         messages = receive(process.stdout)
-        name, characters, longest, created = next(messages)["card"]
+        name, characters, longest, opening, created = next(messages)["card"]
         assert (name, characters, longest) == ("it", list("\n abcdeé“"), None)
+        assert opening == ""  # it cannot spell what stories begin with
         assert abs(created - time.time()) < 60
         assert next(messages) == {"ready": True}
         send(process.stdin, {"join": [[0, job_to_json(Job(prompt="a", length=3))]]})

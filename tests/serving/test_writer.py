@@ -57,7 +57,7 @@ def test_the_deadlines_keep_the_promise() -> None:
 
 def test_a_card_and_no_obstacle() -> None:
     with thread_writer(Markov(V), VOCABULARY, name="it") as it:
-        assert it.card == ("it", VOCABULARY.itos, None, 1_700_000_000)
+        assert it.card == ("it", VOCABULARY.itos, None, "", 1_700_000_000)
         assert it.obstacle() is None
         time.sleep(1.5)  # a probe has been answered
         assert it.obstacle() is None
@@ -204,7 +204,7 @@ class Babbling(ThreadWorker):
 
     def _run(self) -> None:
         with self._theirs, self._theirs.makefile("wb", buffering=0) as outbox:
-            send(outbox, {"card": ["it", ["a"], None, 0]})
+            send(outbox, {"card": ["it", ["a"], None, "", 0]})
             send(outbox, {"ready": True})
             time.sleep(0.2)
             outbox.write(b"Compiling...\n")

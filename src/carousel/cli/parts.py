@@ -10,9 +10,12 @@ from carousel.cli.text_source import Source
 from carousel.errors import RunError, TextError
 from carousel.text.corpus import Corpus
 from carousel.text.duplicates import Repeated
+from carousel.text.opening import opening
 from carousel.text.pieces import Ranges, total
 from carousel.text.split import Split, sha256, split
 from carousel.training.config import DataConfig, run_config
+
+BEGINNING = 2**20  # characters of a text: enough to see how its stories begin
 
 
 def make_parts(corpus: Corpus, data: DataConfig) -> Split:
@@ -58,6 +61,7 @@ def describe(corpus: Corpus, parts: Split, repeated: Sequence[Repeated]) -> dict
     return {
         "name": corpus.name,
         "sha256": corpus.sha256,
+        "opening": opening(corpus.vocabulary.decode(corpus.ids[:BEGINNING])),
         "characters": len(corpus),
         "parts": {name: total(ranges) for name, ranges in parts.items()},
         "split_sha256": sha256(parts),

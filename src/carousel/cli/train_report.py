@@ -1,5 +1,6 @@
 """What `carousel train` says before it begins and after it ends."""
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from carousel.models.checkpoint import load_model
 from carousel.models.loss import perplexity
 from carousel.sampling.config import SamplingConfig
 from carousel.sampling.generate import continue_text, room
+from carousel.text.opening import opening_of
 from carousel.text.pieces import total
 from carousel.text.split import Split
 from carousel.text.vocabulary import Vocabulary
@@ -38,15 +40,13 @@ from carousel.training.trainer import Trainer
 SAMPLING = SamplingConfig(temperature=0.6)
 
 
-def opening(vocabulary: Vocabulary) -> str:
-    """Return how a story begins, or nothing where the model has other letters."""
-    words = "Once upon a time"
-    return words if set(words) <= set(vocabulary.itos) else ""
+def writing(
+    model: LanguageModel, vocabulary: Vocabulary, prompt: str, length: int
+) -> tuple[str, Iterator[str]]:
+    """Return the prompt, and what the model writes after it, as far as its positions go.
 
-
-def writing(model: LanguageModel, vocabulary: Vocabulary, length: int) -> tuple[str, Iterator[str]]:
-    """Return a prompt, and what the model writes after it, as far as its positions go."""
-    prompt = opening(vocabulary)
+    Where they end too soon for both, there is no prompt.
+    """
     if room(model, len(prompt)) < length:
         prompt = ""
     length = int(min(length, room(model, 1)))
@@ -118,7 +118,8 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
             )
     rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})
     best = load_model(path)
-    prompt, text = writing(best.model, best.vocabulary, 500)
+    words = opening_of(best.config, best.vocabulary)
+    prompt, text = writing(best.model, best.vocabulary, words, 500)
     console.print()
     sys.stdout.write(prompt)
     with one_thread():
@@ -127,7 +128,7 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
             sys.stdout.flush()
     print()
     console.print("\n[bold]try next[/bold]")
-    begin = f' --prompt "{prompt}"' if prompt else ""
+    begin = f" {_flag(prompt)}" if prompt else ""
     if best.model.longest_stream is not None:
         begin = f" --length {best.model.longest_stream}"
     suggestions = [
@@ -138,6 +139,13 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
         suggestions.append(f"{command} train a-text-of-your-own.txt")
     for line in suggestions:
         console.print(f"  {escape(line)}")
+
+
+def _flag(prompt: str) -> str:
+    """Return --prompt as it is to be typed; in most shells, where that is possible."""
+    if re.fullmatch(r"\w[\w ,.:;?'-]*", prompt):
+        return f'--prompt "{prompt}"'
+    return f"--prompt={shlex.quote(prompt)}"
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from carousel.errors import RunError, TextError
 from carousel.models.checkpoint import load_model
 from carousel.text.corpus import Corpus
 from carousel.text.duplicates import duplicates
+from carousel.text.opening import opening_of
 from carousel.text.pieces import part, total
 from carousel.text.split import Split, sha256
 from carousel.training.config import RunConfig
@@ -281,7 +282,8 @@ def _write_sample(run: Run) -> tuple[str, str]:
     """Let the model write a little, and keep it in the run folder."""
     model, vocabulary = run.trainer.model, run.session.vocabulary
     model.eval()
-    prompt, pieces = writing(model, vocabulary, 240)
+    words = opening_of(run.session.config, vocabulary)
+    prompt, pieces = writing(model, vocabulary, words, 240)
     with one_thread():
         text = "".join(pieces)
     path = run.session.folder.path / "samples" / f"{step_name(run.trainer.step)}.txt"

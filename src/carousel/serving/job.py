@@ -17,12 +17,14 @@ class Card(NamedTuple):
         characters: Its vocabulary, by id.
         longest_stream: Characters for which it has positions, prompt and text together; None:
             there is no end.
+        opening: The words to give to it at first; perhaps none.
         created: When it was made, in seconds since 1970.
     """
 
     name: str
     characters: tuple[str, ...]
     longest_stream: int | None
+    opening: str
     created: int
 
 

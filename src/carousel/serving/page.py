@@ -8,9 +8,7 @@ from flask import render_template
 from carousel.sampling.config import TELLING
 from carousel.serving.request import MAX_CANDIDATES, MAX_LENGTH, MAX_SEED, Model
 
-# What stands in the form at first, as far as the model has characters and positions for it.
-OPENING = "Once upon a time"
-LENGTH = 600  # characters
+LENGTH = 600  # characters that are asked for at first, where the model has positions for them
 
 
 def page(models: Mapping[str, Model], *, has_token: bool) -> str:
@@ -28,11 +26,11 @@ def page(models: Mapping[str, Model], *, has_token: bool) -> str:
 def _form(model: Model) -> dict[str, Any]:
     """Return what the form shows for a model; without a length it asks for the most."""
     longest = model.card.longest_stream
-    is_short = longest is not None and longest < len(OPENING) + LENGTH
-    is_known = set(OPENING) <= model.known
+    opening = model.card.opening
+    is_short = longest is not None and longest < len(opening) + LENGTH
     return {
         "name": model.card.name,
-        "opening": OPENING if is_known and not is_short else "",
+        "opening": "" if is_short else opening,
         "vocab_size": len(model.known),
         "max_prompt": model.longest_prompt,
         "max_length": MAX_LENGTH if longest is None else min(MAX_LENGTH, longest),

@@ -5,7 +5,7 @@ To the worker:
     {"leave": key}               forget that one
     {"probe": number}            do a step of the model whose outcome is known
 From the worker, first:
-    {"card": [name, characters, longest_stream, created]}
+    {"card": [name, characters, longest_stream, opening, created]}
     {"ready": true}              or, instead of either, {"error": why}, and it ends
 and then:
     {"news": [[key, text, chances, finish, error], …]}    of all texts, one line per advance
@@ -62,8 +62,8 @@ def job_from_json(fields: Message) -> Job:
 
 def card_from_json(fields: list[Any]) -> Card:
     """Return the card that was sent as a list."""
-    name, characters, longest_stream, created = fields
-    return Card(name, tuple(characters), longest_stream, created)
+    name, characters, *rest = fields
+    return Card(name, tuple(characters), *rest)
 
 
 def piece_from_json(text: str, chances: list[Any], finish: Any) -> Piece:

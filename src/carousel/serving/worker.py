@@ -28,6 +28,7 @@ from carousel.sampling.task import Chance, News, Task
 from carousel.serving.job import Card
 from carousel.serving.wire import Message, job_from_json, receive, send
 from carousel.serving.worker_text import WorkerText
+from carousel.text.opening import opening_of
 from carousel.text.vocabulary import Vocabulary
 
 # Seconds between two lines of news: for each text that is written, at least and at most. Each line
@@ -229,10 +230,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _prepare(asked: argparse.Namespace, outbox: BinaryIO) -> tuple[Engine, Vocabulary, Probe]:
     """Load the model, and say when it is known and when it can write."""
-    model, vocabulary, _, folder = load_model(asked.run)
+    model, vocabulary, config, folder = load_model(asked.run)
     product = PRODUCTS[asked.precision]
     created = int((folder / MANIFEST).stat().st_mtime)
-    send(outbox, {"card": Card(asked.name, vocabulary.itos, model.longest_stream, created)})
+    words = opening_of(config, vocabulary)
+    card = Card(asked.name, vocabulary.itos, model.longest_stream, words, created)
+    send(outbox, {"card": card})
     probe = make_probe(model, TOLERANCES[product])
     engine = Engine(model, product=product)
     send(outbox, {"ready": True})
