@@ -102,6 +102,7 @@ def test_a_checkpoint_can_be_named(run: Path, call: Call) -> None:
         (["run", "one.txt"], 1, "one.txt has 1 characters; it takes 2 to predict one"),
         (["run", "song.txt", "--lanes", "0"], 2, "--lanes must be at least 1, got 0"),
         (["run", "song.txt", "--part", "tset"], 2, "invalid choice 'tset' for argument '--part'"),
+        (["run", "a", "text", "--json", "two", "words"], 2, "Unrecognized options: two, words; a "),
         (["run", "song.txt", "--jsn"], 2, "Unrecognized options: --jsn; perhaps you meant --json"),
     ],
 )

@@ -90,10 +90,17 @@ def test_the_name_of_a_model_that_ships_means_it_unless_a_path_has_that_name() -
     assert find_run(Path("story")) == Path("story")
 
 
-def test_without_a_name_the_run_last_written_to_is_meant() -> None:
+def test_without_a_name_the_run_last_written_to_is_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     make("a", at=1000)
     make("b", at=3000)
     make("c", at=2000)
     assert find_run(None) == Path("runs/b")
-    with pytest.raises(RunError, match=r"no such run: d; there are runs/a, runs/c, runs/b, story"):
+    assert capsys.readouterr().err == "note: runs/b, the newest run, is taken\n"
+    with pytest.raises(RunError, match=r"no such run: d; there are runs/a, runs/c, runs/b, story$"):
+        find_run(Path("d"))
+    for k in range(3):
+        make(f"newer-{k}", at=4000 + k)
+    with pytest.raises(RunError, match=r"runs/newer-2, story, and 1 older in runs/$"):
         find_run(Path("d"))

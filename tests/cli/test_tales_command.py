@@ -29,6 +29,7 @@ def test_the_seed_decides_and_a_file_holds_the_same(call: Call) -> None:
     assert shown[0] == shown[1] != shown[2]
     written = call("tales", "--characters", "2000", "--seed", "1", "--out", "tales.txt")
     assert (written.code, written.out) == (0, "")
+    assert written.err.startswith(f"{len(shown[0]):,} characters in tales.txt\n")
     assert Path("tales.txt").read_bytes().decode("ascii") == shown[0]
 
 

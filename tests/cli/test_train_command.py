@@ -78,7 +78,9 @@ def test_a_text_becomes_a_run(tmp_path: Path) -> None:
     # On stdout: the model's text and nothing else.
     alphabet = set(Vocabulary.from_text(TEXT).itos)
     assert set(result.out) <= alphabet
-    assert len(result.out) == 501  # with the last line feed
+    words = "the king sang to the"  # as the text begins
+    assert result.out.startswith(words)
+    assert len(result.out) == len(words) + 501  # with the last line feed
 
     # On stderr: the plan, how it went, what to do next; and no escape codes, as it is no terminal.
     sizes = config["corpus"]["parts"]["train"]
@@ -110,6 +112,8 @@ def test_runs_are_named_after_their_text(tmp_path: Path, call: Call) -> None:
         assert (tmp_path / "runs" / name / "last").is_file()
     resumed = call("train", "song.txt", *TINY, "--steps", "6", "--resume")
     assert "resuming runs/song-2 from step 4\n" in resumed.err
+    fewer = call("train", "song.txt", *TINY, "--steps", "5", "--resume")
+    assert "none: the run stands at step 6; a larger --steps goes on" in fewer.err
     assert (tmp_path / "runs" / "song-2" / "last").read_text() == "00000006\n"
 
 

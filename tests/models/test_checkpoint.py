@@ -97,6 +97,12 @@ def test_a_run_means_its_best_checkpoint(run: Path) -> None:
     assert resolve(run, "last").name == "00000010"
 
 
+def test_a_pointer_can_be_named_itself(run: Path) -> None:
+    assert load_model(run / "best").config["seed"] == 5
+    assert load_model(run / "last").config["seed"] == 10
+    assert resolve(run / "last", "best").name == "00000010"
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"../..\n", b"0000000\x005\n"])
 def test_a_damaged_pointer_is_named(run: Path, content: bytes) -> None:
     (run / "best").write_bytes(content)

@@ -44,6 +44,11 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({"prompt": "a" * (MAX_PROMPT + 1)}, "prompt", "prompt must be a text of 0 to 4000 characters"),
     ({"prompt": ["b", "abx"]}, "prompt", "prompt: 'x' (U+0078) at position 2 is not among the mo"),
     ({"prompt": "a\0"}, "prompt", r"prompt: '\x00' (U+0000) at position 1 is not among the model"),
+    (
+        {"prompt": "a\xa0"},
+        "prompt",
+        r"prompt: '\xa0' (U+00A0) at position 1 is not among the model's 17 characters; ' ' is",
+    ),
     ({"prompt": "\ud800"}, "prompt", r"prompt: '\ud800' (U+D800) at position 0 is not among the "),
     ({"prompt": "ab\udc00"}, "prompt", r"prompt: '\udc00' (U+DC00) at position 2 is not among th"),
     ({"max_tokens": -1}, "max_tokens", "max_tokens must be a whole number from 0 to 4000, got -1"),

@@ -262,6 +262,22 @@ def test_another_model_suits_the_form_to_itself(open_page, two: str, writers) ->
 
 
 @needs_chromium
+def test_what_telephones_write_by_themselves_is_given_as_the_model_has_it(
+    open_page, two: str
+) -> None:
+    page = open_page(two)
+    fill(page, prompt="Once upon a tim\u00e9\u00a0<b>", length=5)
+    page.click("#tell")
+    expect(page.locator("#told")).to_have_text("Once upon a tim\u00e9 <b>", use_inner_text=False)
+    fill(page, prompt="‘o’")
+    page.click("#tell")  # it has no quotation marks at all
+    expect(page.get_by_role("alert")).to_have_text(re.compile(r"'‘' \(U\+2018\) .*characters$"))
+    page.select_option("#model", "<i>odd</i>")
+    page.click("#tell")
+    expect(page.locator("#told")).to_have_text("'o'")
+
+
+@needs_chromium
 def test_a_token_is_asked_for_and_kept_nowhere(open_page) -> None:
     with serving(create_app([FakeWriter(card("small", LETTERS))], token="sesame")) as port:
         page = open_page(f"http://127.0.0.1:{port}/")

@@ -43,6 +43,7 @@ def test_another_text_is_refused(run: Path) -> None:
     [
         ({"seed": 12}, "seed = 11, this command says 12"),
         ({"learning_rate": 0.5}, "learning_rate = 0.01, this command says 0.5"),
+        ({"learning_rate": None}, "learning_rate = 0.01, this command says its default"),
         ({"batching": "windows"}, "batching = lanes, this command says windows"),
         ({"batch_size": 2}, "batch_size = 3, this command says 2"),
         ({"precision": "bf16"}, "precision = float32, this command says bf16"),

@@ -107,4 +107,6 @@ def _one_line(box: str) -> str:
     meant = [row.split()[0] for row in rows[rule:] if row.startswith("--")]
     if "Unrecognized" in statement and meant:
         return f"{statement}; perhaps you meant {', '.join(dict.fromkeys(meant))}"
+    if "Unrecognized" in statement and "-" not in statement:
+        return f"{statement}; a text of several words stands in quotation marks behind its option"
     return statement or re.sub(r"\s+", " ", box).strip()

@@ -22,12 +22,16 @@ def find_run(run: Path | None) -> Path:
     """
     if run is None:
         if runs := _by_age(RUNS):
+            console.print(f"note: {runs[-1]}, the newest run, is taken", markup=False)
             return runs[-1]
         console.print(f"note: no run in {RUNS}/ yet, so {TELLER}, the model that ships, is taken")
         return ARTEFACTS / TELLER
     if (found := by_name(run)).exists():
         return found
-    known = ", ".join([*map(str, _by_age(RUNS)[-5:]), *shipped()])
+    runs = _by_age(RUNS)
+    known = ", ".join([*map(str, runs[-5:]), *shipped()])
+    if len(runs) > 5:
+        known += f", and {len(runs) - 5} older in {RUNS}/"
     raise RunError(f"no such run: {run}; there are {known}")
 
 

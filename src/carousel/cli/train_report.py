@@ -59,7 +59,7 @@ def announce(
     """Print the plan and the estimate before anything takes long."""
     corpus, model, settings = source.corpus, command.model, trainer.config
     sizes = {name: total(ranges) for name, ranges in parts.items()}
-    left = trainer.steps - trainer.step
+    left = max(0, trainer.steps - trainer.step)
     threads = torch.get_num_threads()
     device = next(trainer.model.parameters()).device.type
     parameters = sum(p.numel() for p in trainer.model.parameters())
@@ -77,7 +77,9 @@ def announce(
             f"characters ({settings.batching}), {_rule(settings)} {settings.schedule}; "
             f"an epoch is {trainer.batches.characters_per_epoch:,} characters",
             "device": f"{device}, {threads} thread{'s' * (threads > 1)}, {settings.precision}",
-            "time": f"about {duration(1.1 * left * seconds)} ({seconds:.3f} s a step)",
+            "time": f"about {duration(1.1 * left * seconds)} ({seconds:.3f} s a step)"
+            if left
+            else f"none: the run stands at step {trainer.step:,}; a larger --steps goes on",
             "run": str(path),
         }
     )

@@ -32,6 +32,7 @@ from carousel.text.vocabulary import Vocabulary
 FORMAT = 2
 MANIFEST = "manifest.json"
 _MODEL_FILES = {"config.json", "vocabulary.json", "model.safetensors"}  # what load_model keeps
+_POINTERS = {"best", "last"}  # files of a run, each with the name of a checkpoint
 
 
 class TrainedModel(NamedTuple):
@@ -173,7 +174,12 @@ def load_model(path: Path | str, *, device: str = "cpu") -> TrainedModel:
 
 
 def resolve(path: Path, pointer: str = "best") -> Path:
-    """Return the checkpoint folder a path means: itself, or what a run's pointer file names."""
+    """Return the checkpoint folder a path means: itself, or what a run's pointer file names.
+
+    The pointer file itself may be named, too: runs/tales/last.
+    """
+    if path.name in _POINTERS and path.is_file():
+        path, pointer = path.parent, path.name
     if (path / MANIFEST).is_file():
         return path
     if (path / pointer).is_file():

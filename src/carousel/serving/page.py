@@ -7,6 +7,7 @@ from flask import render_template
 
 from carousel.sampling.config import TELLING
 from carousel.serving.request import MAX_CANDIDATES, MAX_LENGTH, MAX_SEED, Model
+from carousel.text.typography import plain_forms
 
 LENGTH = 600  # characters that are asked for at first, where the model has positions for them
 
@@ -31,6 +32,7 @@ def _form(model: Model) -> dict[str, Any]:
     return {
         "name": model.card.name,
         "opening": "" if is_short else opening,
+        "plain": plain_forms(model.known),
         "vocab_size": len(model.known),
         "max_prompt": model.longest_prompt,
         "max_length": MAX_LENGTH if longest is None else min(MAX_LENGTH, longest),

@@ -24,6 +24,7 @@ from carousel.serving.fields import (
 )
 from carousel.serving.job import Card, Job, Writer
 from carousel.serving.refusal import Refusal
+from carousel.text.typography import plainly
 
 MAX_BODY = 64 * 1024  # bytes: MAX_PROMPT characters in any JSON spelling, and room for the rest
 MAX_PROMPT = 4000  # characters, of each
@@ -207,7 +208,7 @@ def _check_text(field: str, text: str, model: Model) -> None:
         if character not in model.known:
             which = f"{character!r} (U+{ord(character):04X}) at position {position}"
             message = f"{field}: {which} is not among the model's {len(model.known)} characters"
-            raise Refusal(message, param=field)
+            raise Refusal(message + plainly(character, model.known), param=field)
 
 
 def _sampling(asked: Mapping[str, Any]) -> SamplingConfig:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from carousel.errors import TextError
+from carousel.text.typography import plainly
 
 Ids = NDArray[np.unsignedinteger[Any]]
 OnUnknown = Literal["error", "skip", "replace"]  # of characters that the vocabulary lacks
@@ -119,6 +120,7 @@ class Vocabulary:
                 raise TextError(
                     f"{_name(text[position])} at position {start + position} is not among the "
                     f"{len(self)} characters of the vocabulary"
+                    + plainly(text[position], self.stoi)
                     + (lacking if on_unknown == "replace" else "")
                 )
         return ids.astype(self.dtype)

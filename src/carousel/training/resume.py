@@ -107,11 +107,15 @@ def resumed_settings(
             if value != then[table][name] and name not in _MAY_CHANGE:
                 anew = "in another --out" if table == "model" else "with --init-from"
                 raise RunError(
-                    f"the run was started with {name} = {then[table][name]}, "
-                    f"this command says {value}; "
+                    f"the run was started with {name} = {_said(then[table][name])}, "
+                    f"this command says {_said(value)}; "
                     f"resume with the same settings, or start anew {anew}"
                 )
     steps = given.training.steps
     if steps in (None, first.training.steps):  # which a time limit may have shortened since
         steps = saved["training"]["steps"]
     return resolve(replace(given, training=replace(given.training, steps=steps)), characters)
+
+
+def _said(value: Any) -> str:
+    return "its default" if value is None else str(value)

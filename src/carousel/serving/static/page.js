@@ -26,7 +26,8 @@ element("settings").open = !matchMedia("(max-width: 56rem)").matches;
 element("model")?.addEventListener("change", (event) => suit(event.target.selectedOptions[0].dataset));
 
 // Suit the form to another model: its limits, its usual length, and its opening if none was written.
-function suit({ opening, vocabSize, maxPrompt, maxLength, length: usual }) {
+function suit({ opening, plain, vocabSize, maxPrompt, maxLength, length: usual }) {
+  form.dataset.plain = plain;
   const [prompt, topK, length] = ["prompt", "top_k", "length"].map(element);
   if (prompt.value === prompt.defaultValue) prompt.value = opening;
   prompt.defaultValue = opening;
@@ -115,7 +116,7 @@ async function* events(stream) {
 function readForm() {
   const request = {
     model: element("model")?.value,
-    prompt: element("prompt").value,
+    prompt: plainly(element("prompt").value),
     stream: true,
     temperature: element("temperature").valueAsNumber,
     top_p: element("top_p").valueAsNumber,
@@ -127,6 +128,12 @@ function readForm() {
   if (element("top_k").value) request.top_k = element("top_k").valueAsNumber;
   if (!element("seed").value) request.seed = crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000;
   return request;
+}
+
+// Curly quotes and dashes, which telephones write by themselves, as the model has them.
+function plainly(text) {
+  const plain = JSON.parse(form.dataset.plain);
+  return text.replace(/./gsu, (sign) => plain[sign] ?? sign);
 }
 
 function begin(prompt) {
