@@ -10,9 +10,13 @@ import pytest
 import torch
 
 from carousel.cli import train_run
+from carousel.cli.train import Train
+from carousel.cli.train_report import advice, knows_by_heart
 from carousel.kernels import fused
 from carousel.models.checkpoint import load_model, read_checkpoint, resolve
+from carousel.models.config import ModelConfig
 from carousel.text.vocabulary import Vocabulary
+from carousel.training.fit import Progress
 from carousel.training.run_folder import read_metrics
 from cli.commands import TEXT, TINY, Call, caller, command
 
@@ -118,6 +122,32 @@ def test_runs_are_named_after_their_text(tmp_path: Path, call: Call) -> None:
 
 
 @pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize(
+    ("progress", "known"),
+    [
+        (Progress(), False),
+        (Progress(validated=300, loss=2.0, best_step=100, best_loss=1.6), True),
+        (Progress(validated=300, loss=1.64, best_step=100, best_loss=1.6), False),  # by chance
+        (Progress(validated=300, loss=2.0, best_step=200, best_loss=1.6), False),  # soon stopped
+        (Progress(validated=300, loss=1.6, best_step=300, best_loss=1.6), False),
+    ],
+)
+def test_who_learned_a_text_by_heart_long_before_the_end_is_told(
+    progress: Progress, known: bool
+) -> None:
+    assert knows_by_heart(progress) is known
+
+
+def test_the_advice_is_what_was_not_tried() -> None:
+    plain = Train()
+    assert advice(plain, 100) == (
+        "after step 100 it learned its text by heart; "
+        "try --init-from story if it is English or --dropout 0.4 or --steps 200"
+    )
+    tried = Train(init_from=Path("story"), model=ModelConfig(dropout=0.4))
+    assert advice(tried, 25).endswith("by heart; try --steps 50")
+
+
 def test_nothing_to_resume_is_a_warning(call: Call) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     result = call("train", "song.txt", "--out", "run", *QUICK, "--resume")

@@ -26,6 +26,7 @@ from carousel.cli.train_display import Display
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import load_model
 from carousel.models.loss import perplexity
+from carousel.models.shipped import TELLER
 from carousel.sampling.config import SamplingConfig
 from carousel.sampling.generate import continue_text, room
 from carousel.text.opening import opening_of
@@ -38,6 +39,7 @@ from carousel.training.run_folder import read_metrics
 from carousel.training.trainer import Trainer
 
 SAMPLING = SamplingConfig(temperature=0.6)
+BY_HEART = 0.05  # nats by which a loss has to rise, to be no matter of chance
 
 
 def writing(
@@ -92,7 +94,9 @@ def _rule(settings: TrainingConfig) -> str:
     return f"{settings.optimizer} {settings.peak:g}"
 
 
-def sum_up(path: Path, progress: Progress, floor: float | None, end: End, display: Display) -> None:
+def sum_up(
+    train: Train, path: Path, progress: Progress, floor: float | None, end: End, display: Display
+) -> None:
     """Say how it went, draw the loss curve, let the best model speak, and say what to try next."""
     command = this_command()
     with warning_of_the_disk():
@@ -118,6 +122,8 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
                     "gap": f"the model is {above:.4f} nats above the floor",
                 }
             )
+    if knows_by_heart(progress):
+        rows({"advice": advice(train, progress.best_step)})
     rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})
     best = load_model(path)
     words = opening_of(best.config, best.vocabulary)
@@ -141,6 +147,24 @@ def sum_up(path: Path, progress: Progress, floor: float | None, end: End, displa
         suggestions.append(f"{command} train a-text-of-your-own.txt")
     for line in suggestions:
         console.print(f"  {escape(line)}")
+
+
+def knows_by_heart(progress: Progress) -> bool:
+    """Tell whether a run became clearly worse on what it did not read, long before it ended."""
+    if progress.loss is None or progress.best_loss is None:
+        return False
+    is_early = 2 * progress.best_step <= progress.validated
+    return is_early and progress.loss > progress.best_loss + BY_HEART
+
+
+def advice(train: Train, best_step: int) -> str:
+    """Say what helps with a text that is small for its model, and was not tried."""
+    tries = [f"--steps {2 * best_step}"]  # the rate is small when it matters
+    if not train.model.dropout:
+        tries.insert(0, "--dropout 0.4")
+    if train.init_from is None:
+        tries.insert(0, f"--init-from {TELLER} if it is English")
+    return f"after step {best_step:,} it learned its text by heart; try {' or '.join(tries)}"
 
 
 def _flag(prompt: str) -> str:

@@ -79,7 +79,7 @@ def train(command: Train, source: Source, path: Path, device: str) -> int:
             folder.close()
     if end.ending == "interrupted" and caught.number is not None:
         return _interrupted(folder, caught.number)
-    sum_up(path, run.progress, run.floor, end, display)
+    sum_up(command, path, run.progress, run.floor, end, display)
     return 0
 
 
