@@ -121,7 +121,6 @@ def test_runs_are_named_after_their_text(tmp_path: Path, call: Call) -> None:
     assert (tmp_path / "runs" / "song-2" / "last").read_text() == "00000006\n"
 
 
-@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize(
     ("progress", "known"),
     [
@@ -148,6 +147,7 @@ def test_the_advice_is_what_was_not_tried() -> None:
     assert advice(tried, 25).endswith("by heart; try --steps 50")
 
 
+@pytest.mark.usefixtures("brief")
 def test_nothing_to_resume_is_a_warning(call: Call) -> None:
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     result = call("train", "song.txt", "--out", "run", *QUICK, "--resume")
