@@ -95,5 +95,5 @@ def test_an_unknown_processor_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(InstructionSetError, match=message):
         build.library()
     monkeypatch.setattr("sys.platform", "darwin")
-    with pytest.raises(build.BuildError, match="^the kernels need Linux, and this is darwin$"):
+    with pytest.raises(build.BuildError, match=r"^the kernels need Linux, and this is darwin$"):
         build.library()
