@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Debian's chromium drives the browser tests; they skip, with the reason, where there is none.
 
-.PHONY: help demo test torture soak check format bench bench-check clean
+.PHONY: help demo test test-machines torture soak check format bench bench-check clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +27,15 @@ demo: .venv/.core  ## watch an LSTM learn to tell tales, in under two minutes
 	@touch $@
 
 test: .venv/.pages  ## all tests
-	$(BIN)/python -m pytest -q -n 2 -m "not serial"
-	$(BIN)/python -m pytest -q -m serial
+	@$(BIN)/python -m pytest -q -n 2 -m "not serial"; parallel=$$?; \
+	$(BIN)/python -m pytest -q -m serial; serial=$$?; \
+	if [ $$parallel -ne 0 ] || [ $$serial -ne 0 ]; then \
+	  echo "make test: failed (exit codes: $$parallel of the parallel part, $$serial of the serial part)"; \
+	  exit 1; \
+	fi
+
+test-machines: .venv/.dev  ## what depends on arithmetic, on emulated processors: half an hour each
+	$(BIN)/python tools/test_machines.py
 
 torture: .venv/.dev  ## kills, failing disks, damaged files by the thousand: up to 45 minutes
 	CAROUSEL_TORTURE=1 $(BIN)/python -m pytest -q -n 2 -m torture --timeout 2400 --durations 10

@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
+import pytest
 from jaxtyping import install_import_hook
 
 from carousel.files import user_cache_folder
@@ -17,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "corpora"  # optional: real texts, never part of the project
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the checker below
+from skipped import closing_line  # noqa: E402 - found by the line above
+
 # Must stand before the first import of what it checks.
 install_import_hook(["carousel.ops", "carousel.kernels", "carousel.models"], "shape_checker.check")
 
@@ -26,3 +29,10 @@ os.environ.setdefault("CAROUSEL_KERNEL_CACHE", str(user_cache_folder() / "kernel
 # A busy machine is no fault of the code.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)]
+    if (line := closing_line(reasons)) is not None:
+        terminalreporter.write_line(line, yellow=True)

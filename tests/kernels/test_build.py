@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
-from carousel.kernels import build
+from carousel.errors import CarouselError
+from carousel.kernels import build, fused
 
 # In a compiler's place: notes that it was called, and writes the file that -o names.
 STAND_IN = """#!/bin/sh
@@ -133,6 +135,18 @@ def test_a_compiler_that_fails_says_why_and_leaves_nothing(
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
     with pytest.raises(build.BuildError, match=r"CXX names \S+none, and there is no such program"):
         build.library()
+
+
+def test_kernels_load_wherever_they_can_be_compiled() -> None:
+    """On every processor: else all tests of kernels are skipped, and nobody sees it."""
+    try:
+        build.compiler()
+        build.compiler_flags()
+    except CarouselError as error:
+        pytest.skip(f"cannot be compiled here: {error}")
+    if os.environ.get("CAROUSEL_KERNELS", "auto") == "off":
+        pytest.skip("CAROUSEL_KERNELS=off")
+    assert fused.missing(torch.float32) is None
 
 
 def test_without_a_compiler_the_layers_run_without_kernels_and_say_so_once(tmp_path: Path) -> None:

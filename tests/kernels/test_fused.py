@@ -95,9 +95,10 @@ def test_a_sequence_in_pieces_is_the_whole(family: Any, product: torch.dtype) ->
         out = outputs(FUSED[product], family, given | state | {"x": piece}, None)
         pieces.append(out["y"])
         state = {name: out[name.replace("_0", "_n")] for name in state}
-    assert torch.equal(torch.cat(pieces), whole["y"])
-    for name, part in state.items():
-        assert torch.equal(part, whole[name.replace("_0", "_n")])
+    got = {"y": torch.cat(pieces)}
+    got |= {name.replace("_0", "_n"): part for name, part in state.items()}
+    # The products of a piece have other shapes; a sum in another order may round to the next bf16.
+    assert_same_numbers(got, whole, BOUND if product == torch.float32 else 2**-8)
 
 
 @each_family

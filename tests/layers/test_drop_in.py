@@ -175,7 +175,7 @@ def test_one_sequence_alone_is_a_batch_of_one(name: str) -> None:
     got = called(ours, x, state)
     batch = called(ours, x[None], tuple(part[:, None] for part in state))
     want = {n: t[0] if n == "y" else t[:, 0] for n, t in batch.items()}
-    assert_near(got, want, 0.0)
+    assert_near(got, want)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -63,7 +63,7 @@ def test_every_form_of_layer_reads_ids(
     assert_near(*by_both_ways(layer, ids))
     assert_near(*by_both_ways(layer, ids, state_for(layer, B)))
     got, want = by_both_ways(layer, IDS[:, 0])  # one sequence alone
-    assert_near(got, want, 0.0)
+    assert_near(got, want)
 
 
 @settings(max_examples=25)

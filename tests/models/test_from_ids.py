@@ -140,7 +140,8 @@ def test_a_training_takes_the_same_course(kind: str) -> None:
     with by_features():
         want = losses(kind, 20)
     torch.testing.assert_close(got, want, rtol=1e-11, atol=0)
-    assert torch.equal(got, want) == (kind in DROPS_FEATURES)
+    if kind in DROPS_FEATURES:  # both go by the features: the same products
+        assert torch.equal(got, want)
 
 
 def test_a_training_repeats_itself_bit_by_bit_in_threads() -> None:

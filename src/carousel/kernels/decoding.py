@@ -1,6 +1,6 @@
 """Writing without Python: a stack of recurrent layers, the stages of sampling and the draw in C++.
 
-V tokens, L layers, G = gates · H.
+V tokens, D features of the embedding, L layers.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ class Stack(NamedTuple):
 
     Attributes:
         family: Its name, of all layers.
-        table: (V, G) what each id brings to the first layer's gates, bias included.
-        w_ih: Of the layers after the first.
-        b_ih: Of the same.
+        embedding: (V, D) what the first layer reads of each id.
+        w_ih: Of each layer.
+        b_ih: Of each layer.
         weights: Of each layer, what its time steps read: w_hh and b_hh.
         w_out: (V, H).
         b_out: (V,).
     """
 
     family: str
-    table: Tensor
+    embedding: Tensor
     w_ih: Sequence[Tensor]
     b_ih: Sequence[Tensor | None]
     weights: Sequence[Weights]
@@ -43,7 +43,7 @@ def obstacle(stack: Stack, product: torch.dtype) -> str | None:
         return f"there is no kernel for {stack.family}"
     if extras := {name for own in stack.weights for name in own} - {"w_hh", "b_hh"}:
         return f"there is no kernel with {', '.join(sorted(extras))}"
-    tensors = [t for t in (stack.table, *stack.w_ih, *stack.b_ih, stack.w_out) if t is not None]
+    tensors = [t for t in (stack.embedding, *stack.w_ih, *stack.b_ih, stack.w_out) if t is not None]
     tensors += [tensor for own in stack.weights for tensor in own.values()]
     if any(tensor.dtype != torch.float32 for tensor in tensors):
         return "the kernel keeps weights that are float32"
@@ -59,12 +59,12 @@ def unfit_logits(logits: Tensor) -> str | None:
 
 def machine(stack: Stack, product: torch.dtype) -> Any:
     """Return the packed weights, for `write`; those of products in float32 or bfloat16."""
-    nothing = [None]
     return _operators().machine(
         stack.family,
-        [stack.table, *stack.w_ih],
+        stack.embedding,
+        list(stack.w_ih),
         [own["w_hh"] for own in stack.weights],
-        nothing + list(stack.b_ih),
+        list(stack.b_ih),
         [own.get("b_hh") for own in stack.weights],
         stack.w_out,
         stack.b_out,

@@ -1,7 +1,5 @@
 """A recurrent character model as a stack of layers from ids to logits, for a kernel that writes."""
 
-import torch
-
 from carousel.kernels.decoding import Stack
 from carousel.layers import lstm, rnn
 from carousel.layers.gru import GRU
@@ -12,10 +10,9 @@ from carousel.models.base import LanguageModel
 from carousel.models.characters import CharacterModel
 from carousel.models.recurrent import RecurrentBody
 from carousel.ops import gru
-from carousel.ops.recurrence import Dense, Family, tabulate
+from carousel.ops.recurrence import Family
 
 
-@torch.no_grad()
 def stack_of(model: LanguageModel) -> Stack | None:
     """Return the layers of a model in evaluation mode; None if it is of another kind."""
     if not isinstance(model, CharacterModel) or not isinstance(model.body, RecurrentBody):
@@ -25,17 +22,16 @@ def stack_of(model: LanguageModel) -> Stack | None:
         return None
     if isinstance(layer, LSTM) and layer.zoneout > 0:  # a share of the old state stays
         return None
-    first, *others = [collect(layer, names) for names in layer._all_weights]
-    if any(own.gain is not None for own in (first, *others)):
+    layers = [collect(layer, names) for names in layer._all_weights]
+    if any(own.gain is not None for own in layers):
         return None
-    table = tabulate(Dense(model.embedding.weight, first.w_ih, first.b_ih))[1:]
     weight = model.embedding.weight if model.config.tie_weights else model.output.weight
     return Stack(
         family=_family(layer).name,
-        table=table,
-        w_ih=[own.w_ih for own in others],
-        b_ih=[own.b_ih for own in others],
-        weights=[own.weights for own in (first, *others)],
+        embedding=model.embedding.weight,
+        w_ih=[own.w_ih for own in layers],
+        b_ih=[own.b_ih for own in layers],
+        weights=[own.weights for own in layers],
         w_out=weight,
         b_out=model.output.bias,
     )

@@ -1,6 +1,8 @@
 // Texts written without Python: ids through the layers to logits, the stages of sampling, the next id.
 // Each thread takes some of the texts through all the steps of a call, so that threads never meet; a
 // text's numbers do not depend on who else is in the batch (rows.h).
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/add.h>
 #include <torch/custom_class.h>
 #include <torch/library.h>
 
@@ -209,14 +211,36 @@ c10::intrusive_ptr<Machine> made(MakeWalker<P> make, const std::vector<Weights>&
   return c10::make_intrusive<MachineOf<P>>(make, layers, w_out, b_out);
 }
 
-// Of the first layer `inputs` has the table of its ids' projections, of the others w_ih.
-c10::intrusive_ptr<Machine> machine(const std::string& family, Tensors inputs, Tensors w_hh,
-                                    std::vector<OptionalTensor> b_ih,
+// (V, G): what each id brings to the gates of the first layer, from the embedding (V, D). torch's own
+// product would depend on the number of threads in its last bits, and so would every text.
+Tensor project_embedding(const Tensor& embedding, const Tensor& w_ih, const OptionalTensor& b_ih) {
+  const int64_t V = embedding.size(0), D = embedding.size(1), Dp = padded(D);
+  const int64_t G = w_ih.size(0), Gp = padded(G);
+  Tensor left = at::zeros({V, Dp}, at::kFloat), right = at::zeros({Dp, Gp}, at::kFloat);
+  left.narrow(1, 0, D).copy_(embedding);
+  right.narrow(0, 0, D).narrow(1, 0, G).copy_(w_ih.t());
+  Tensor projected = unwritten<float>({V, Gp});
+  const RowPanels<float> panels(right);
+  const float* from = left.const_data_ptr<float>();
+  float* to = projected.mutable_data_ptr<float>();
+  at::parallel_for(0, V, 16, [&](int64_t first, int64_t last) {
+    panels(last - first, from + first * Dp, Dp, to + first * Gp, Gp, false);
+  });
+  const Tensor table = projected.narrow(1, 0, G);
+  return b_ih ? at::add(table, *b_ih) : table.contiguous();
+}
+
+// Of each layer w_ih, w_hh and their biases; the first one reads the embedding of an id.
+c10::intrusive_ptr<Machine> machine(const std::string& family, const Tensor& embedding,
+                                    Tensors w_ih, Tensors w_hh, std::vector<OptionalTensor> b_ih,
                                     std::vector<OptionalTensor> b_hh, const Tensor& w_out,
                                     const OptionalTensor& b_out, at::ScalarType product) {
+  const at::NoGradGuard no_grad;
   std::vector<Weights> layers;
-  for (size_t l = 0; l < inputs.size(); l++) {
-    layers.push_back({inputs[l].contiguous(), w_hh[l].contiguous(), b_ih[l], b_hh[l], l == 0});
+  layers.push_back({project_embedding(embedding, w_ih[0], b_ih[0]), w_hh[0].contiguous(),
+                    std::nullopt, b_hh[0], true});
+  for (size_t l = 1; l < w_ih.size(); l++) {
+    layers.push_back({w_ih[l].contiguous(), w_hh[l].contiguous(), b_ih[l], b_hh[l], false});
   }
   const Family& known = families().at(family);
   return product == at::kBFloat16 ? made<BFloat16>(known.walker_bf16, layers, w_out, b_out)
