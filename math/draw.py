@@ -3,8 +3,8 @@
 python math/draw.py [FOLDER …]
 
 A folder's figures.py holds FIGURES: for each NAME.svg beside it a function that draws on the axes
-it is given, and the size in inches. The same code draws the same bytes, and what is stored is held
-to that by tests/pages/test_page_figures.py.
+it is given, and the size in inches. What is stored is what the code draws, to half a point: held by
+tests/pages/test_page_figures.py.
 """
 
 # ruff: noqa: T201 - a script that says what it drew
