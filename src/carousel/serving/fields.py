@@ -178,10 +178,12 @@ class NoOp:
     Attributes:
         values: These values, null aside.
         use: The field of this server that does what the parameter is for; None: there is none.
+        stands_for: Of a field that this server has: the value that these values are read as.
     """
 
     values: Field
     use: str | None = None
+    stands_for: Any = None
     default: None = None
 
     @property

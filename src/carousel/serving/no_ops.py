@@ -83,14 +83,21 @@ class ZeroBiases:
 
 @dataclass(frozen=True)
 class OrNoOp:
-    """A field that this server has, which may also hold a value that stands for its default."""
+    """A field that this server has, and the no-op values that it may hold besides.
+
+    Attributes:
+        field: The field.
+        no_op: The values, of any type.
+        stands_for: What they are read as.
+    """
 
     field: Field
     no_op: Constants
+    stands_for: Any
 
     @property
     def default(self) -> Any:
-        """What it holds where it is left out, null, or a no-op."""
+        """What it holds where it is left out or null."""
         return self.field.default
 
     @property
@@ -99,16 +106,17 @@ class OrNoOp:
         return f"{self.field.expected}, or {self.no_op.words}"
 
     def read(self, value: Any) -> Any:
-        """Return the value, or the default for a no-op."""
+        """Return the value, or what it stands for."""
         try:
             self.no_op.read(value)
         except ValueError:
             return self.field.read(value)
-        return self.default
+        return self.stands_for
 
     def schema(self) -> Schema:
         """Return both."""
-        return {"anyOf": [self.field.schema(), self.no_op.schema()]}
+        meaning = f"{self.no_op.words}: the same as {json.dumps(self.stands_for)}."
+        return {"anyOf": [self.field.schema(), self.no_op.schema()], "description": meaning}
 
 
 def _at(*values: Any, use: str | None = None) -> NoOp:
@@ -119,14 +127,15 @@ _LABEL = NoOp(Text(None, 0, MAX_NAME))  # tells users, requests or caches apart;
 _FLAG = _at(True, False)  # about what these models lack: special tokens, tools, a prompt cache
 _UNUSED = NoOp(Anything())  # of a sampler that is off, since the parameter that turns it on is
 
-# "a.b" is field b of the object a. Of a field that this server has: what stands for its default.
+# "a.b" is field b of the object a.
 NO_OPS: Mapping[str, NoOp] = {
     # OpenAI, POST /v1/completions
     "frequency_penalty": _at(0),
     "presence_penalty": _at(0),
     "logit_bias": NoOp(ZeroBiases()),
     "suffix": _at(""),
-    "logprobs": _at(False),
+    # 0, as in vLLM and other servers that read JSON's false as a number: the text is the same.
+    "logprobs": NoOp(Constants((False,)), stands_for=0),
     "stream_options.include_obfuscation": _at(False),
     "user": _LABEL,
     # OpenAI, other endpoints
@@ -171,7 +180,7 @@ NO_OPS: Mapping[str, NoOp] = {
     "spaces_between_special_tokens": _FLAG,
     "stop_token_ids": _at([], use="stop"),
     "stream_options.continuous_usage_stats": _at(False),
-    "top_k": _at(0, -1),
+    "top_k": _at(0, -1),  # all characters, as null
     "use_beam_search": _at(False),
     "vllm_xargs": _at({}),
     # llama.cpp
@@ -241,4 +250,4 @@ def _merge(field: Field, no_op: NoOp | None) -> Field:
     if no_op is None:
         return field
     assert isinstance(no_op.values, Constants)
-    return OrNoOp(field, no_op.values)
+    return OrNoOp(field, no_op.values, no_op.stands_for)

@@ -72,6 +72,7 @@ class Server:
             outbuf_high_watermark=_BUFFER,
         )
         self._server.channel_class = _Connection
+        self._server.cors = app.extensions.get("cors")
         self._stops = 0  # -1: it has ended
         self._trigger = threading.RLock()  # a handler may come while it is held
         self._looked = 0.0
@@ -178,7 +179,7 @@ class _Error(ErrorTask):  # type: ignore[misc]
 
     def _cors_headers(self) -> Iterable[tuple[str, str]]:
         """Return what lets a page of an allowed origin read the error."""
-        cors = self.channel.server.application.extensions.get("cors")
+        cors = self.channel.server.cors
         return () if cors is None else cors.headers(self.request.headers.get("ORIGIN")).items()
 
 
