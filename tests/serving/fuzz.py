@@ -12,16 +12,20 @@ FIELDS = (
     *("model", "prompt", "max_tokens", "temperature", "top_p", "n", "stream", "stream_options"),
     *("logprobs", "echo", "stop", "seed", "top_k", "min_p", "repetition_penalty", "user", "suffix"),
     *("repetition_window", "best_of", "logit_bias", "text", "alternatives", "", "no such", "\x00"),
-    "candidates",
+    *("candidates", "store", "tools", "response_format", "mirostat_tau", "skip_special_tokens"),
 )
 PATHS = (*["/v1/completions"] * 8, *["/v1/score"] * 4, "/v1/models/x", "/", "/%00", "/v1")
 METHODS = (*["POST"] * 12, "GET", "PUT", "DELETE", "OPTIONS", "HEAD")
+ORIGINS = ("http://localhost:3000", "null", "", "a b", "*", "http://" + "a" * 3000)
 TYPES = (*["application/json"] * 12, "text/plain", "", "a/b; c=d")
 
 
 def request(chooser: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
     """Return method, path, body and headers."""
     headers = {"Content-Type": chooser.choice(TYPES).encode("ascii", "ignore").decode()}
+    if chooser.random() < 0.1:
+        headers["Origin"] = chooser.choice(ORIGINS)
+        headers["Access-Control-Request-Method"] = chooser.choice(METHODS)
     return chooser.choice(METHODS), chooser.choice(PATHS), body(chooser), headers
 
 

@@ -56,7 +56,7 @@ def test_everything_has_the_default_of_openai(
     client: FlaskClient, writer: FakeWriter, body: dict | None
 ) -> None:
     names = [*COMPLETION]
-    assert len(names) == 23
+    assert {"prompt", "n", "suffix", "store"} < {*names}
     seeds = set()
     for _ in range(3):
         asked = dict.fromkeys(names) if body is None else body
@@ -74,7 +74,7 @@ def test_everything_has_the_default_of_openai(
 def test_neutral_settings_of_others_are_taken(client: FlaskClient) -> None:
     neutral = {
         "n": 2, "best_of": 2, "suffix": None, "logit_bias": {}, "frequency_penalty": 0,
-        "presence_penalty": -0.0,
+        "presence_penalty": -0.0, "no such setting": None,
     }  # fmt: skip
     assert client.post(PATH, json=neutral).status_code == 200
 
@@ -93,6 +93,24 @@ def test_n_texts_of_each_prompt_are_samples_of_one_seed(
     assert answer["usage"]["completion_tokens"] == 180
     parts = events(client.post(PATH, json=body | {"stream": True}))
     assert [told(parts, index) for index in range(9)] == list(map(drawn, writer.jobs[:9]))
+
+
+@pytest.mark.parametrize(("prompts", "n"), [(1, 16), (2, 8), (5, 3), (8, 2), (9, 1), (16, 1)])
+def test_a_request_is_for_16_texts_however_they_are_split(
+    client: FlaskClient, writer: FakeWriter, prompts: int, n: int
+) -> None:
+    asked = ["ab" * place for place in range(1, prompts + 1)]
+    body = {"prompt": asked, "n": n, "max_tokens": 5, "echo": True, "seed": 1, "candidates": 16}
+    choices = client.post(PATH, json=body).json["choices"]
+    assert [choice["index"] for choice in choices] == list(range(prompts * n))
+    assert [choice["text"] for choice in choices] == [
+        prompt + drawn(writer.jobs[place * n + sample])
+        for place, prompt in enumerate(asked)
+        for sample in range(n)
+    ]
+    error = refused(client.post(PATH, json=body | {"n": 16 // prompts + 1}))
+    assert error["param"] == "n"
+    assert len(writer.jobs) == prompts * n
 
 
 @pytest.mark.parametrize("pace", [1, 7, 100])

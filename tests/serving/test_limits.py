@@ -10,6 +10,7 @@ from amounts import load, soak
 from carousel.sampling.config import SamplingConfig
 from carousel.serving.app import create_app
 from carousel.serving.fields import Field, Number, Text, Texts, Whole
+from carousel.serving.no_ops import OrNoOp
 from carousel.serving.request import COMPLETION, MAX_PROMPT, SCORE
 from carousel.serving.strict_json import MAX_DIGITS
 from serving.answers import refused
@@ -21,6 +22,11 @@ JSON = "application/json"
 WRITER = FakeWriter()
 CLIENT = create_app([WRITER]).test_client()
 
+PROMPTS = (
+    "prompt must be a text of 0 to 4000 characters, or a list of 1 to 16 such "
+    "(token ids are not read)"
+)
+
 # What is sent, the field that the error names, and how its message begins.
 WRONG: list[tuple[Any, str | None, str]] = [
     ({"model": "big"}, "model", "no model is called 'big'; there are small"),
@@ -29,20 +35,25 @@ WRONG: list[tuple[Any, str | None, str]] = [
     (
         {"prompt": 3},
         "prompt",
-        "prompt must be a text of 0 to 4000 characters, or a list of 1 to 8 ",
+        f"{PROMPTS}, got 3",
     ),
     (
         {"prompt": []},
         "prompt",
-        "prompt must be a text of 0 to 4000 characters, or a list of 1 to 8",
+        f"{PROMPTS}, got a list of 0",
     ),
-    ({"prompt": ["a"] * 9}, "prompt", "prompt must be a text of 0 to 4000 characters, or a list"),
-    ({"prompt": ["a", 1]}, "prompt", "prompt must be a text of 0 to 4000 characters, or a list"),
-    ({"prompt": ["a", None]}, "prompt", "prompt must be a text of 0 to 4000 characters, or a list"),
-    ({"prompt": [1, 2]}, "prompt", "prompt must be a text of 0 to 4000 characters, or a list"),
-    ({"prompt": [["a"]]}, "prompt", "prompt must be a text of 0 to 4000 characters, or a list"),
+    ({"prompt": ["a"] * 17}, "prompt", f"{PROMPTS}, got a list of 17"),
+    ({"prompt": ["a", 1]}, "prompt", f"{PROMPTS}, got a list of 2 whose item 1 is 1"),
+    ({"prompt": ["a", None]}, "prompt", f"{PROMPTS}, got a list of 2 whose item 1 is null"),
+    ({"prompt": [1, 2]}, "prompt", f"{PROMPTS}, got a list of 2 whose item 0 is 1"),
+    ({"prompt": [["a"]]}, "prompt", f"{PROMPTS}, got a list of 1 whose item 0 is a list of 1"),
+    (
+        {"prompt": ["a", "b" * 4001]},
+        "prompt",
+        f"{PROMPTS}, got a list of 2 whose item 1 is a text of 4001 characters",
+    ),
     ({"prompt": "a" * (MAX_PROMPT + 1)}, "prompt", "prompt must be a text of 0 to 4000 characters"),
-    ({"prompt": ["b", "abx"]}, "prompt", "prompt: 'x' (U+0078) at position 2 is not among the mo"),
+    ({"prompt": ["b", "abx"]}, "prompt", "prompt[1]: 'x' (U+0078) at position 2 is not among the"),
     ({"prompt": "a\0"}, "prompt", r"prompt: '\x00' (U+0000) at position 1 is not among the model"),
     (
         {"prompt": "a\xa0"},
@@ -66,7 +77,8 @@ WRONG: list[tuple[Any, str | None, str]] = [
     ({"temperature": "1"}, "temperature", "temperature must be a number from 0 to 2, got '1'"),
     ({"top_p": 0}, "top_p", "top_p must be a number above 0 to 1, got 0"),
     ({"top_p": 1.01}, "top_p", "top_p must be a number above 0 to 1, got 1.01"),
-    ({"top_k": 0}, "top_k", "top_k must be a whole number from 1 to 1114112, got 0"),
+    ({"top_k": -2}, "top_k", "top_k must be a whole number from 1 to 1114112, or 0 or -1, got -2"),
+    ({"top_k": False}, "top_k", "top_k must be a whole number from 1 to 1114112, or 0 or -1, got "),
     ({"min_p": 2}, "min_p", "min_p must be a number from 0 to 1, got 2"),
     ({"repetition_penalty": 0}, "repetition_penalty", "repetition_penalty must be a number above "),
     ({"repetition_window": 10**9}, "repetition_window", "repetition_window must be a whole number"),
@@ -77,11 +89,24 @@ WRONG: list[tuple[Any, str | None, str]] = [
         "seed",
         "seed must be a whole number from 0 to 9007199254740991, got 90071992",
     ),
-    ({"n": 0}, "n", "n must be a whole number from 1 to 8, got 0"),
-    ({"n": 9}, "n", "n must be a whole number from 1 to 8, got 9"),
-    ({"n": 8, "prompt": ["a"] * 3}, "n", "a request is for at most 16 texts, got 3 prompts, n 8"),
-    ({"logprobs": 6}, "logprobs", "logprobs must be a whole number from 0 to 5, got 6"),
-    ({"logprobs": True}, "logprobs", "logprobs must be a whole number from 0 to 5, got true"),
+    ({"n": 0}, "n", "n must be a whole number from 1 to 16, got 0"),
+    ({"n": 17}, "n", "n must be a whole number from 1 to 16, got 17"),
+    (
+        {"n": 8, "prompt": ["a"] * 3},
+        "n",
+        "a request is for at most 16 texts, got 3 prompts, n 8: 24 te",
+    ),
+    (
+        {"n": 2, "prompt": ["a"] * 9},
+        "n",
+        "a request is for at most 16 texts, got 9 prompts, n 2: 18 texts",
+    ),
+    ({"logprobs": 6}, "logprobs", "logprobs must be a whole number from 0 to 5, or false, got 6"),
+    (
+        {"logprobs": True},
+        "logprobs",
+        "logprobs must be a whole number from 0 to 5, or false, got t",
+    ),
     ({"echo": 1}, "echo", "echo must be true or false, got 1"),
     ({"stream": "yes"}, "stream", "stream must be true or false, got 'yes'"),
     ({"stream_options": []}, None, "stream_options must be a JSON object, got a list of 0"),
@@ -112,11 +137,11 @@ WRONG: list[tuple[Any, str | None, str]] = [
         "stop",
         "stop must be a text of 1 to 100 characters, or a list of 0 to 4",
     ),
-    ({"user": 1}, "user", "user must be a text of 0 to 500 characters, got 1"),
+    ({"user": 1}, "user", "user must be a text of 0 to 500 characters (this server has "),
     ({"best_of": 2}, "best_of", "best_of must be null or n, got 2"),
     ({"n": 2, "best_of": 1}, "best_of", "best_of must be null or n, got 1"),
-    ({"suffix": ""}, "suffix", "suffix must be null (this server has no such setting), got ''"),
-    ({"logit_bias": {"a": 1}}, "logit_bias", "logit_bias must be null or {} (this server has no s"),
+    ({"suffix": "a"}, "suffix", 'suffix must be null or "" (this server has no such setting), got'),
+    ({"logit_bias": {"a": 1}}, "logit_bias", "logit_bias must be null, {} or an object of zeros ("),
     ({"frequency_penalty": 1}, "frequency_penalty", "frequency_penalty must be null or 0 (this se"),
     ({"presence_penalty": False}, "presence_penalty", "presence_penalty must be null or 0 (this "),
     (
@@ -125,7 +150,7 @@ WRONG: list[tuple[Any, str | None, str]] = [
         "the request has no field 'temprature'; there are model, pro",
     ),
     (
-        {"": None},
+        {"": 1},
         None,
         "the request has no field ''; there are model, prompt, max_tokens, temperatu",
     ),
@@ -238,6 +263,8 @@ def ends(field: Field) -> list[Any]:
             return [low, high]
         case Text(low=low, high=high):
             return ["a" * low, "a" * high]
+        case OrNoOp(field=inner):
+            return ends(inner)
         case Texts(each=each, low=low, high=high):
             return [*ends(each), ["a" * each.low] * low, ["a" * each.high] * high]
     return []

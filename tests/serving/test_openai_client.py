@@ -91,6 +91,49 @@ def test_logprobs_echo_and_stop(client: OpenAI) -> None:
         assert all(len(top) <= 3 for top in choice.logprobs.top_logprobs[1:])
 
 
+def test_settings_at_their_no_op_values(client: OpenAI) -> None:
+    answer = client.completions.create(
+        model="small", prompt="ab", max_tokens=9, seed=2, n=2, best_of=2, echo=False, logit_bias={},
+        frequency_penalty=0, presence_penalty=0.0, suffix=None, stop=None, stream_options=None,
+        logprobs=None, user="",
+        extra_body={"store": False, "metadata": {}, "service_tier": "auto", "top_k": -1,
+                    "safety_identifier": "a", "prompt_cache_key": "b", "tools": None},
+    )  # fmt: skip
+    plain = client.completions.create(model="small", prompt="ab", max_tokens=9, seed=2, n=2)
+    assert answer.choices == plain.choices
+    stream = client.completions.create(
+        model="small", prompt="ab", max_tokens=9, seed=2, stream=True,
+        stream_options={"include_usage": True, "include_obfuscation": False},
+    )  # fmt: skip
+    *parts, last = list(stream)
+    assert "".join(part.choices[0].text for part in parts) == plain.choices[0].text
+    assert last.usage.completion_tokens == 9
+
+
+def test_what_cannot_be_done_is_an_error_of_the_client(client: OpenAI) -> None:
+    for settings in (
+        {"best_of": 2}, {"suffix": "the end"}, {"logit_bias": {"50256": -100}},
+        {"presence_penalty": 0.5}, {"extra_body": {"store": True}},
+        {"extra_body": {"max_completion_tokens": 5}}, {"prompt": [1, 2]}, {"prompt": [[1], [2]]},
+    ):  # fmt: skip
+        with pytest.raises(openai.BadRequestError) as wrong:
+            client.completions.create(**{"model": "small", "prompt": "ab", **settings})
+        (name,) = settings.get("extra_body", settings)
+        assert wrong.value.param == name
+    assert WRITER.jobs == []
+
+
+def test_a_request_may_have_16_prompts(client: OpenAI) -> None:
+    prompts = ["ab"[: k % 3] + "é" * k for k in range(16)]
+    answer = client.completions.create(model="small", prompt=prompts, max_tokens=5, echo=True)
+    assert [choice.index for choice in answer.choices] == list(range(16))
+    assert [choice.text for choice in answer.choices] == [
+        prompt + drawn(job) for prompt, job in zip(prompts, WRITER.jobs, strict=True)
+    ]
+    with pytest.raises(openai.BadRequestError, match=r"a list of 1 to 16 such.* got a list of 17"):
+        client.completions.create(model="small", prompt=[*prompts, "a"])
+
+
 def test_models(client: OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["small", "other"]
     assert client.models.retrieve("other").owned_by == "carousel"

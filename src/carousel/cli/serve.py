@@ -16,8 +16,9 @@ import tyro
 from carousel.cli.console import console, printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
-from carousel.errors import UsageError
+from carousel.errors import ConfigError, UsageError
 from carousel.sampling.config import Precision, check_integer
+from carousel.serving.origin import ANY, check_origins
 
 if TYPE_CHECKING:
     from carousel.serving.writer import WatchedWriter
@@ -46,6 +47,10 @@ class Serve:
             to try again.
         precision: Of the products, where the processor has it: float32 or bf16.
         log_prompts: Write prompts to the log, too, which holds a line for each request.
+        cors_origin: Let web pages of this origin, such as http://localhost:3000, use the API from
+            a browser (CORS); may be given several times. Pages of other origins are refused. '*'
+            allows every page that anybody who reaches the server opens: with a token only those
+            that send it, without a token all of them.
     """
 
     run: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN …]")] = ()
@@ -56,6 +61,7 @@ class Serve:
     max_streams: int = 64
     precision: Precision = "float32"
     log_prompts: bool = False
+    cors_origin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before a model is loaded."""
@@ -63,6 +69,10 @@ class Serve:
         check_integer("max_streams", self.max_streams, at_least=1, at_most=1024)
         if self.characters_per_minute is not None:
             check_integer("characters_per_minute", self.characters_per_minute, at_least=1)
+        try:
+            check_origins(self.cors_origin)
+        except ConfigError as error:
+            raise UsageError(f"--cors-origin: {error}") from None
 
 
 def main(arguments: list[str]) -> int:
@@ -92,11 +102,13 @@ def main(arguments: list[str]) -> int:
             token=token,
             characters_per_minute=request.characters_per_minute,
             log_prompts=request.log_prompts,
+            cors_origins=request.cors_origin,
         )
         streams = request.max_streams * len(writers)
         server = bind(app, request.host, request.port, streams=streams)
         with _stopping(server.stop):
             _announce(runs, request.host, server.port, has_token=token is not None)
+            _announce_origins(request.cors_origin, has_token=token is not None)
             server.run(end_texts=lambda: _close(writers))
     finally:
         _close(writers)
@@ -149,6 +161,23 @@ def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) ->
     if not (is_local or has_token):
         console.print(
             f"warning: whoever reaches {host} can use it; --token-file or {TOKEN} asks for a token",
+            style="yellow",
+            markup=False,
+        )
+
+
+def _announce_origins(origins: Sequence[str], *, has_token: bool) -> None:
+    """Say which web pages of other origins may use the server, and warn if all of them can."""
+    if ANY not in origins:
+        if origins:
+            pages = ", ".join(dict.fromkeys(origins))
+            console.print(f"web pages of {pages} may use it", markup=False)
+    elif has_token:
+        console.print("every web page that sends the token may use it", markup=False)
+    else:
+        console.print(
+            f"warning: --cors-origin '{ANY}' lets every web page that your browser opens use it; "
+            f"--token-file or {TOKEN} asks for a token",
             style="yellow",
             markup=False,
         )

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -20,6 +21,7 @@ from carousel.serving import openapi, strict_json
 from carousel.serving.budget import Budget
 from carousel.serving.catalogue import list_models, one_model, readiness
 from carousel.serving.completions import complete
+from carousel.serving.cors import Cors, is_preflight
 from carousel.serving.job import Job, Writer
 from carousel.serving.journal import Record, log
 from carousel.serving.meters import Meters
@@ -51,6 +53,7 @@ def create_app(
     characters_per_minute: int | None = None,
     seconds: float = SECONDS,
     log_prompts: bool = False,
+    cors_origins: Sequence[str] = (),
 ) -> Flask:
     """Build the app around those who write.
 
@@ -62,17 +65,22 @@ def create_app(
             by address, or are one where there is a token. None: as many as they like.
         seconds: That a request may last.
         log_prompts: The log, which has a line for each request, tells prompts and scored texts too.
+        cors_origins: Origins (scheme://host[:port]) whose web pages may use the API from a browser;
+            `*` alone: every page that a browser opens, with a token only those that send it.
 
     Raises:
         ConfigError: If one of these makes no sense.
     """
     front = _front(writers, token, characters_per_minute, seconds)
+    cors = Cors(cors_origins)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.merge_slashes = False  # no redirects: an address is right or wrong
     _add_page(app, front, has_token=token is not None)
-    _add_api(app, front, has_token=token is not None, log_prompts=log_prompts)
-    _add_rules(app, front, token)
+    description = openapi.document(front.models, has_token=token is not None, origins=cors.origins)
+    _add_api(app, front, description, has_token=token is not None, log_prompts=log_prompts)
+    _add_rules(app, front, token, cors)
+    app.extensions["cors"] = cors  # the port asks it about requests that never come this far
     return app
 
 
@@ -103,9 +111,9 @@ def _add_page(app: Flask, front: Front, *, has_token: bool) -> None:
         return page(front.models, has_token=has_token)
 
 
-def _add_api(app: Flask, front: Front, *, has_token: bool, log_prompts: bool) -> None:
-    description = openapi.document(front.models, has_token=has_token)
-
+def _add_api(
+    app: Flask, front: Front, description: dict[str, Any], *, has_token: bool, log_prompts: bool
+) -> None:
     def begin(model: Model, jobs: Sequence[Job]) -> Work:
         if log_prompts:
             g.record.prompts = tuple(dict.fromkeys(job.prompt for job in jobs))
@@ -146,14 +154,18 @@ def _add_api(app: Flask, front: Front, *, has_token: bool, log_prompts: bool) ->
         return answer(description)
 
 
-def _add_rules(app: Flask, front: Front, token: str | None) -> None:
-    """Add what holds for every request: its number, the token, the form of errors, the log."""
+def _add_rules(app: Flask, front: Front, token: str | None, cors: Cors) -> None:
+    """Add what holds for every request: number, origin, token, the form of errors, the log."""
 
     @app.before_request
-    def admit() -> None:
+    def admit() -> Response | None:
         g.record = Record(request.method, str(request.url_rule or "unknown"))
+        if is_preflight(request.method, request.headers):  # it never carries the token
+            return Response(status=204, headers=cors.preflight(request.headers))
+        cors.check_page(request.headers)
         if token is not None and request.endpoint not in OPEN:
             _check_token(token)
+        return None
 
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
@@ -166,6 +178,7 @@ def _add_rules(app: Flask, front: Front, token: str | None) -> None:
     @app.after_request
     def protect(response: Response) -> Response:
         response.headers.update(HEADERS)
+        response.headers.update(cors.headers(request.headers.get("Origin")))
         response.headers["X-Request-Id"] = g.record.id
         response.call_on_close(partial(finish, g.record, response.status_code))
         return response

@@ -1,10 +1,10 @@
 """The fields of a request: what each may hold, said once for the check and for the description.
 
-`read` returns the checked value or raises ValueError; `expected` says what would work; `schema` is
-the same as JSON Schema (draft 2020-12). null stands for the default, in every field.
+`read` returns the checked value or raises ValueError, whose message, if it has one, describes the
+value; `expected` says what would work; `schema` is the same as JSON Schema (draft 2020-12). null
+stands for the default in every field, and asks for nothing in a field that is not known.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -132,17 +132,22 @@ class Text:
 
 @dataclass(frozen=True)
 class Texts:
-    """A text, or a list of low to high such texts; read as a tuple."""
+    """A text, or a list of low to high such texts; read as a tuple.
+
+    Attributes:
+        note: What else a client has to know, in brackets.
+    """
 
     default: tuple[str, ...]
     each: Text
     low: int
     high: int
+    note: str = ""
 
     @property
     def expected(self) -> str:
         """What would work."""
-        return f"{self.each.expected}, or a list of {self.low} to {self.high} such"
+        return f"{self.each.expected}, or a list of {self.low} to {self.high} such{self.note}"
 
     def read(self, value: Any) -> tuple[str, ...]:
         """Return them all."""
@@ -150,7 +155,14 @@ class Texts:
             return (self.each.read(value),)
         if not self.low <= len(value) <= self.high:
             raise ValueError
-        return tuple(map(self.each.read, value))
+        return tuple(self._read_item(value, place) for place in range(len(value)))
+
+    def _read_item(self, texts: list[Any], place: int) -> str:
+        try:
+            return self.each.read(texts[place])
+        except ValueError:
+            wrong = f"{show(texts)} whose item {place} is {show(texts[place])}"
+            raise ValueError(wrong) from None
 
     def schema(self) -> Schema:
         """Return one or the other."""
@@ -160,26 +172,34 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Neutral:
-    """A setting of other programs, taken where it changes nothing: at null, or a neutral value."""
+class NoOp:
+    """A parameter that this server lacks, accepted at values that ask for nothing.
 
-    neutral: Any = None
+    Attributes:
+        values: These values, null aside.
+        use: The field of this server that does what the parameter is for; None: there is none.
+        stands_for: Of a field that this server has: the value that these values are read as.
+    """
+
+    values: Field
+    use: str | None = None
+    stands_for: Any = None
     default: None = None
 
     @property
     def expected(self) -> str:
         """What would work."""
-        values = "null" if self.neutral is None else f"null or {json.dumps(self.neutral)}"
-        return f"{values} (this server has no such setting)"
+        instead = f"use {self.use} instead" if self.use else "this server has no such setting"
+        return f"{self.values.expected} ({instead})"
 
     def read(self, value: Any) -> None:
-        """Return nothing, if the value changes nothing."""
-        if isinstance(value, bool) or value != self.neutral:
-            raise ValueError
+        """Return nothing, if the value asks for nothing."""
+        self.values.read(value)
 
     def schema(self) -> Schema:
-        """Return the neutral value."""
-        return {"const": self.neutral}
+        """Return these values."""
+        description = f"Not supported: use {self.use}." if self.use else "Changes nothing."
+        return {**self.values.schema(), "description": description}
 
 
 @dataclass(frozen=True)
@@ -205,7 +225,7 @@ def object_schema(fields: Mapping[str, Field]) -> Schema:
     return {
         "type": "object",
         "properties": {name: _nullable(field) for name, field in fields.items()},
-        "additionalProperties": False,
+        "additionalProperties": {"type": "null"},
     }
 
 
@@ -218,13 +238,15 @@ def read_fields(body: Any, fields: Mapping[str, Field], inside: str = "") -> dic
     """Return every field's checked value, or its default.
 
     Raises:
-        Refusal: If the body is no object, or a field is unknown or holds something else.
+        Refusal: If the body is no object, or a field holds something else, or is not known and
+            holds anything but null.
     """
     if not isinstance(body, dict):
         raise Refusal(f"{inside or 'the request'} must be a JSON object, got {show(body)}")
-    if unknown := [name for name in body if name not in fields]:
+    if unknown := [name for name in body if name not in fields and body[name] is not None]:
+        known = [name for name, field in fields.items() if not isinstance(field, NoOp)]
         message = f"{inside or 'the request'} has no field {unknown[0][:40]!r}"
-        message = f"{message}; there are {', '.join(fields)}"
+        message = f"{message}; there are {', '.join(known)}"
         raise Refusal(message, code="unknown_field", param=_param(unknown[0]))
     return {name: _read(name, field, body.get(name)) for name, field in fields.items()}
 
@@ -234,8 +256,8 @@ def _read(name: str, field: Field, value: Any) -> Any:
         return field.default
     try:
         return field.read(value)
-    except ValueError:
-        message = f"{name} must be {field.expected}, got {show(value)}"
+    except ValueError as error:
+        message = f"{name} must be {field.expected}, got {str(error) or show(value)}"
         raise Refusal(message, param=name) from None
 
 

@@ -5,6 +5,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
+from carousel.serving.cors import FORBIDDEN
 from carousel.serving.refusal import Refusal
 
 logger = logging.getLogger("carousel.serving")
@@ -43,13 +44,17 @@ class Record:
 def log(record: Record, status: int) -> None:
     """Write the line, prompts, where they are kept, in ASCII without control characters.
 
+    A browser hides from a page why its origin is refused, so the log says it.
+
     Args:
         record: Of the request.
         status: What it came to.
     """
     prompts = "".join(f" prompt={prompt!a}" for prompt in record.prompts)
+    refusal = record.refusal
+    note = f" {refusal}" if refusal is not None and refusal.code == FORBIDDEN else ""
     logger.info(
-        "%s %s %s %d %d characters %d ms%s",
+        "%s %s %s %d %d characters %d ms%s%s",
         record.id,
         record.method if record.method in METHODS else "OTHER",
         record.route,
@@ -57,4 +62,5 @@ def log(record: Record, status: int) -> None:
         record.characters,
         1000 * record.seconds,
         prompts,
+        note,
     )

@@ -1,17 +1,17 @@
 """The API's description in OpenAPI 3.1, made of the tables that requests are checked by."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from carousel._version import __version__
 from carousel.serving import schemas
 from carousel.serving.fields import Schema, object_schema
+from carousel.serving.origin import ANY
 from carousel.serving.request import (
     COMPLETION,
     MAX_BODY,
-    MAX_EACH,
-    MAX_PROMPTS,
+    MAX_CANDIDATES,
     MAX_TEXTS,
     SCORE,
     Model,
@@ -20,6 +20,7 @@ from carousel.serving.request import (
 FAILURES = {
     400: "The request is wrong; the error names the field and what would work.",
     401: "The access token is missing or wrong.",
+    403: "A web page of another origin sent it; the error says how to allow that.",
     404: "There is no such address, or no such model.",
     413: f"The body is longer than {MAX_BODY} bytes.",
     415: "The body is not declared to be JSON.",
@@ -29,24 +30,44 @@ FAILURES = {
     504: "The request took too long.",
 }
 POSTED = tuple(FAILURES)
-READ = (401, 500)
+READ = (401, 403, 500)
 
 
-def document(models: Mapping[str, Model], *, has_token: bool) -> dict[str, Any]:
-    """Describe the API of these models, its limits included, to the last character they know."""
+def document(
+    models: Mapping[str, Model], *, has_token: bool, origins: Collection[str] = ()
+) -> dict[str, Any]:
+    """Describe the API of these models, its limits included, to the last character they know.
+
+    Args:
+        models: By name.
+        has_token: A token is needed.
+        origins: Of the web pages that may use it in a browser, beside its own page.
+    """
     scheme = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Carousel",
             "version": __version__,
-            "description": "Character-level language models. A token is a character.",
+            "description": "Character-level language models. A token is a character. "
+            + _cors(origins),
         },
         "servers": [{"url": "/"}],
         "paths": _paths(models),
         "components": {"schemas": {"Error": schemas.ERROR}, **(scheme if has_token else {})},
         **({"security": [{"token": []}]} if has_token else {}),
     }
+
+
+def _cors(origins: Collection[str]) -> str:
+    """Say which web pages of other origins may use the API in a browser."""
+    if not origins:
+        return (
+            "Web pages of other origins may not use it from a browser (CORS) until the server is "
+            "started with --cors-origin ORIGIN."
+        )
+    pages = "every origin" if ANY in origins else ", ".join(sorted(origins))
+    return f"Web pages of {pages} may use it from a browser (CORS, --cors-origin)."
 
 
 def _paths(models: Mapping[str, Model]) -> dict[str, Any]:
@@ -113,14 +134,20 @@ def _any(models: Mapping[str, Model], describe: Callable[[Model], Schema]) -> Sc
 def _completion(model: Model) -> Schema:
     schema = object_schema(COMPLETION) | {"required": []}
     prompt = COMPLETION["prompt"].schema()["anyOf"][0] | _spelling(model)
+    schema["description"] = (
+        f"A request is for at most {MAX_TEXTS} texts, prompts times n, and up to {MAX_CANDIDATES} "
+        "candidates of each. Choices are in the order of the prompts, then of the samples. null "
+        "asks for nothing in every field, known or not; any other value of a setting that is not "
+        "supported is refused, except those listed here, which change nothing."
+    )
     # What one field may hold depends on another: the texts of all prompts together, and best_of.
-    schema["anyOf"] = [_each(n, prompt) for n in range(1, MAX_EACH + 1)]
+    schema["anyOf"] = [_each(n, prompt) for n in range(1, MAX_TEXTS + 1)]
     return schema
 
 
 def _each(n: int, prompt: Schema) -> Schema:
     """Return what holds where n texts of each prompt are asked for."""
-    most = min(MAX_PROMPTS, MAX_TEXTS // n)
+    most = MAX_TEXTS // n
     prompts = {"type": "array", "items": prompt, "minItems": 1, "maxItems": most}
     properties = {
         "n": {"enum": [n, None] if n == 1 else [n]},

@@ -1,7 +1,8 @@
 """What a client may ask for: a JSON value to checked jobs, before any work is begun.
 
 The limits stand here and nowhere else; the API's description (`openapi.py`) is made of the same
-tables. The fields are those of OpenAI's completions, where a token is a character.
+tables. The fields are those of OpenAI's completions, where a token is a character, and those of
+`no_ops.py`, which change nothing.
 """
 
 import secrets
@@ -14,7 +15,6 @@ from carousel.serving.fields import (
     Field,
     Flag,
     Nested,
-    Neutral,
     Number,
     Text,
     Texts,
@@ -23,16 +23,15 @@ from carousel.serving.fields import (
     show,
 )
 from carousel.serving.job import Card, Job, Writer
+from carousel.serving.no_ops import MAX_NAME, with_no_ops
 from carousel.serving.refusal import Refusal
 from carousel.text.typography import plainly
 
 MAX_BODY = 64 * 1024  # bytes: MAX_PROMPT characters in any JSON spelling, and room for the rest
 MAX_PROMPT = 4000  # characters, of each
-MAX_PROMPTS = 8
 MAX_LENGTH = 4000  # characters to write, of each text
 LENGTH = 16  # characters that are written where nobody says how many
-MAX_EACH = 8  # texts of one prompt
-MAX_TEXTS = 16  # of one request
+MAX_TEXTS = 16  # of one request, prompts times n; each is drawn MAX_CANDIDATES times at most
 MAX_TEMPERATURE = 2
 MAX_TOP_K = 0x110000  # there are no more characters
 MAX_PENALTY = 100
@@ -41,16 +40,15 @@ MAX_CANDIDATES = 16  # of each sentence
 MAX_ALTERNATIVES = 5
 MAX_STOP = 4  # strings
 MAX_STOP_LENGTH = 100  # characters of each
-MAX_NAME = 500  # characters, of the model and of the user
 MAX_SEED = 2**53 - 1  # every program's JSON holds it exactly
 MIN_SCORED = 2  # characters: the first has nothing before it
 
 OFF = SamplingConfig(temperature=1)  # what a field that is left out means
 
 _MODEL = Text(None, 0, MAX_NAME)
-COMPLETION: Mapping[str, Field] = {
+_SUPPORTED: Mapping[str, Field] = {
     "model": _MODEL,
-    "prompt": Texts(("",), Text("", 0, MAX_PROMPT), 1, MAX_PROMPTS),
+    "prompt": Texts(("",), Text("", 0, MAX_PROMPT), 1, MAX_TEXTS, " (token ids are not read)"),
     "max_tokens": Whole(LENGTH, 0, MAX_LENGTH),
     "temperature": Number(OFF.temperature, 0, MAX_TEMPERATURE),
     "top_p": Number(OFF.top_p, 0, 1, is_open=True),
@@ -60,19 +58,17 @@ COMPLETION: Mapping[str, Field] = {
     "repetition_window": Whole(OFF.repetition_window, 1, MAX_WINDOW),
     "candidates": Whole(OFF.candidates, 1, MAX_CANDIDATES),
     "seed": Whole(None, 0, MAX_SEED),
-    "n": Whole(1, 1, MAX_EACH),
+    "n": Whole(1, 1, MAX_TEXTS),
     "stop": Texts((), Text("", 1, MAX_STOP_LENGTH), 0, MAX_STOP),
     "logprobs": Whole(None, 0, MAX_ALTERNATIVES),
     "echo": Flag(),
     "stream": Flag(),
-    "stream_options": Nested("stream_options", {"include_usage": Flag()}),
-    "user": Text(None, 0, MAX_NAME),
-    "best_of": Whole(None, 1, MAX_EACH),
-    "suffix": Neutral(),
-    "logit_bias": Neutral({}),
-    "frequency_penalty": Neutral(0),
-    "presence_penalty": Neutral(0),
+    "stream_options": Nested(
+        "stream_options", with_no_ops({"include_usage": Flag()}, "stream_options.")
+    ),
+    "best_of": Whole(None, 1, MAX_TEXTS),
 }
+COMPLETION = with_no_ops(_SUPPORTED)
 SCORE: Mapping[str, Field] = {
     "model": _MODEL,
     "text": Text(None, MIN_SCORED, MAX_PROMPT),
@@ -145,9 +141,9 @@ def read_completion(body: Any, models: Mapping[str, Model]) -> Completion:
         raise Refusal(f"best_of must be null or n, got {asked['best_of']}", param="best_of")
     if len(prompts) * n > MAX_TEXTS:
         message = f"a request is for at most {MAX_TEXTS} texts, got {len(prompts)} prompts, n {n}"
-        raise Refusal(message, param="n")
-    for prompt in prompts:
-        _check_text("prompt", prompt, model)
+        raise Refusal(f"{message}: {len(prompts) * n} texts", param="n")
+    for place, prompt in enumerate(prompts):
+        _check_text("prompt", prompt, model, f"[{place}]" if len(prompts) > 1 else "")
     settings = _sampling(asked)
     jobs = tuple(
         _job(asked, prompt, settings, sample, model.card)
@@ -199,15 +195,17 @@ def find_model(name: str, models: Mapping[str, Model]) -> Model:
     return models[name]
 
 
-def _check_text(field: str, text: str, model: Model) -> None:
+def _check_text(field: str, text: str, model: Model, item: str = "") -> None:
     """Refuse a text with more characters than the model has positions, or unknown ones."""
     if len(text) > model.longest_prompt:
-        message = f"{field}: this model reads at most {model.longest_prompt} characters"
+        message = f"{field}{item}: this model reads at most {model.longest_prompt} characters"
         raise Refusal(f"{message}, got {len(text)}", param=field)
     for position, character in enumerate(text):
         if character not in model.known:
             which = f"{character!r} (U+{ord(character):04X}) at position {position}"
-            message = f"{field}: {which} is not among the model's {len(model.known)} characters"
+            message = (
+                f"{field}{item}: {which} is not among the model's {len(model.known)} characters"
+            )
             raise Refusal(message + plainly(character, model.known), param=field)
 
 

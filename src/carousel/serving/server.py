@@ -13,7 +13,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import waitress  # type: ignore[import-untyped]
@@ -72,6 +72,7 @@ class Server:
             outbuf_high_watermark=_BUFFER,
         )
         self._server.channel_class = _Connection
+        self._server.cors = app.extensions.get("cors")
         self._stops = 0  # -1: it has ended
         self._trigger = threading.RLock()  # a handler may come while it is held
         self._looked = 0.0
@@ -170,10 +171,16 @@ class _Error(ErrorTask):  # type: ignore[misc]
             ("Content-Type", "application/json"),
             ("Content-Security-Policy", "default-src 'none'"),
             ("X-Content-Type-Options", "nosniff"),
+            *self._cors_headers(),
         ]
         self.content_length = len(body)
         self.set_close_on_finish()
         self.write(body)
+
+    def _cors_headers(self) -> Iterable[tuple[str, str]]:
+        """Return what lets a page of an allowed origin read the error."""
+        cors = self.channel.server.cors
+        return () if cors is None else cors.headers(self.request.headers.get("ORIGIN")).items()
 
 
 class _Connection(HTTPChannel):  # type: ignore[misc]
