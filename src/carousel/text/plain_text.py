@@ -1,0 +1,146 @@
+"""Refuse files that decode without an error and are not text in that encoding.
+
+UTF-16 of English without a byte order mark decodes as UTF-8, with U+0000 after every letter. So do
+archives of texts, padded with U+0000. Single-byte encodings decode everything.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from carousel.errors import TextError
+from carousel.file_signatures import (
+    HEAD,
+    WINDOW,
+    format_of,
+    guess_wide_encoding,
+    is_binary,
+    mark_of,
+    wide_encoding,
+)
+
+_FAMILIES = ("utf-8", "utf-16", "utf-32")
+
+
+def checked(chunks: Iterable[str], name: str, codec: str) -> Iterator[str]:
+    """Yield decoded chunks of a file as they are, once they are seen to be text.
+
+    Stretches of WINDOW characters without U+0000 are always text: looking for it costs little.
+
+    Args:
+        chunks: With the byte order mark, if the codec leaves it, and with the file's line endings.
+        name: Of the file, for messages.
+        codec: Name of the one that decoded them, as `codecs.lookup` has it.
+
+    Raises:
+        TextError: If a stretch looks like UTF-16 or UTF-32, or more than a tenth of it are control
+            characters.
+    """
+    held, start = "", 0  # of the stretch that has begun, and where it begins
+    for chunk in chunks:
+        held += chunk
+        whole = len(held) - len(held) % WINDOW
+        _check(held[:whole], start, name, codec)
+        held, start = held[whole:], start + whole
+        yield chunk
+    _check(held, start, name, codec)
+
+
+def check_head(head: bytes, name: str, codec: str) -> None:
+    """Refuse a file of another format, or with the byte order mark of another encoding.
+
+    Args:
+        head: Its first HEAD bytes, decompressed.
+        name: Of the file, for messages.
+        codec: Name of the one that decodes it.
+
+    Raises:
+        TextError: If it is so.
+    """
+    check_format(head, name, codec)
+    mark = mark_of(head)
+    if mark and not codec.startswith(_FAMILIES):
+        raise TextError(
+            f"{name} begins with the byte order mark of {mark.upper()}: --encoding {mark} reads it"
+        )
+
+
+def check_format(head: bytes, name: str, codec: str) -> None:
+    """Refuse a file that begins as another format does.
+
+    Raises:
+        TextError: If it is so.
+    """
+    # In UTF-16 any two bytes are a character.
+    if not codec.startswith(_FAMILIES[1:]) and (kind := format_of(head)):
+        raise TextError(f"{name} looks like {kind.name}: {kind.remedy}")
+
+
+def advice(head: bytes, codec: str) -> str:
+    """Say what may read a file of these first bytes, which this codec does not decode."""
+    mark = mark_of(head)
+    if mark and not codec.startswith(mark):
+        return f"it looks like {mark.upper()}: --encoding {mark}"
+    if not codec.startswith(_FAMILIES[1:]) and (wide := guess_wide_encoding(head)):
+        return f"it looks like {_family(wide)} without a byte order mark: --encoding {wide}"
+    return (
+        "--encoding NAME reads another encoding (latin-1, cp1252, …), "
+        "--errors replace puts U+FFFD for what does not decode"
+    )
+
+
+def check_wide(data: bytes, name: str, codec: str) -> None:
+    """Refuse a file whose first bytes are certainly UTF-16 or UTF-32, which the codec is not.
+
+    Raises:
+        TextError: If it is so.
+    """
+    if not codec.startswith(_FAMILIES[1:]) and not mark_of(data) and (wide := wide_encoding(data)):
+        raise _wide(name, 0, wide)
+
+
+def _check(text: str, start: int, name: str, codec: str) -> None:
+    """Look at the stretches of a text that may not be one."""
+    is_two_byte = codec in ("utf-16-le", "utf-16-be")
+    if "\0" not in text and not (is_two_byte and ("\u0a00" in text or "\u2000" in text)):
+        return
+    for begin in range(0, len(text), WINDOW):
+        window = text[begin : begin + WINDOW]
+        if is_two_byte and _is_swapped(window):
+            other = "utf-16-be" if codec == "utf-16-le" else "utf-16-le"
+            raise TextError(
+                f"{name} has the bytes of each character in the other order: "
+                f"--encoding {other} reads it"
+            )
+        if "\0" not in window:
+            continue
+        units = window.encode("latin-1", "replace")
+        if wide := wide_encoding(units):
+            raise _wide(name, start + begin, wide.replace("16", "32") if "16" in codec else wide)
+        if is_binary(units):
+            where = f" from character {start + begin:,} on" if start + begin else ""
+            raise TextError(
+                f"{name} is no plain text: more than a tenth of its characters{where} are control "
+                "characters such as U+0000; name a text file, or take them out"
+            )
+
+
+def _is_swapped(window: str) -> bool:
+    """Tell whether white space stands in a text only with its two bytes exchanged."""
+    swapped = sum(map(window.count, "\u0a00\u0d00\u2000"))
+    return swapped > 3 and not any(c in window for c in "\n\r ")
+
+
+def _wide(name: str, start: int, wide: str) -> TextError:
+    reason = "half of its characters or more would be control characters such as U+0000"
+    if start:
+        return TextError(
+            f"{name} looks like {_family(wide)} from character {start:,} on ({reason}): it mixes "
+            "encodings; convert it to one"
+        )
+    return TextError(
+        f"{name} looks like {_family(wide)} without a byte order mark ({reason}): "
+        f"--encoding {wide} reads it"
+    )
+
+
+def _family(wide: str) -> str:
+    return wide[:6].upper()
