@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 
 from carousel.errors import TextError
 from carousel.file_signatures import (
-    HEAD,
     WINDOW,
     format_of,
     guess_wide_encoding,
