@@ -170,7 +170,15 @@ def test_every_family_forecasts(call: Call, kind: str) -> None:
 def test_the_default_column_is_the_last_of_numbers(call: Call) -> None:
     result = call("forecast", "tides.csv", *TWO)
     message = "all 62 changes of the training part are 0, as far as numbers of this size can tell"
-    assert result == (1, "", f"carousel forecast: {message}: there is nothing to learn\n")
+    choice = (
+        "column station, the last of the columns of numbers (metres, station); "
+        "--column names another"
+    )
+    assert result == (
+        1,
+        "",
+        f"carousel forecast: {message}: there is nothing to learn ({choice})\n",
+    )
 
 
 def test_a_series_without_a_season_says_so(call: Call, tmp_path: Path) -> None:

@@ -47,7 +47,10 @@ class Columns:
 
     def title(self, k: int) -> str:
         """Return what to call a column."""
-        return self.names[k] if self.names and self.names[k] else f"column {k + 1}"
+        name, place = self.names[k] if self.names else "", f"column {k + 1}"
+        if self.names.count(name) > 1 and name:
+            return f"{name} ({place})"
+        return name or place
 
     def cells(self, k: int) -> list[str]:
         """Return the cells of a column."""
@@ -74,7 +77,8 @@ def read_header(
         words = [cell for cell in above if not is_missing(cell) and not is_number(cell)]
         no_date = [k for k in dated if row.cells[k] and read_dates([row.cells[k]]) is None]
         if needs_date:  # of a line below the first, no value may be lost
-            return bool(no_date) and not any(map(is_number, above))
+            is_dated = any(read_dates([row.cells[k]]) for k in dated)
+            return bool(dated and words) and not is_dated and not any(map(is_number, above))
         return bool(words or no_date) or _is_line_of_years(row, numeric)
 
     if not is_heading(rows[0], needs_date=False):

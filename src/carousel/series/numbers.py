@@ -41,6 +41,7 @@ _POINT, _COMMA = _digits(".", ","), _digits(",", ".")
 _MARKS = re.compile(rf"[.,{_APOSTROPHES}{_SPACES}]")
 # Three digits behind the only mark: a group, or three decimals.
 _UNCLEAR = re.compile(r"[^0-9.,]*[1-9][0-9]{0,2}(?P<mark>[.,])[0-9]{3}(?![0-9.,]).*")
+_GROUPED = re.compile(r".*[0-9]\.[0-9]{3}(?:\.[0-9]{3}|,[0-9]).*")  # 1.234.567 or 1.234,5
 _WHOLE = re.compile(r"[^0-9.,]*[1-9][0-9]{0,2}[^0-9.,]*")
 
 
@@ -168,8 +169,8 @@ def _vote(cells: Sequence[str], delimiter: str, needs_mark: bool = False) -> tup
         return False, False
     if count_commas > count_points and delimiter == ",":
         # A single 1,5 among numbers without a comma is a slip.
-        count_commas = 2 * sum("," in cell for cell in cells)
-        return True, count_commas > len(cells)
+        slips = sum(number is None for number in points)
+        return True, 2 * slips >= len(cells) or any(map(_GROUPED.fullmatch, cells))
     return True, count_commas > count_points
 
 

@@ -212,7 +212,7 @@ def _spacing(
     if same:
         k = same[0]
         notes["dates"] = (
-            f"{_are(len(same), 'row')} of the same {title} as the one before, the first "
+            f"{_are(len(same), 'date', title)} that of the row before, the first "
             f"{label[k]} on line {rows[k].line}; each row is a step of the series"
         )
         return notes
@@ -224,7 +224,7 @@ def _spacing(
     if long and 2 * count > len(steps):
         k = long[0]
         notes["dates"] = (
-            f"{_are(len(long), 'step')} of {title} longer than the usual {usual:g} "
+            f"{_are(len(long), 'step', title)} longer than the usual {usual:g} "
             f"{unit}{'s' * (usual != 1)}, the first from {label[k]} to {label[k + 1]} "
             f"(line {rows[k + 1].line}); each row is a step of the series"
         )
@@ -247,8 +247,8 @@ def _steps(moments: Sequence[Moment]) -> tuple[list[float], str]:
     return [span / unit for span in spans], name
 
 
-def _are(count: int, noun: str) -> str:
-    return f"{count:,} {noun}s are" if count > 1 else f"1 {noun} is"
+def _are(count: int, noun: str, of: str) -> str:
+    return f"{count:,} {noun}s of {of} are" if count > 1 else f"1 {noun} of {of} is"
 
 
 def _title(names: Sequence[str], k: int) -> str:

@@ -35,7 +35,6 @@ _MISSING = {
     *("", "-", "--", "–", "—", ".", "..", "?", "na", "n/a", "n.a.", "#n/a", "nan", "null", "none"),
     *("#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"),
 }
-_PLAIN = set("0123456789.eE+-")
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +98,8 @@ def parse_series(
     if len(body[0].cells) == 1:
         _check_no_gap(body, name)
     k, notes = choose_column(columns, column, name)
+    if (lines := len(table.rows) - len(body)) > 1:
+        notes["header"] = f"lines {table.rows[0].line} to {table.rows[lines - 1].line} of {name}"
     title = columns.title(k)
     time = find_time(body, header, k)
     rows, footer = split_footer(body, time, k)
@@ -146,7 +147,8 @@ def _decoded(data: bytes, name: str, encoding: str) -> str:
     is_wide = unicodedata.normalize("NFKC", codec).lower().startswith(("utf-16", "utf-32", "utf_"))
     if not mark and not is_wide:
         if kind := format_of(data[:HEAD]):
-            raise DataError(f"{name} looks like {kind.name}: save its table as CSV first")
+            remedy = "unpack it first" if kind.ending else "save its table as CSV first"
+            raise DataError(f"{name} looks like {kind.name}: {remedy}")
         if wide := wide_encoding(data[:WINDOW]):
             raise DataError(
                 f"{name} looks like {wide[:6].upper()} without a byte order mark: "
@@ -208,7 +210,11 @@ def _check_units(rows: Sequence[Row], numbers: Sequence[Number], title: str, nam
 def _rewritten(rows: Sequence[Row], k: int, numbers: Sequence[Number]) -> dict[str, str]:
     """Return a note with an example, if numbers are written in another way than programs do."""
     for row, number in zip(rows, numbers, strict=True):
-        if not _PLAIN.issuperset(row.cells[k]):
+        try:
+            is_plain = float(row.cells[k]) == number.value
+        except ValueError:
+            is_plain = False
+        if not is_plain:
             return {"numbers": f"{row.cells[k]} is read as {number.value:.15g}"}
     return {}
 
@@ -218,4 +224,4 @@ def _left_out(rows: Sequence[Row]) -> str:
     first = rows[0]
     shown = next((cell for cell in first.cells if cell), "")
     more = f" and {len(rows) - 1} more below it" if len(rows) > 1 else ""
-    return f"line {first.line} ({shown}){more} left out: no further date stands there"
+    return f"line {first.line} ({shown}){more} left out: a total or a note, no further row"
