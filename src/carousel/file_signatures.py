@@ -94,10 +94,10 @@ def wide_encoding(units: bytes) -> str | None:
     """
     if len(units) >= 4 * _LEAST_PAIRS:
         zeros = [units[k::4].count(0) for k in range(4)]
-        quarter = len(units) // 4
-        if zeros[3] >= _ONE_PACE * quarter and zeros[2] >= 0.9 * quarter and not zeros[0]:
+        quarter, half = len(units) // 4, len(units) // 8
+        if zeros[3] >= _ONE_PACE * quarter and zeros[2] >= 0.9 * quarter and zeros[0] < half:
             return "utf-32-le"
-        if zeros[0] >= _ONE_PACE * quarter and zeros[1] >= 0.9 * quarter and not zeros[3]:
+        if zeros[0] >= _ONE_PACE * quarter and zeros[1] >= 0.9 * quarter and zeros[3] < half:
             return "utf-32-be"
     if len(units) < 2 * _LEAST_PAIRS:
         return None

@@ -25,7 +25,7 @@ def refusal(text: str | bytes, column: str | None = None, **how: str) -> str:
 
 
 def table(labels: list[str], header: str = "Date,Close") -> str:
-    rows = [f"{label},{value:g}" for label, value in zip(labels, VALUES, strict=False)]
+    rows = [f'"{label}",{value:g}' for label, value in zip(labels, VALUES, strict=False)]
     return "\n".join([header, *rows, ""])
 
 
@@ -229,8 +229,9 @@ def test_a_first_line_that_names_the_separator_is_obeyed(
         ("1.234.567", True, 1234567), ("1'234.50", False, 1234.5), ("1’234,50", True, 1234.5),
         ("1 234,5", True, 1234.5), ("1\u00a0234.5", False, 1234.5), ("1\u202f234,5", True, 1234.5),
         ("12,34,567.8", False, 1234567.8), ("0,125", True, 0.125), ("0,125", False, None),
-        ("1,23", False, None), ("1.23", True, None), ("1,2345", False, None), ("1_000", False, None),
-        ("1,234 567", False, None), ("$1,234.5", False, 1234.5), ("-$5", False, -5),
+        ("1,23", False, None), ("1.23", True, None), ("1,2345", False, None),
+        ("1_000", False, None), ("1,234 567", False, None), ("$1,234.5", False, 1234.5),
+        ("-$5", False, -5),
         ("$-5", False, -5), ("€ 1.234,50", True, 1234.5), ("1.234,50 €", True, 1234.5),
         ("CHF 1'000.00", False, 1000), ("5 %", False, 5), ("12,5%", True, 12.5),
         ("(5.00)", False, -5), ("($1,000)", False, -1000), ("5-", False, -5), ("−5", False, -5),

@@ -119,7 +119,9 @@ def choose_column(columns: Columns, column: str | None, file: str) -> tuple[int,
             f"{_like_numbers(columns)}; --column NAME forecasts a column all the same"
         )
     chosen, notes = values[-1], {}
-    passed = [columns.title(k) for k in range(chosen + 1, columns.width) if _passed(columns, k)]
+    passed = [
+        columns.title(k) for k in range(chosen + 1, columns.width) if _is_passed_over(columns, k)
+    ]
     if len(values) > 1 or passed:
         names = [columns.title(k) for k in values]
         shown = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
@@ -169,7 +171,7 @@ def _counts_by_name(columns: Columns, k: int) -> bool:
     return is_called and all(cell.isdecimal() or not cell for cell in columns.cells(k))
 
 
-def _passed(columns: Columns, k: int) -> bool:
+def _is_passed_over(columns: Columns, k: int) -> bool:
     """Tell whether a column that is not taken holds numbers, or seems to."""
     if k in columns.numeric:
         return True
@@ -181,7 +183,7 @@ def _passed(columns: Columns, k: int) -> bool:
 def _like_numbers(columns: Columns) -> str:
     """Return what to say of a column that seems to hold numbers, and does not."""
     for k in reversed(range(columns.width)):
-        if k not in columns.numeric and _passed(columns, k):
+        if k not in columns.numeric and _is_passed_over(columns, k):
             cell = next(cell for cell in columns.cells(k) if any(c.isdigit() for c in cell[:4]))
             return f": {columns.title(k)} has cells such as {cell!r}"
     return ""

@@ -100,7 +100,7 @@ def split_footer(rows: list[Row], time: Time | None, value: int) -> tuple[list[R
     return rows[:count], rows[count:]
 
 
-def in_order(
+def order_rows(
     rows: list[Row], time: Time | None, names: Sequence[str], order: Order, file: str
 ) -> Ordered:
     """Return the rows from the oldest to the newest, and what was done for it.

@@ -28,7 +28,7 @@ from carousel.series.numbers import (
     is_number,
     read_number,
 )
-from carousel.series.order import Order, find_time, in_order, split_footer
+from carousel.series.order import Order, find_time, order_rows, split_footer
 from carousel.series.rows import Row, split_rows
 
 _MISSING = {
@@ -105,7 +105,7 @@ def parse_series(
     rows, footer = split_footer(body, time, k)
     if footer:
         notes["rows"] = _left_out(footer)
-    result = in_order(rows, time, header, order, name)
+    result = order_rows(rows, time, header, order, name)
     rows, labelled = result.rows, time.columns if time else (0,)
     notation = Notation(decimal == "comma")
     if decimal == "auto":

@@ -19,7 +19,7 @@ from carousel.file_signatures import (
 _FAMILIES = ("utf-8", "utf-16", "utf-32")
 
 
-def checked(chunks: Iterable[str], name: str, codec: str) -> Iterator[str]:
+def check_chunks(chunks: Iterable[str], name: str, codec: str) -> Iterator[str]:
     """Yield decoded chunks of a file as they are, once they are seen to be text.
 
     Stretches of WINDOW characters without U+0000 are always text: looking for it costs little.
@@ -143,3 +143,31 @@ def _wide(name: str, start: int, wide: str) -> TextError:
 
 def _family(wide: str) -> str:
     return wide[:6].upper()
+
+
+def decode_utf8(data: bytes, name: str) -> str:
+    """Return a short text in UTF-8, such as a prompt, without a byte order mark.
+
+    Args:
+        data: All of it.
+        name: Of the file or flag, for messages.
+
+    Raises:
+        TextError: If it is not UTF-8, or is certainly something else; the message has what would
+            work.
+    """
+    if kind := format_of(data):
+        remedy = "unpack it first" if kind.ending else kind.remedy
+        raise TextError(f"{name} looks like {kind.name}: {remedy}")
+    if not mark_of(data) and (wide := wide_encoding(data[:WINDOW])):
+        raise TextError(
+            f"{name} looks like {_family(wide)} without a byte order mark: save it as UTF-8"
+        )
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        seems = mark_of(data) or guess_wide_encoding(data[:WINDOW])
+        seen = f"; it looks like {_family(seems)}: save it as UTF-8" if seems else ""
+        raise TextError(
+            f"{name} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}{seen}"
+        ) from None

@@ -16,7 +16,13 @@ from typing import Literal, get_args
 from carousel.errors import ConfigError, TextError
 from carousel.file_signatures import HEAD, WINDOW
 from carousel.text.nfc import nfc
-from carousel.text.plain_text import advice, check_format, check_head, check_wide, checked
+from carousel.text.plain_text import (
+    advice,
+    check_chunks,
+    check_format,
+    check_head,
+    check_wide,
+)
 from carousel.text.sources import Advance, find_files, is_compressed, read_blocks, size_in_bytes
 
 __all__ = [
@@ -148,7 +154,7 @@ def _joined(files: Sequence[Path], reading: Reading, advance: Advance) -> Iterat
 
 def _file_text(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
     codec = codecs.lookup(reading.encoding).name
-    chunks = checked(_decoded(path, reading, advance), str(path), codec)
+    chunks = check_chunks(_decoded(path, reading, advance), str(path), codec)
     if codec not in _DROP_THEIR_MARK:
         chunks = _without_mark(chunks, path)
     is_empty = True
