@@ -235,7 +235,7 @@ def test_units_are_judged_by_where_the_zeros_stand() -> None:
         ("Once upon a time".encode("utf-16"),
          "p.txt is not UTF-8: byte 0xff at offset 0; it looks like UTF-16: save it as UTF-8"),
         ("猫头鹰对着月亮唱歌，".encode("utf-16-le"),
-         "p.txt is not UTF-8: byte 0x9e at offset 4; it looks like UTF-16: save it as UTF-8"),
+         "p.txt is not UTF-8: byte 0x9e at offset 5; it looks like UTF-16: save it as UTF-8"),
         (gzip.compress(b"a"), "p.txt looks like gzip: unpack it first"),
         (FORMATS["zip"][0], "p.txt looks like a zip archive, as .docx, .xlsx, .odt and .epub "
          "files are: save it as plain text first"),

@@ -113,7 +113,9 @@ def _check(text: str, start: int, name: str, codec: str) -> None:
             continue
         units = window.encode("latin-1", "replace")
         if wide := wide_encoding(units):
-            raise _wide(name, start + begin, wide.replace("16", "32") if "16" in codec else wide)
+            if codec.startswith("utf-16"):  # what stands at every second place is two bytes wide
+                wide = wide.replace("16", "32")
+            raise _wide(name, start + begin, wide)
         if is_binary(units):
             where = f" from character {start + begin:,} on" if start + begin else ""
             raise TextError(

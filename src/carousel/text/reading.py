@@ -156,7 +156,7 @@ def _file_text(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
     codec = codecs.lookup(reading.encoding).name
     chunks = check_chunks(_decoded(path, reading, advance), str(path), codec)
     if codec not in _DROP_THEIR_MARK:
-        chunks = _without_mark(chunks, path)
+        chunks = _without_mark(chunks, path, codec)
     is_empty = True
     for chunk in normalise_newlines(chunks):
         is_empty = is_empty and not chunk
@@ -165,9 +165,9 @@ def _file_text(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
         raise TextError(f"{path} is empty")
 
 
-def _without_mark(chunks: Iterator[str], path: Path) -> Iterator[str]:
+def _without_mark(chunks: Iterator[str], path: Path, codec: str) -> Iterator[str]:
     for chunk in chunks:
-        if chunk.startswith("\ufffe"):
+        if chunk.startswith("\ufffe") and codec in ("utf-16-le", "utf-16-be"):
             raise TextError(
                 f"{path} begins with the byte order mark of UTF-16 in the other order of bytes: "
                 "--encoding utf-16 reads it"
