@@ -57,6 +57,8 @@ DATES |= {
     "German": ["Jan. 2024", "Feb. 2024", "März 2024", "April 2024", "Mai 2024", "Okt. 2024"],
     "French": ["janv. 2024", "févr. 2024", "mars 2024", "avril 2024", "juin 2024", "août 2024"],
     "days that may be months": ["01/02/2024", "02/02/2024", "03/02/2024", "04/02/2024"],
+    "months that may be days": ["01/11/2024", "01/12/2024", "02/01/2024", "02/02/2024"],
+    "two centuries": ["Nov-99", "Dec-99", "Jan-00", "Feb-00", "Mar-00"],
     "across years, month first": ["12/30/2023", "12/31/2023", "01/01/2024", "01/02/2024"],
     "hours": [f"2024-03-0{1 + k // 24} {k % 24}:30" for k in range(30)],
 }
@@ -153,6 +155,9 @@ def test_dates_may_stand_in_several_columns() -> None:
         assert series.column == "Sales"
         assert series.labels[:2] == ("2020-1", "2020-2")
     assert series.values.tolist() == VALUES[:30]
+    month = read("\n".join(["Year,Month,Sales", *rows]), "Month")
+    assert month.values.tolist()[10:14] == [11, 12, 1, 2]
+    assert month.labels[10:14] == ("2020", "2020", "2021", "2021")
 
 
 @pytest.mark.parametrize(

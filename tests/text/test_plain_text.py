@@ -101,10 +101,11 @@ def test_the_message_is_one_line_that_a_user_understands(tmp_path: Path) -> None
     )
 
 
-def test_utf16_appended_to_utf8_is_refused_by_its_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [7, 5000, BLOCK])
+def test_utf16_appended_to_utf8_is_refused_by_its_place(tmp_path: Path, block: int) -> None:
     begin = "plain ascii text\n" * 1000
     data = begin.encode() + ("more of it\n" * 2000).encode("utf-16-le")
-    message = refusal(written(tmp_path, data))
+    message = refusal(written(tmp_path, data), block=block)
     place = int(re.search(r"from character ([\d,]+) on", message)[1].replace(",", ""))  # type: ignore[index]
     assert abs(place - len(begin)) <= WINDOW
     assert message.endswith("it mixes encodings; convert it to one")
