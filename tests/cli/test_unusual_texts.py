@@ -45,6 +45,25 @@ def test_utf16_without_a_mark_is_refused_wherever_it_enters(
     )
 
 
+def test_other_files_of_text_are_refused_in_the_same_words(call: Call, tmp_path: Path) -> None:
+    Path("token.txt").write_bytes("a-secret-of-many-letters".encode("utf-16"))
+    served = call("serve", "story", "--token-file", "token.txt")
+    assert served == (
+        1,
+        "",
+        "carousel serve: token.txt is not UTF-8: byte 0xff at offset 0; it looks like UTF-16: save "
+        "it as UTF-8\n",
+    )
+    Path("books.tsv").write_bytes("offset_chars\tlength_chars\n0\t9\n".encode("utf-16-le"))
+    flags = ("--split", "books", "--index", "books.tsv")
+    trained = call("train", "song.txt", *TINY, "--steps", "2", *flags)
+    assert trained == (
+        1,
+        "",
+        "carousel train: books.tsv looks like UTF-16 without a byte order mark: save it as UTF-8\n",
+    )
+
+
 def test_with_its_encoding_named_it_is_the_same_text(call: Call) -> None:
     named = call("prepare", "wide.txt", "--encoding", "utf-16-le", "--json")
     (Path("plain.txt")).write_text(TEXT * 3, newline="")

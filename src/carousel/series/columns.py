@@ -9,7 +9,7 @@ from itertools import pairwise
 from carousel.errors import ConfigError, DataError
 from carousel.series.dates import read_dates
 from carousel.series.order import DAY_NAMES, MONTH_NAMES, YEAR_NAMES, find_time, is_counting
-from carousel.series.rows import Row, numeric_columns
+from carousel.series.rows import Row, numeric_columns, some
 
 _DATE_NAMES = {"date", "datum", "fecha", "data", "time", "timestamp", "datetime", "period"}
 _COUNTING_NAMES = {
@@ -67,7 +67,7 @@ def read_header(
     """
     if len(rows) < 2:
         return [], rows
-    body = rows[1:]
+    body = some(rows[1:])
     numeric = numeric_columns(body, is_number)
     width = len(rows[0].cells)
     dated = [k for k in range(width) if k not in numeric and _holds_dates(body, k)]
@@ -106,7 +106,7 @@ def choose_column(columns: Columns, column: str | None, file: str) -> tuple[int,
         return _named(columns, column, file), {}
     if not columns.numeric:
         raise DataError(f"{file} has no column of numbers{_like_numbers(columns)}")
-    time = find_time(columns.body, columns.names)
+    time = find_time(some(columns.body), columns.names)
     of_time = time.columns if time else ()
     values = [k for k in columns.numeric if k not in of_time and not _counts_by_name(columns, k)]
     values = [k for k in values if not is_counting(columns.cells(k))] or [

@@ -75,7 +75,6 @@ class Notation:
         return "1234,5" if self.comma else "1234.5"
 
 
-@lru_cache(maxsize=65_536)  # a column is read under both notations, and again for its values
 def read_number(cell: str, *, comma: bool = False) -> Number | None:
     """Return what a cell says; None where it is no number.
 
@@ -85,6 +84,14 @@ def read_number(cell: str, *, comma: bool = False) -> Number | None:
     """
     if (plain := _plain(cell)) is not None and not (comma and "." in cell):
         return Number(plain)
+    return _written_number(cell, comma)
+
+
+@lru_cache(maxsize=65_536)  # a column is read under both notations, and again for its values
+def _written_number(cell: str, comma: bool) -> Number | None:
+    """Return the number of a cell in which more stands than programs write, or None."""
+    if ":" in cell or "/" in cell:  # a date or a time, without a long look
+        return None
     if (match := _CELL.fullmatch(cell)) is None:
         return None
     parts = match.groupdict(default="")
@@ -105,7 +112,9 @@ def read_number(cell: str, *, comma: bool = False) -> Number | None:
 
 def is_number(cell: str) -> bool:
     """Tell whether a cell is a number in one notation or the other."""
-    return (read_number(cell) or read_number(cell, comma=True)) is not None
+    if _plain(cell) is not None:
+        return True
+    return (_written_number(cell, False) or _written_number(cell, True)) is not None
 
 
 def find_notation(
@@ -118,6 +127,8 @@ def find_notation(
         others: The cells of the table's other columns of numbers.
         delimiter: Between the columns; where it is a comma, decimals seldom follow one.
     """
+    if all(map(_is_plain, cells)) and not any(map(_UNCLEAR.fullmatch, cells)):
+        return Notation()
     is_clear, comma = _vote(cells, delimiter)
     if is_clear:
         return Notation(comma)
@@ -172,6 +183,10 @@ def _vote(cells: Sequence[str], delimiter: str, needs_mark: bool = False) -> tup
         slips = sum(number is None for number in points)
         return True, 2 * slips >= len(cells) or any(map(_GROUPED.fullmatch, cells))
     return True, count_commas > count_points
+
+
+def _is_plain(cell: str) -> bool:
+    return _plain(cell) is not None
 
 
 def _plain(cell: str) -> float | None:

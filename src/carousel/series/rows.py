@@ -12,6 +12,7 @@ from carousel.errors import DataError
 # In order of preference where a file can be read with several: who writes tabs or semicolons
 # often does so because values hold commas.
 _DELIMITERS = ("\t", ";", "|", ",")
+_SOME = 1000
 # The first line of a file for Excel, which names the delimiter.
 _SEP_LINE = re.compile(r'\ufeff?"?sep=(?P<mark>[^\r\n"]|\\t)"?[;,\t ]*(?:\r\n|\r|\n|$)', re.I)
 
@@ -74,7 +75,7 @@ def split_rows(text: str, name: str, is_number: Callable[[str], bool]) -> Rows:
         raise faults[-1] if faults else DataError(f"{name} is empty")
 
     def numbers(reading: Rows) -> int:
-        return len(numeric_columns(reading.rows[1:], is_number))
+        return len(numeric_columns(some(reading.rows[1:]), is_number))
 
     even = [each for each in readings if each.rows and len({len(r.cells) for r in each.rows}) == 1]
     tables = [each for each in even if len(each.rows[0].cells) > 1]
@@ -90,6 +91,11 @@ def split_rows(text: str, name: str, is_number: Callable[[str], bool]) -> Rows:
         raise faults[-1]  # of the comma, if it has one
     _refuse_uneven(chosen, name)
     return chosen
+
+
+def some(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return up to some hundred rows from everywhere, which show what a column holds."""
+    return rows[:: 1 + len(rows) // _SOME]
 
 
 def numeric_columns(rows: Sequence[Row], is_number: Callable[[str], bool]) -> list[int]:

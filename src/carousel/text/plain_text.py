@@ -33,12 +33,17 @@ def check_chunks(chunks: Iterable[str], name: str, codec: str) -> Iterator[str]:
         TextError: If a stretch looks like UTF-16 or UTF-32, or more than a tenth of it are control
             characters.
     """
+    is_two_byte = codec in ("utf-16-le", "utf-16-be")
     held, start = "", 0  # of the stretch that has begun, and where it begins
     for chunk in chunks:
-        held += chunk
-        whole = len(held) - len(held) % WINDOW
-        _check(held[:whole], start, name, codec)
-        held, start = held[whole:], start + whole
+        whole = (len(held) + len(chunk)) // WINDOW * WINDOW  # of these, the stretches that end
+        if _is_suspicious(chunk, is_two_byte) or _is_suspicious(held, is_two_byte):
+            text = held + chunk
+            _check(text[:whole], start, name, codec)
+            held = text[whole:]
+        else:  # nothing is copied but the end
+            held = chunk[whole - len(held) :] if whole else held + chunk
+        start += whole
         yield chunk
     _check(held, start, name, codec)
 
@@ -99,7 +104,7 @@ def check_wide(data: bytes, name: str, codec: str) -> None:
 def _check(text: str, start: int, name: str, codec: str) -> None:
     """Look at the stretches of a text that may not be one."""
     is_two_byte = codec in ("utf-16-le", "utf-16-be")
-    if "\0" not in text and not (is_two_byte and ("\u0a00" in text or "\u2000" in text)):
+    if not _is_suspicious(text, is_two_byte):
         return
     for begin in range(0, len(text), WINDOW):
         window = text[begin : begin + WINDOW]
@@ -122,6 +127,10 @@ def _check(text: str, start: int, name: str, codec: str) -> None:
                 f"{name} is no plain text: more than a tenth of its characters{where} are control "
                 "characters such as U+0000; name a text file, or take them out"
             )
+
+
+def _is_suspicious(text: str, is_two_byte: bool) -> bool:
+    return "\0" in text or (is_two_byte and ("\u0a00" in text or "\u2000" in text))
 
 
 def _is_swapped(window: str) -> bool:
