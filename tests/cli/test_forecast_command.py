@@ -1,6 +1,7 @@
 """`carousel forecast`: from a CSV file to figures, files and a verdict; a mistake is one line."""
 
 import csv
+import datetime
 import io
 import json
 import sys
@@ -170,7 +171,46 @@ def test_every_family_forecasts(call: Call, kind: str) -> None:
 def test_the_default_column_is_the_last_of_numbers(call: Call) -> None:
     result = call("forecast", "tides.csv", *TWO)
     message = "all 62 changes of the training part are 0, as far as numbers of this size can tell"
-    assert result == (1, "", f"carousel forecast: {message}: there is nothing to learn\n")
+    choice = (
+        "column station, the last of the columns of numbers (metres, station); "
+        "--column names another"
+    )
+    assert result == (
+        1,
+        "",
+        f"carousel forecast: {message}: there is nothing to learn ({choice})\n",
+    )
+
+
+def test_a_table_with_its_newest_row_first_is_forecast_from_the_newest(
+    call: Call, tmp_path: Path
+) -> None:
+    start, day = datetime.date(2024, 1, 1), datetime.timedelta(days=1)
+    rows = [
+        f"{start + k * day:%d.%m.%Y};{k};{str(value).replace('.', ',')}"
+        for k, value in enumerate(values())
+    ]
+    for name, body in (("up", rows), ("down", rows[::-1])):
+        text = "\n".join(["sep=;", "Datum;Nr;Wert", *body, "Summe;;18000", ""])
+        (tmp_path / f"{name}.csv").write_text(text)
+    ahead, notes = {}, {}
+    for name in ("up", "down"):
+        result = call("forecast", f"{name}.csv", *TWO, "--json")
+        assert result.code == 0, result.err
+        facts = json.loads(result.out)
+        ahead[name], notes[name] = facts["ahead"], facts["notes"]
+        assert (facts["column"], facts["rows"]) == ("Wert", N)
+        assert facts["order"] == {"up": "file", "down": "reversed"}[name]
+        for topic, note in facts["notes"].items():
+            assert f"{topic:<8} {note}\n" in result.err
+    assert ahead["up"] == ahead["down"]
+    assert set(notes["up"]) == {"numbers", "rows"}
+    assert notes["down"]["order"] == (
+        "the newest row stands first in down.csv (Datum: 30.03.2024 on line 3, 01.01.2024 on line "
+        "92), so the rows are taken in reverse; --order file takes them as they stand"
+    )
+    as_it_stands = call("forecast", "down.csv", *TWO, "--json", "--order", "file")
+    assert json.loads(as_it_stands.out)["ahead"] != ahead["down"]
 
 
 def test_a_series_without_a_season_says_so(call: Call, tmp_path: Path) -> None:
@@ -263,6 +303,23 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         2,
         "invalid choice 'trend' for argument '--target'",
     ),
+    "unknown order": (
+        ["tides.csv", "--order", "up"],
+        2,
+        "invalid choice 'up' for argument '--order'",
+    ),
+    "two meanings": (
+        ["two.csv"],
+        1,
+        "line 2 of two.csv, n: '1,234' may be 1234 or 1.234: --decimal point says the first, "
+        "--decimal comma the second",
+    ),
+    "a workbook": (
+        ["book.csv"],
+        1,
+        "book.csv looks like a zip archive, as .docx, .xlsx, .odt and .epub files are: save its "
+        "table as CSV first",
+    ),
     "unknown encoding": (
         ["tides.csv", "--encoding", "klingon"],
         2,
@@ -289,6 +346,8 @@ def test_a_mistake_is_one_line(tmp_path: Path, call: Call, name: str) -> None:
     (tmp_path / "gap.csv").write_text("day,n\n1,2\n2,3\n3,\n4,5\n")
     (tmp_path / "words.csv").write_text("day,n\n1,2\n2,x\n3,4\n4,5\n")
     (tmp_path / "latin.csv").write_bytes(b"\xe9t\xe9,n\n1,2\n")
+    (tmp_path / "two.csv").write_text("day;n\nmon;1,234\ntue;2,345\n")
+    (tmp_path / "book.csv").write_bytes(b"PK\x03\x04" + b"\0" * 99)
     (tmp_path / "few.csv").write_text("n\n1\n2\n3\n1\n2\n")
     (tmp_path / "negative.csv").write_text("n\n1\n-1\n" + "2\n3\n1\n" * 20)
     before = set(tmp_path.rglob("*"))

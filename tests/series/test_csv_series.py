@@ -121,9 +121,13 @@ def test_a_missing_first_value_is_no_header() -> None:
             read(f"1949-01,{cell}\n1949-02,3\n1949-03,4\n")
 
 
-def test_decimal_commas_are_refused_and_no_other_column_taken_for_them() -> None:
-    with pytest.raises(DataError, match=r"line 2 of x\.csv, b: '1,5' is not a number such as"):
-        read("a;b\n1;1,5\n2;2,5\n3;3,5\n")
+def test_decimal_commas_are_read_and_no_other_column_taken_for_them() -> None:
+    series = read("a;b\n1;1,5\n2;2,5\n3;3,5\n")
+    assert (series.column, series.values.tolist()) == ("b", [1.5, 2.5, 3.5])
+    with pytest.raises(
+        DataError, match=r"line 3 of x\.csv, b: '2\.5' is not a number such as 1234,5"
+    ):
+        read("a;b\n1;1,5\n2;2.5\n3;3,5\n4;1,25\n")
 
 
 def test_a_blank_line_among_values_alone_is_a_missing_one() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from backports import zstd
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from amounts import amount, torture
@@ -67,6 +67,8 @@ def test_any_text_comes_back_from_any_encoding(
     # A codec with a mark of its own writes it first; elsewhere the first U+FEFF is the mark.
     has_mark = encoding in ("utf-8-sig", "utf-16", "utf-32")
     expected = lines(text if has_mark else text.removeprefix("\ufeff"))
+    # U+FFFE is no character: it begins a text only where the bytes have the other order.
+    assume(not (encoding in ("utf-16-le", "utf-16-be") and text.startswith("\ufffe")))
     with tempfile.TemporaryDirectory() as folder:
         path = written(folder, PACKED[ending](text.encode(encoding)), "a.txt" + ending)
         if expected:

@@ -12,6 +12,8 @@ from carousel.cli.parse import parse
 from carousel.cli.runs import new_run
 from carousel.errors import ConfigError, DataError, RunError
 from carousel.models.config import ModelConfig
+from carousel.series.numbers import Decimal
+from carousel.series.order import Order
 from carousel.series.task import Target
 from carousel.training.supervised_config import SupervisedConfig
 
@@ -34,10 +36,18 @@ class Forecast:
     The first 70 % of the rows are learned from, the next 15 % say when to stop, and the last 15 %
     judge: each value is forecast from the true ones before it.
 
+    Dates say which row is the oldest: a table whose newest row stands first is read in reverse.
+    Whatever was understood that could be otherwise is printed.
+
     Attributes:
-        data: CSV file: commas, semicolons or tabs, with a header or without; - for stdin.
-        column: Its name, or its number from 1. None: the last column of numbers.
+        data: CSV file: commas, semicolons, tabs or bars, with a header or without; - for stdin.
+        column: Its name, or its number from 1. None: the last column of numbers that does not
+            count the rows, as years do.
         encoding: Of the file.
+        decimal: What stands before decimals, a point or a comma. auto: as the column shows;
+            1,234 alone may be either.
+        order: Of the rows: auto begins with the oldest, where there are dates; file takes them as
+            they stand, reverse begins with the last.
         window: Numbers that a forecast is made from.
         target: What the model reads and answers: each "value", or each "change" from the last one,
             which is then added to it. What grows is foreign to a model that knows its values only.
@@ -52,6 +62,8 @@ class Forecast:
     data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA.csv")]
     column: str | None = None
     encoding: str = "utf-8"
+    decimal: Decimal = "auto"
+    order: Order = "auto"
     window: int = 24
     target: Target = "change"
     log: bool = False
@@ -122,5 +134,17 @@ def _task(command: Forecast) -> "Task":
         raise DataError(f"no such file: {command.data}")
     else:
         data, name = command.data.read_bytes(), command.data.name
-    series = parse_series(data, name, column=command.column, encoding=command.encoding)
-    return frame(series, window=command.window, target=command.target, is_log=command.log)
+    series = parse_series(
+        data,
+        name,
+        column=command.column,
+        encoding=command.encoding,
+        decimal=command.decimal,
+        order=command.order,
+    )
+    try:
+        return frame(series, window=command.window, target=command.target, is_log=command.log)
+    except DataError as error:
+        if choice := series.notes.get("column"):  # which nobody named
+            raise DataError(f"{error} (column {choice})") from None
+        raise

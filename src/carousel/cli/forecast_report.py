@@ -74,6 +74,8 @@ def facts(report: Report) -> dict[str, Any]:
         "data": task.series.name,
         "column": task.series.column,
         "rows": len(task.series),
+        "order": task.series.order,
+        "notes": task.series.notes,
         "parts": {name: len(part) for name, part in task.parts._asdict().items()},
         "window": task.window,
         "target": task.target,

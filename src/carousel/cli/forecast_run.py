@@ -121,6 +121,7 @@ def _announce(command: Forecast, task: Task, season: int | None, path: Path) -> 
     shown = {
         "series": f"{series.name}: {len(series):,} values of {printable(series.column)}, from "
         f"{printable(series.labels[0])} to {printable(series.labels[-1])}",
+        **{topic: printable(note) for topic, note in series.notes.items()},
         "parts": f"{len(parts.train):,} train, {len(parts.validation):,} validation, "
         f"{len(parts.test):,} test",
         "model": f"{model.model}{f' ({model.variant})' if model.variant else ''}, embedding "

@@ -1,8 +1,7 @@
 """`carousel sample`: a trained model continues a prompt."""
 
-import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,23 +10,26 @@ import tyro
 from carousel.cli.console import printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
+from carousel.cli.typed_text import best_normal_form, check_stops, note_escapes, unescape
 from carousel.errors import TextError, UsageError
 from carousel.sampling.config import TELLING, Precision, SamplingConfig, check_integer
+from carousel.text.plain_text import decode_utf8
 from carousel.text.reading import normalise_newlines
 from carousel.text.vocabulary import OnUnknown, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Let a trained model continue a prompt; both go to stdout, as the text is written.
+    r"""Let a trained model continue a prompt; both go to stdout, as the text is written.
 
     With several samples a line such as "=== sample 2 of 3 ===" stands before each. The same
-    command prints the same text; another --seed, another one.
+    command prints the same text; another --seed, another one. In --prompt and --stop \n is a line
+    feed, \t a tab and \\ a backslash; a prompt file is taken as it is.
 
     Attributes:
         run: Run folder, or one checkpoint of it; or story, which ships. None: the newest run in
             ./runs, and story where there is none.
-        prompt: The text to continue; without one, a line is begun.
+        prompt: The text to continue, such as "It was so.\nThen"; without one, a line is begun.
         prompt_file: Read the prompt from this file, its last line feed included (- for stdin).
         on_unknown: What to do with characters of the prompt that the model does not know: error
             names the first, skip leaves them out, replace puts the first of U+FFFD, ? and space
@@ -35,7 +37,8 @@ class Sample:
         length: Characters to write, the prompt not counted. None: 500, or as many as the model has
             positions for.
         num_samples: Texts to write.
-        stop: End a text before this string, should it come up; may be given several times.
+        stop: End a text before this string, such as "\n", should it come up; may be given several
+            times.
         precision: Of the products: bf16 is faster, where the processor multiplies it natively;
             float32 gives the same text on others, too.
         sampling: How the next character is drawn.
@@ -64,18 +67,26 @@ class Sample:
 
 def main(arguments: list[str]) -> int:
     """Print the samples and return the exit code."""
-    request = parse(Sample, arguments, prog="carousel sample")
+    typed = parse(Sample, arguments, prog="carousel sample")
+    request = replace(
+        typed,
+        prompt=unescape(typed.prompt, "--prompt"),
+        stop=tuple(unescape(stop, "--stop") for stop in typed.stop),
+    )
     prompt = _read_prompt(request)
     run = find_run(request.run)
 
     import torch  # late: --help answers at once
 
     from carousel.models.checkpoint import load_model
-    from carousel.sampling.generate import continue_text
+    from carousel.sampling.generate import LENGTH, continue_text
 
     torch.set_num_threads(1)  # the fastest for one character at a time
     model = load_model(run)
-    prompt = _known(prompt, model.vocabulary, request.on_unknown)
+    for flag, words in (("--prompt", typed.prompt), *(("--stop", stop) for stop in typed.stop)):
+        note_escapes(words, flag, model.vocabulary.stoi)
+    prompt = _known(_in_normal_form(prompt, model.vocabulary), model.vocabulary, request.on_unknown)
+    stop = check_stops(request.stop, model.vocabulary, request.length or LENGTH)
     for sample in range(request.num_samples):
         text = continue_text(
             model.model,
@@ -83,7 +94,7 @@ def main(arguments: list[str]) -> int:
             prompt,
             request.sampling,
             length=request.length,
-            stop=request.stop,
+            stop=stop,
             sample=sample,
             precision=request.precision,
         )
@@ -100,25 +111,31 @@ def main(arguments: list[str]) -> int:
 
 
 def _read_prompt(request: Sample) -> str:
-    """Return the prompt, read as a corpus is: UTF-8 whatever the locale, each line ending LF.
+    """Return the prompt; a file is read as a corpus is, as UTF-8, each line ending as LF.
 
     Raises:
-        TextError: If it is not UTF-8.
+        TextError: If it is not UTF-8, or certainly something else.
     """
     match request.prompt_file:
         case None:
-            source, data = "--prompt", os.fsencode(request.prompt)
+            return request.prompt
         case Path(name="-"):
             source, data = "stdin", sys.stdin.buffer.read()
         case path:
             source, data = str(path), path.read_bytes()
-    try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise TextError(
-            f"{source} is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}"
-        ) from None
-    return "".join(normalise_newlines([text]))
+    return "".join(normalise_newlines([decode_utf8(data, source)]))
+
+
+def _in_normal_form(prompt: str, vocabulary: Vocabulary) -> str:
+    """Return the prompt in the normal form that the model knows, and say so if it is another."""
+    result = best_normal_form(prompt, vocabulary.stoi)
+    if result != prompt:
+        how = "composed (NFC)" if len(result) < len(prompt) else "decomposed (NFD)"
+        print(
+            f"carousel sample: accents of the prompt are {how}, as the model has them",
+            file=sys.stderr,
+        )
+    return result
 
 
 def _known(prompt: str, vocabulary: Vocabulary, on_unknown: OnUnknown) -> str:

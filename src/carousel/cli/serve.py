@@ -19,6 +19,7 @@ from carousel.cli.runs import find_run, shown
 from carousel.errors import ConfigError, UsageError
 from carousel.sampling.config import Precision, check_integer
 from carousel.serving.origin import ANY, check_origins
+from carousel.text.plain_text import decode_utf8
 
 if TYPE_CHECKING:
     from carousel.serving.writer import WatchedWriter
@@ -143,12 +144,16 @@ def _token(file: Path | None) -> str | None:
         UsageError: If it could not stand in a header, or anybody could guess it.
     """
     source = f"${TOKEN}" if file is None else str(file)
-    token = os.environ.get(TOKEN) if file is None else file.read_text(encoding="utf-8").strip()
+    token = os.environ.get(TOKEN) if file is None else _read(file)
     if token is None:
         return None
     if len(token) < 8 or not all("!" <= character <= "~" for character in token):
         raise UsageError(f"{source}: a token has at least 8 characters of ASCII, and no space")
     return token
+
+
+def _read(file: Path) -> str:
+    return decode_utf8(file.read_bytes(), str(file)).strip()
 
 
 def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) -> None:

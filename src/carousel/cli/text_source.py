@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, 
 from carousel.cli.console import console
 from carousel.errors import TextError, UsageError
 from carousel.files import user_cache_folder
+from carousel.text.control_characters import find_control_characters
 from carousel.text.corpus import Corpus, name_of, prepare, prepare_text
 from carousel.text.reading import PLAIN, Reading
 from carousel.text.spool import spooled
@@ -89,7 +90,28 @@ def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None)
 
         name = name_of([Path("stdin") if path == STDIN else path for path in paths])
         corpus = prepare(files, reading=reading, cache=cache, name=name, progress=show)
+    _warn_of_control_characters(corpus)
     return Prepared(corpus, "writing" not in phases)
+
+
+def _warn_of_control_characters(corpus: Corpus) -> None:
+    """Print in one line which characters of a text may not be meant, if there are any."""
+    found = find_control_characters(corpus)
+    if not found:
+        return
+    shown = ", ".join(
+        f"U+{ord(each.character):04X} {each.times:,} time{'s' * (each.times > 1)} (first at "
+        f"{each.first:,})"
+        for each in found[:3]
+    )
+    more = f" and {len(found) - 3} others" if len(found) > 3 else ""
+    is_windows = any("\x80" <= each.character <= "\x9f" for each in found)
+    advice = "; --encoding cp1252 reads texts of Windows" if is_windows else ""
+    console.print(
+        f"warning: {corpus.name} has characters that a text seldom has: {shown}{more}{advice}",
+        style="yellow",
+        markup=False,
+    )
 
 
 @contextmanager

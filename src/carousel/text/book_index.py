@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from carousel.errors import TextError
 from carousel.text.corpus import Corpus
+from carousel.text.plain_text import decode_utf8
+from carousel.text.reading import normalise_newlines
 
 COLUMNS = ("offset_chars", "length_chars")
 _BLOCK = 1 << 20  # characters looked at at a time
@@ -97,11 +99,9 @@ def _read(path: Path) -> Iterator[_Book]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # which turns CRLF into LF
+        text = "".join(normalise_newlines([decode_utf8(path.read_bytes(), str(path))]))
     except (FileNotFoundError, NotADirectoryError):
         raise TextError(f"no such file: {path}") from None
-    except UnicodeDecodeError as error:
-        raise TextError(f"{path} is not UTF-8: {error}") from None
     except OSError as error:
         raise TextError(f"{path} cannot be read: {error.strerror}") from None
     return text.rstrip("\n").split("\n")

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from carousel.errors import ConfigError, TextError
+from carousel.file_signatures import HEAD, WINDOW
 from carousel.text.nfc import nfc
+from carousel.text.plain_text import (
+    advice,
+    check_chunks,
+    check_format,
+    check_head,
+    check_wide,
+)
 from carousel.text.sources import Advance, find_files, is_compressed, read_blocks, size_in_bytes
 
 __all__ = [
@@ -44,17 +52,6 @@ _NO_ENCODINGS_OF_FILES = (
     "utf-7",
 )
 _DROP_THEIR_MARK = ("utf-16", "utf-32", "utf-8-sig")
-
-# What the first bytes give away; the longer of two that begin alike comes first.
-_SIGNS = (
-    (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),
-    (codecs.BOM_UTF32_BE, "UTF-32", "utf-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16", "utf-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16", "utf-16"),
-    (codecs.BOM_UTF8, "UTF-8", "utf-8"),
-    (b"\x1f\x8b", "gzip", ".gz"),
-    (b"\x28\xb5\x2f\xfd", "zstd", ".zst"),
-)
 
 
 def _is_encoding_of_files(name: str) -> bool:
@@ -156,9 +153,10 @@ def _joined(files: Sequence[Path], reading: Reading, advance: Advance) -> Iterat
 
 
 def _file_text(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
-    chunks = _decoded(path, reading, advance)
-    if codecs.lookup(reading.encoding).name not in _DROP_THEIR_MARK:
-        chunks = _without_mark(chunks)
+    codec = codecs.lookup(reading.encoding).name
+    chunks = check_chunks(_decoded(path, reading, advance), str(path), codec)
+    if codec not in _DROP_THEIR_MARK:
+        chunks = _without_mark(chunks, path, codec)
     is_empty = True
     for chunk in normalise_newlines(chunks):
         is_empty = is_empty and not chunk
@@ -167,8 +165,13 @@ def _file_text(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
         raise TextError(f"{path} is empty")
 
 
-def _without_mark(chunks: Iterator[str]) -> Iterator[str]:
+def _without_mark(chunks: Iterator[str], path: Path, codec: str) -> Iterator[str]:
     for chunk in chunks:
+        if chunk.startswith("\ufffe") and codec in ("utf-16-le", "utf-16-be"):
+            raise TextError(
+                f"{path} begins with the byte order mark of UTF-16 in the other order of bytes: "
+                "--encoding utf-16 reads it"
+            )
         if chunk:
             yield chunk.removeprefix("\ufeff")
             break
@@ -177,13 +180,18 @@ def _without_mark(chunks: Iterator[str]) -> Iterator[str]:
 
 def _decoded(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(reading.encoding)(reading.errors)
-    offset = 0  # of the next byte to be decoded
+    codec = codecs.lookup(reading.encoding).name
+    offset, head = 0, b""  # of the next byte to be decoded; the first HEAD bytes
     for block in chain(read_blocks(path, BLOCK, advance), [b""]):
         begin = offset - len(decoder.getstate()[0])  # a character may span two blocks
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeError as error:
             raise _refusal(path, reading, error, begin) from None
+        if offset < HEAD:
+            head += block[: HEAD - offset]
+            if len(head) == HEAD or not block:
+                check_head(head, str(path), codec)
         yield text
         offset += len(block)
 
@@ -196,23 +204,15 @@ def _refusal(path: Path, reading: Reading, error: UnicodeError, begin: int) -> T
             f"{path} has no byte order mark: --encoding {codec}-le or {codec}-be would say which "
             "byte of a character comes first"
         )
+    head = next(read_blocks(path, WINDOW, lambda count: None), b"")
+    try:
+        check_format(head, str(path), codec)
+        check_wide(head, str(path), codec)
+    except TextError as refusal:
+        return refusal
     byte, offset = error.object[error.start], begin + error.start
     where = " of the decompressed content" if is_compressed(path) else ""
     return TextError(
         f"{path} is not {reading.encoding.upper()}: byte 0x{byte:02x} at offset {offset}{where}; "
-        + _advice(next(read_blocks(path, 4, lambda count: None), b""), codec)
-    )
-
-
-def _advice(head: bytes, codec: str) -> str:
-    """Say what would read a file of these first bytes, which this codec does not."""
-    for sign, name, remedy in _SIGNS:
-        if head.startswith(sign) and not codec.startswith(remedy):
-            is_ending = remedy.startswith(".")
-            named = f"unpack it, or let its name end in {remedy}"
-            how = named if is_ending else f"--encoding {remedy}"
-            return f"it looks like {name}: {how}"
-    return (
-        "--encoding NAME reads another encoding (latin-1, cp1252, …), "
-        "--errors replace puts U+FFFD for what does not decode"
+        + advice(head, codec)
     )
