@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import carousel
+from carousel.machine import available_processors
 
 ROOT = Path(__file__).parents[1]
 _REPEATS = 9
@@ -52,7 +53,7 @@ def kind() -> str:
 
 def cores() -> int:
     """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_processors()
 
 
 def load() -> float | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from carousel.locks import Lock as Lock  # part of the same promise: whoever writes, locks
 from carousel.locks import fcntl
+from carousel.user_folders import user_cache_folder as user_cache_folder
 
 _TEMPORARY = re.compile(r"\.tmp-(?P<name>.+)-\d+-[0-9a-f]{8}", re.DOTALL)
 
@@ -186,19 +187,6 @@ class Appender:
             descriptor, self._descriptor, self._is_named = self._descriptor, None, False
             with suppress(OSError):  # of a network drive: nothing was promised since the last sync
                 os.close(descriptor)
-
-
-def user_cache_folder() -> Path:
-    """Return where this user's caches stand: CAROUSEL_CACHE, else the platform's own place."""
-    if chosen := os.environ.get("CAROUSEL_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "carousel"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "carousel"
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".cache") / "carousel"
 
 
 def _temporary_name(path: Path) -> Path:

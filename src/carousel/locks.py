@@ -1,13 +1,31 @@
-"""One holder at a time: locks on files, with what the system has, which may be nothing."""
+"""One holder at a time: locks on files, with what the system has, which may be nothing.
+
+Some file systems have no locks: NFS whose server or mount lacks them, some of FUSE. A lock is not
+left out there, for what it protects can be lost: two trainings in one run folder would mix their
+metrics and delete each other's checkpoints, and whoever prepares a text or compiles the kernels
+deletes what a killed process left half-written, which may be another's work in progress. Such file
+systems can still create a file only where there is none, so the existence of a file is the lock.
+
+Source: open(2), O_EXCL: on NFS from version 3 and Linux 2.6 on.
+"""
+
+# ruff: noqa: PTH104, PTH108, PTH115
 
 import errno
+import logging
 import os
+import platform
+import secrets
 import time
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from carousel.errors import RunError
+
+_log = logging.getLogger("carousel")
 
 
 def _module_or_none(name: str) -> Any:
@@ -25,8 +43,9 @@ class Lock:
     """An exclusive lock on a file, held by the `with` block and given back when its process dies.
 
     The file holds the holder's pid, and stays when the lock is released: deleting it would let two
-    holders in. Where the system has no file locks, the file's existence is the lock, and one whose
-    process is gone is taken over.
+    holders in. Where the file system has no locks, the existence of a file beside it, which also
+    names the machine, is the lock. If its process is gone, the lock is free; if it is on another
+    machine, nobody here can tell, and the message says which file to delete.
 
     Args:
         path: The lock file; its folder must exist.
@@ -43,26 +62,44 @@ class Lock:
         self._timeout = timeout
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + self._timeout
-        while (descriptor := _try_lock(self._path)) is None:
-            if time.monotonic() >= deadline:
-                holder = _holder(self._path) or "unknown"
-                raise RunError(f"{self._name} is in use by another process (pid {holder})")
+        start = time.monotonic()
+        is_announced = False
+        while (unlock := _try_lock(self._path)) is None:
+            waited = time.monotonic() - start
+            if waited >= self._timeout:
+                raise RunError(self._in_use())
+            if waited >= _PATIENCE and not is_announced and _foreign_holder(self._path):
+                is_announced = True
+                _log.warning("waiting: %s", self._in_use())
             time.sleep(0.05)
-        self._descriptor = descriptor
+        self._unlock = unlock
         return self
 
     def __exit__(self, *error: object) -> None:
-        _unlock(self._path, self._descriptor)
+        self._unlock()
+
+    def _in_use(self) -> str:
+        """Say who holds the lock, and if nobody here can tell whether it lives, what would help."""
+        try:
+            pid = str(int(self._path.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            pid = "unknown"
+        holder = f"pid {pid}"
+        if foreign := _foreign_holder(self._path):
+            host = foreign.machine.partition("/")[0] or "an unknown machine"
+            holder = f"{holder} on {host}; if it has ended, delete {_holder_file(self._path)}"
+        return f"{self._name} is in use by another process ({holder})"
 
 
 _FAR = 1 << 30  # the byte that Windows locks: a locked one cannot be read, and the pid should be
+_PATIENCE = 2.0  # seconds until a wait that may have no end is announced
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
-def _try_lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock, or None while somebody else does."""
+def _try_lock(path: Path) -> Callable[[], object] | None:
+    """Lock, and return the function that unlocks; None while somebody else holds the lock."""
     if fcntl is None and msvcrt is None:
-        return _try_pid_file(path)
+        return _try_create(path)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if fcntl is not None:
@@ -70,49 +107,142 @@ def _try_lock(path: Path) -> int | None:
         else:
             os.lseek(descriptor, _FAR, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, str(os.getpid()).encode())
+        _write_pid(descriptor)
     except OSError as error:
         os.close(descriptor)
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # as flock and as Windows say it
             return None
+        if error.errno in _NO_LOCKS:
+            return _try_create(path)
         error.filename = str(path)  # which a write does not know
         raise
-    return descriptor
+    return partial(_unlock, descriptor)
 
 
-def _unlock(path: Path, descriptor: int) -> None:
-    if fcntl is None and msvcrt is not None:
+def _unlock(descriptor: int) -> None:
+    if fcntl is None:
         os.lseek(descriptor, _FAR, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
     os.close(descriptor)
-    if fcntl is None and msvcrt is None:
-        path.unlink(missing_ok=True)
 
 
-def _try_pid_file(path: Path) -> int | None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        if (holder := _holder(path)) is None or _is_alive(holder):
-            return None
-        path.unlink(missing_ok=True)
-        return _try_pid_file(path)
+def _write_pid(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
     os.write(descriptor, str(os.getpid()).encode())
-    return descriptor
 
 
-def _holder(path: Path) -> int | None:
+# Where the file system has no locks: the file NAME-holder is there as long as the lock is held.
+
+
+class _Holder(NamedTuple):
+    """What a holder's file says of it.
+
+    Attributes:
+        pid: The number of its process.
+        start: When that began, as the system counts; 0 if unknown. Numbers are used again.
+        machine: Its host, and which numbering of processes is meant: a container has its own.
+    """
+
+    pid: int
+    start: int
+    machine: str
+
+
+def _holder_file(path: Path) -> Path:
+    """Return the file whose existence is the lock: not the lock file, which is never deleted."""
+    return path.with_name(f"{path.name}-holder")
+
+
+def _try_create(path: Path) -> Callable[[], object] | None:
+    """Create the holder's file, and return the function that deletes it; None if it is there."""
+    file, holder = _holder_file(path), _Holder(os.getpid(), _start(os.getpid()), _machine())
     try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-
-
-def _is_alive(pid: int) -> bool:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except FileExistsError:
+        other = _read_holder(file)
+        if other is None or not _has_ended(other) or not _remove(file, other):
+            return None
+        return _try_create(path)
     try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return error.errno == errno.EPERM  # alive, but somebody else's
+        os.write(descriptor, " ".join(map(str, holder)).encode())
+        _show_pid(path)
+    except OSError as error:  # the disk is full
+        os.unlink(file)
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return partial(_remove, file, holder)
+
+
+def _show_pid(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _write_pid(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _foreign_holder(path: Path) -> _Holder | None:
+    """Return the holder, if it is one of which nobody here can tell whether it lives."""
+    holder = _read_holder(_holder_file(path))
+    return None if holder is None or holder.machine == _machine() else holder
+
+
+def _remove(file: Path, holder: _Holder) -> bool:
+    """Delete the file of this holder, and return whether it was that; another's is put back.
+
+    Two may find at once that a holder has ended; the slower one must not delete the new holder's
+    file. Renamed, a file belongs to one of them, who then looks at what it is.
+    """
+    aside = file.with_name(f"{file.name}-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        os.rename(file, aside)
+    except FileNotFoundError:  # somebody else was quicker
+        return True
+    if _read_holder(aside) != holder:
+        os.rename(aside, file)
+        return False
+    os.unlink(aside)
     return True
+
+
+def _read_holder(file: Path) -> _Holder | None:
+    """Return what a holder's file says; None if there is none. A damaged one is of no machine."""
+    try:
+        pid, start, machine = file.read_text(encoding="utf-8").split(" ", 2)
+        return _Holder(int(pid), int(start), machine)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # not yet written, or never
+        return _Holder(0, 0, "")
+
+
+def _has_ended(holder: _Holder) -> bool:
+    """Tell whether a holder has ended for certain."""
+    if holder.machine != _machine():
+        return False
+    try:
+        os.kill(holder.pid, 0)
+    except OSError as error:
+        return error.errno != errno.EPERM  # that is alive, but somebody else's
+    return holder.start != _start(holder.pid)
+
+
+def _machine() -> str:
+    """Return a name for where the number of a process means this very process."""
+    try:
+        numbering = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux
+        numbering = ""
+    return f"{platform.node()}/{numbering}"
+
+
+def _start(pid: int) -> int:
+    """Return when a process began, in ticks since the machine did; 0 where nobody says."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(fields.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0

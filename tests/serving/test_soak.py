@@ -1,14 +1,11 @@
 """Ten minutes of everything at once: no memory, no descriptor, no thread too many in the end."""
 
 import http.client
-import json
 import random
-import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +16,9 @@ from carousel.models.config import ModelConfig
 from carousel.text.vocabulary import Vocabulary
 from sampling.saved_model import save_run
 from serving import fuzz
-from serving.client import JSON, Command, command, get, is_ready
+from serving.client import Command, command, get, is_ready
 from serving.running import descriptors, memory, threads, until
+from serving.traffic import Traffic
 
 VOCABULARY = Vocabulary.from_text("\n abcdefghijklmnopqrstuvwxyz.,")
 MODEL = ModelConfig(embedding_size=64, hidden_size=256)
@@ -34,103 +32,6 @@ pytestmark = [
     pytest.mark.serial,
     pytest.mark.skipif(not Path("/proc").exists(), reason="needs /proc, which Linux has"),
 ]
-
-
-class Traffic:
-    """Clients of all kinds, until told to stop.
-
-    Attributes:
-        statuses: How often each kind got which status.
-    """
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.statuses: Counter[tuple[str, int]] = Counter()
-        self.problems: list[BaseException] = []
-        self._is_over = threading.Event()
-        self._threads: list[threading.Thread] = []
-
-    def begin(self, seed: int) -> None:
-        self._is_over.clear()
-        self._threads = [
-            threading.Thread(target=self._client, args=(random.Random(seed + k),))
-            for k in range(CLIENTS)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> None:
-        self._is_over.set()
-        for thread in self._threads:
-            thread.join()
-        assert not self.problems, self.problems[0]
-
-    def _client(self, chooser: random.Random) -> None:
-        kinds: list[Callable[[random.Random], None]] = [
-            *(self._write, self._write, self._score, self._hang_up),
-            *(self._fuzz, self._look, self._drip),
-        ]
-        try:
-            while not self._is_over.is_set():
-                chooser.choice(kinds)(chooser)
-                time.sleep(0.01)
-        except BaseException as error:
-            self.problems.append(error)
-
-    def _send(
-        self, kind: str, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> bytes:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        with closing(connection):
-            connection.request(method, path, body, headers)
-            with connection.getresponse() as response:
-                self.statuses[kind, response.status] += 1
-                return response.read()
-
-    def _write(self, chooser: random.Random) -> None:
-        body = {
-            "model": chooser.choice(["one", "two"]),
-            "prompt": "".join(chooser.choices("abc def.", k=chooser.choice([0, 5, 50, 4000]))),
-            "max_tokens": chooser.choice([1, 20, 300]),
-            "temperature": chooser.choice([0, 0.8, 1.5]),
-            "top_p": chooser.choice([1, 0.9]),
-            "n": chooser.choice([1, 1, 4]),
-            "stop": chooser.choice([None, "\n", [".", "th"]]),
-            "logprobs": chooser.choice([None, None, 5]),
-            "stream": chooser.random() < 0.5,
-        }
-        data = self._send("write", "POST", "/v1/completions", json.dumps(body).encode(), JSON)
-        if body["stream"] and data.startswith(b":"):
-            assert data.endswith(b"data: [DONE]\n\n")
-            assert b'"error"' not in data
-
-    def _score(self, chooser: random.Random) -> None:
-        text = "".join(chooser.choices("abc def.", k=chooser.choice([2, 50, 1000])))
-        body = json.dumps({"text": text, "alternatives": chooser.choice([0, 3])}).encode()
-        self._send("score", "POST", "/v1/score", body, JSON)
-
-    def _hang_up(self, chooser: random.Random) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        with closing(connection):
-            body = {"prompt": "a", "max_tokens": 4000, "stream": chooser.random() < 0.5}
-            connection.request("POST", "/v1/completions", json.dumps(body), JSON)
-            time.sleep(chooser.random() * 0.05)
-
-    def _fuzz(self, chooser: random.Random) -> None:
-        self._send("fuzz", *fuzz.request(chooser))
-
-    def _look(self, chooser: random.Random) -> None:
-        path = chooser.choice(["/", "/metrics", "/v1/models", "/health/ready", "/openapi.json"])
-        self._send("look", "GET", path, None, {})
-
-    def _drip(self, chooser: random.Random) -> None:
-        with (
-            suppress(OSError),
-            socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection,
-        ):
-            for byte in b"POST /v1/comp":
-                connection.send(bytes([byte]))
-                time.sleep(0.01)
 
 
 class Size(NamedTuple):
@@ -152,7 +53,7 @@ def measured(server: Command) -> list[Size]:
 def test_everything_at_once_for_ten_minutes(tmp_path: Path) -> None:
     runs = [save_run(tmp_path / name, VOCABULARY, MODEL) for name in ("one", "two")]
     with command(*map(str, runs), "--max-streams", "16") as server:
-        traffic = Traffic(server.port)
+        traffic = Traffic(server.port, CLIENTS)
         traffic.begin(seed=0)
         time.sleep(WARM)
         traffic.end()

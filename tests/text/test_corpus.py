@@ -43,7 +43,7 @@ def cut_small(patch: pytest.MonkeyPatch, size: int) -> None:
     for place in (reading, module, documents):
         patch.setattr(place, "BLOCK", size)
     patch.setattr(entries, "CHECKED", 7 * size)
-    patch.setattr(pipeline, "usable_cores", lambda: 4)
+    patch.setattr(pipeline, "available_processors", lambda: 4)
 
 
 @pytest.fixture(params=[1, 2, 3, 5, 1 << 20])
@@ -200,7 +200,7 @@ def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path: Path) -> No
 def test_memory_does_not_grow_with_the_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "usable_cores", lambda: 2)
+    monkeypatch.setattr(pipeline, "available_processors", lambda: 2)
     path = written(tmp_path, "0123456789é" * 4_000_000)  # 48 MB in a single line
     tracemalloc.start()
     try:

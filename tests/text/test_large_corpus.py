@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from amounts import torture, torture_only
-from carousel.text.pipeline import usable_cores
+from carousel.machine import available_processors
 from carousel.text.tales import tell
 from conftest import ROOT
 
@@ -67,7 +67,7 @@ def measured(*arguments: object) -> dict[str, Any]:
 def test_preparing_holds_little_of_the_text(write: Any, folder: Path) -> None:
     write(folder / "a.txt", 150 * MEGABYTE)
     made = measured("prepare", folder / "cache", folder / "a.txt")
-    assert made["grown"] < 40 * MEGABYTE + 40 * MEGABYTE * min(usable_cores(), 8)
+    assert made["grown"] < 40 * MEGABYTE + 40 * MEGABYTE * min(available_processors(), 8)
     found = measured("prepare", folder / "cache", folder / "a.txt")
     assert found["sha256"] == made["sha256"]
 
@@ -105,7 +105,7 @@ def test_five_gigabytes(folder: Path) -> None:
     assert made["grown"] < 600 * MEGABYTE
     assert size / made["cpu_seconds"] >= 50 * MEGABYTE
     if is_alone:
-        assert size / made["seconds"] >= 50 * MEGABYTE * min(usable_cores(), 2)
+        assert size / made["seconds"] >= 50 * MEGABYTE * min(available_processors(), 2)
     trained = measured("train", cache, large, small, 2000)
     assert trained["grown"] < 600 * MEGABYTE
     assert all(0.95 <= ratio <= 1.05 for ratio in trained["speed"].values())

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from carousel.errors import UsageError
+from carousel.machine import compute_threads
 
 # Everything but generated text and data goes to stderr. NO_COLOR leaves out all style, bold too.
 console = Console(
@@ -71,6 +72,16 @@ def this_command() -> str:
         return "python -m carousel"
     relative = os.path.relpath(called)
     return relative if len(relative) < len(str(called)) else str(called)
+
+
+def use_available_processors() -> None:
+    """Compute with no more threads than there are processors for them, or OMP_NUM_THREADS asks for.
+
+    torch counts the processors in the affinity mask, and knows nothing of a container's quota.
+    """
+    import torch
+
+    torch.set_num_threads(min(torch.get_num_threads(), compute_threads()))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from rich.progress import Progress
 
-from carousel.cli.console import console
+from carousel.cli.console import console, use_available_processors
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.errors import RunError, TextError, UsageError
@@ -65,6 +65,7 @@ def main(arguments: list[str]) -> int:
     from carousel.models.loss import bits_per_character, perplexity
     from carousel.text.pieces import IdSequence, part
 
+    use_available_processors()
     trained = load_model(find_run(command.run))
     if not command.corpus and trained.config["corpus"]["name"] != "tales":
         raise RunError(f"{command.run} was trained on a text of its own: name one to evaluate on")

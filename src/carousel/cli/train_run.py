@@ -15,6 +15,7 @@ from carousel.cli.console import (
     clock,
     console,
     one_thread,
+    use_available_processors,
 )
 from carousel.cli.parts import describe, floor_of, make_parts, warn_of_repeated
 from carousel.cli.runs import find_run
@@ -252,6 +253,7 @@ def _fresh(command: Train, corpus: Corpus, parts: Split, folder: RunFolder, devi
             f"starting from {trained.folder}: {shared} of {len(vocabulary)} characters are known",
             markup=False,
         )
+    use_available_processors()
     threads = command.threads or threads_for(settings, torch.get_num_threads())
     torch.set_num_threads(threads)
     return _Begun(trainer, settings, Progress(), threads)

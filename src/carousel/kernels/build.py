@@ -24,8 +24,12 @@ from pathlib import Path
 import torch
 
 from carousel.errors import CarouselError
-from carousel.files import Lock, make_folder, publishing, remove_folder, user_cache_folder
+from carousel.files import Lock, make_folder, publishing, remove_folder
 from carousel.kernels.instruction_set import instruction_set
+from carousel.machine import available_processors
+from carousel.user_folders import chosen_folder, explain_unwritable, user_cache_folder
+
+_ELSEWHERE = "let CAROUSEL_KERNEL_CACHE name a folder that can be"
 
 LIBRARY, SHA256 = "kernels.so", "sha256"
 
@@ -52,8 +56,7 @@ class BuildError(CarouselError):
 
 def cache_folder() -> Path:
     """Return where the libraries are kept: CAROUSEL_KERNEL_CACHE, else in the user's caches."""
-    chosen = os.environ.get("CAROUSEL_KERNEL_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_folder() / "kernels"
+    return chosen_folder("CAROUSEL_KERNEL_CACHE") or user_cache_folder() / "kernels"
 
 
 def library() -> Path:
@@ -62,13 +65,20 @@ def library() -> Path:
     Raises:
         BuildError: If it cannot be compiled.
         InstructionSetError: If there is no code for this processor.
-        OSError: If the cache cannot be read or written.
+        StorageError: If there is no folder for it that can be written.
+        OSError: If the cache cannot be read or written for another reason.
     """
     flags = compiler_flags()
     entry = cache_folder() / key(flags)
     if is_whole(entry):
         return entry / LIBRARY
-    make_folder(entry.parent)
+    with explain_unwritable(entry.parent, _ELSEWHERE):
+        make_folder(entry.parent)
+        return _build(entry, flags)
+
+
+def _build(entry: Path, flags: list[str]) -> Path:
+    """Compile an entry of the cache, unless another process does so first."""
     with Lock(entry.with_name(f"{entry.name}.lock"), timeout=math.inf):
         if is_whole(entry):  # somebody else was quicker
             return entry / LIBRARY
@@ -154,12 +164,12 @@ def _compile(entry: Path, flags: list[str]) -> None:
 
 
 def _run_all(commands: list[list[str]]) -> None:
-    """Run commands side by side, as many as there are processors."""
+    """Run commands side by side, as many as there are processors for them."""
     waiting = list(commands)
     running: list[subprocess.Popen[bytes]] = []
     try:
         while waiting or running:
-            while waiting and len(running) < (os.cpu_count() or 1):
+            while waiting and len(running) < available_processors():
                 running.append(_started(waiting.pop(0)))
             _, errors = running[0].communicate()
             if running.pop(0).returncode != 0:

@@ -16,10 +16,14 @@ from torch import Tensor
 
 from carousel.errors import CarouselError
 from carousel.kernels import build
+from carousel.kernels.forking import make_fork_safe
 from carousel.kernels.instruction_set import multiplies_bf16
+from carousel.machine import available_memory
 from carousel.ops.recurrence import Dense, Family, Gather, Masks, Source, State, Trace, Weights
 
 FAMILIES = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu")
+
+_IDLE_PART = 8  # of the memory that the process may use, one part may lie idle in the kernels
 
 _log = logging.getLogger("carousel")
 _loading = Lock()
@@ -108,7 +112,8 @@ def _mistaken(setting: str) -> str:
 def _load() -> str | None:
     """Load the library, once; return what is in the way."""
     try:
-        torch.ops.load_library(build.library())  # type: ignore[no-untyped-call]
+        library = build.library()
+        torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     except (CarouselError, OSError, RuntimeError) as error:
         cause = error if isinstance(error, CarouselError) else error.__cause__ or error
         reason = " ".join(str(cause).split())
@@ -116,6 +121,9 @@ def _load() -> str | None:
             reason = f"{error.strerror}: {error.filename}"
         _log.warning("no CPU kernels, the layers run without: %s", reason)
         return reason
+    make_fork_safe(library)
+    if memory := available_memory():
+        limit_idle_memory(memory // _IDLE_PART)
     return None
 
 
@@ -191,6 +199,30 @@ def backward(
     return Dense(dx, dw_input, db_ih), tuple(dstate_0), dweights
 
 
+def limit_idle_memory(size: int) -> None:
+    """Let the kernels keep no more than so many bytes of unused memory for later calls."""
+    _operators().limit_idle_memory(size)
+
+
+class MemoryUsage(NamedTuple):
+    """What the kernels hold (cpu/memory.h).
+
+    Attributes:
+        live: Bytes of tensors that exist.
+        idle: Bytes kept for later calls.
+        allocations: How often the system was asked for more.
+    """
+
+    live: int
+    idle: int
+    allocations: int
+
+
+def memory_usage() -> MemoryUsage:
+    """Return what the kernels hold now; they must be loaded."""
+    return MemoryUsage(*_operators().memory_usage())
+
+
 def poison(is_on: bool) -> None:
     """Say whether what the kernels allocate holds NaN until it is written: so are gaps found."""
     _operators().poison(is_on)
@@ -229,6 +261,8 @@ def _ended(masks: Masks) -> Tensor | None:
 def _operators() -> Any:
     return torch.ops.carousel
 
+
+make_fork_safe()  # also where torch's own operations compute, not the kernels
 
 FORWARD = {kind: partial(forward, kind) for kind in (torch.float32, torch.bfloat16)}
 INFER = {kind: partial(infer, kind) for kind in (torch.float32, torch.bfloat16)}

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 
 from carousel.errors import CarouselError
+from carousel.machine import available_processors
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import MANIFEST, load_model
 from carousel.ops.sampling import log_probabilities
@@ -209,7 +210,7 @@ def main(arguments: list[str]) -> int:
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(2, os.cpu_count() or 1))
+        torch.set_num_threads(min(2, available_processors()))
     try:
         engine, vocabulary, probe = _prepare(asked, outbox)
     except (CarouselError, OSError) as error:

@@ -39,6 +39,8 @@ from carousel.text.reading import Reading
 # Source: the git project, Documentation/technical/racy-git.adoc.
 RACY = 2_000_000_000  # nanoseconds
 
+ELSEWHERE = "name another folder with --cache-dir or CAROUSEL_CACHE"  # where a cache could stand
+
 _ENTRY = re.compile(r"[0-9a-f]{32}")
 _LOCKED = re.compile(r"(?P<name>[0-9a-f]{32}|stdin-\d+)\.lock")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -23,7 +23,15 @@ from carousel.files import (
     remove_leftovers,
     user_cache_folder,
 )
-from carousel.text.cache import check_room, entry_folder, lock_of, recall, remember, stamp
+from carousel.text.cache import (
+    ELSEWHERE,
+    check_room,
+    entry_folder,
+    lock_of,
+    recall,
+    remember,
+    stamp,
+)
 from carousel.text.entries import bytes_needed, map_entry, open_entry, write_rest
 from carousel.text.reading import (
     BLOCK,
@@ -38,6 +46,7 @@ from carousel.text.reading import (
 from carousel.text.sources import is_compressed
 from carousel.text.transcript import Survey, survey, transcribe
 from carousel.text.vocabulary import Ids, Vocabulary
+from carousel.user_folders import explain_unwritable
 
 # Told what is being done (see PHASES), how many bytes of it are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -152,8 +161,15 @@ def _prepare(source: _Source, cache: Path, progress: Progress) -> Corpus:
     name, sha256 = source.name, found.sha256
     if corpus := _open_if_sound(cache, name, sha256, progress):
         return corpus
-    make_folder(cache)
     entry = entry_folder(cache, sha256)
+    with explain_unwritable(cache, ELSEWHERE):
+        make_folder(cache)
+        return _fill(cache, entry, source, found, progress)
+
+
+def _fill(cache: Path, entry: Path, source: _Source, found: Survey, progress: Progress) -> Corpus:
+    """Make the entry of a text, unless another process does so first."""
+    name, sha256 = source.name, found.sha256
     with Lock(lock_of(entry), timeout=math.inf):
         remove_leftovers(cache, entry.name)
         if corpus := _open_if_sound(cache, name, sha256, progress):  # made while we waited

@@ -1,22 +1,16 @@
 """Work on a stream in threads, the results in order, and never more than a few items at a time."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from carousel.machine import available_processors
+
 _MOST = 8  # threads; reading and hashing, which stay in order, feed no more
 
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def ordered_map(
@@ -32,9 +26,9 @@ def ordered_map(
     Args:
         function: Called in several threads at once.
         items: Taken one by one as results are asked for.
-        threads: How many; None takes as many as there are usable cores, at most 8.
+        threads: How many; None takes as many as there are available processors, at most 8.
     """
-    count = threads or min(usable_cores(), _MOST)
+    count = threads or min(available_processors(), _MOST)
     waiting: deque[Future[B]] = deque()
     with ThreadPoolExecutor(count, thread_name_prefix="carousel-text") as pool:
         try:

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from carousel.errors import RunError, StorageError, TextError
 from carousel.files import Lock, make_folder, remove_leftovers, scratch_file
+from carousel.text.cache import ELSEWHERE
+from carousel.user_folders import explain_unwritable
 
 _BUFFER = 1 << 20  # bytes
 
@@ -23,7 +25,8 @@ def spooled(stream: BinaryIO, cache: Path) -> Iterator[Path]:
         TextError: If there is nothing.
         StorageError: If the cache has no room for it.
     """
-    make_folder(cache)
+    with explain_unwritable(cache, ELSEWHERE):
+        make_folder(cache)
     with _own_name(cache) as name, scratch_file(cache / name) as path:
         try:
             with path.open("xb") as file:
@@ -46,7 +49,8 @@ def _own_name(cache: Path) -> Iterator[str]:
         name = f"stdin-{number}"
         with ExitStack() as stack:
             try:
-                stack.enter_context(Lock(cache / f"{name}.lock"))
+                with explain_unwritable(cache, ELSEWHERE):
+                    stack.enter_context(Lock(cache / f"{name}.lock"))
             except RunError:
                 continue
             remove_leftovers(cache, name)

@@ -76,6 +76,15 @@ void poison(bool is_on) {
   is_poisoned() = is_on;
 }
 
+void limit_idle_memory(int64_t bytes) {
+  Pool::shared().limit_idle(bytes);
+}
+
+std::vector<int64_t> memory_usage() {
+  const Pool::Usage usage = Pool::shared().usage();
+  return {int64_t(usage.live), int64_t(usage.idle), int64_t(usage.allocations)};
+}
+
 }  // namespace
 
 TORCH_LIBRARY(carousel, library) {
@@ -87,6 +96,8 @@ TORCH_LIBRARY(carousel, library) {
       "Tensor[] caches, Tensor w_input, Tensor? b_ih, Tensor w_hh, Tensor? b_hh, bool wants_dx) "
       "-> Tensor[]");
   library.def("poison(bool is_on) -> ()", poison);
+  library.def("limit_idle_memory(int bytes) -> ()", limit_idle_memory);
+  library.def("memory_usage() -> int[]", memory_usage);
 }
 
 TORCH_LIBRARY_IMPL(carousel, CPU, library) {
