@@ -25,6 +25,7 @@ import torch
 
 from carousel.errors import CarouselError
 from carousel.files import Lock, make_folder, publishing, remove_folder, user_cache_folder
+from carousel.torch_internals import untested_note
 
 LIBRARY, SHA256 = "kernels.so", "sha256"
 
@@ -168,7 +169,8 @@ def _run_all(commands: list[list[str]]) -> None:
             if running.pop(0).returncode != 0:
                 said = errors.decode(errors="replace").strip().splitlines() or ["it said nothing"]
                 line = next((line for line in said if "error" in line), said[-1])
-                raise BuildError(f"{commands[0][0]} failed: {line}")
+                note = untested_note(torch.__version__)
+                raise BuildError(f"{commands[0][0]} failed: {line}{note}")
     finally:
         for process in running:
             process.kill()

@@ -17,6 +17,7 @@ from torch import Tensor
 from carousel.errors import CarouselError
 from carousel.kernels import build
 from carousel.ops.recurrence import Dense, Family, Gather, Masks, Source, State, Trace, Weights
+from carousel.torch_internals import untested_note
 
 FAMILIES = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu")
 
@@ -113,6 +114,8 @@ def _load() -> str | None:
         reason = " ".join(str(cause).split())
         if isinstance(error, OSError) and error.strerror:
             reason = f"{error.strerror}: {error.filename}"
+        elif not isinstance(error, CarouselError):  # such as a symbol that torch has no more
+            reason += untested_note(torch.__version__)
         _log.warning("no CPU kernels, the layers run without: %s", reason)
         return reason
     return None
