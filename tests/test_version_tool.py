@@ -16,7 +16,7 @@ VERSIONS = ("3.14.2", "2.15.0+cpu")
 
 
 def test_errors_count_as_failures() -> None:
-    assert counts(REPORT) == {"passed": 3, "failed": 3, "skipped": 3}
+    assert counts(REPORT) == Outcome(passed=3, failed=3, skipped=3)
 
 
 def test_the_default_pairs_are_those_declared() -> None:

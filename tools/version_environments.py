@@ -144,23 +144,23 @@ def run_tests(venv: Path, name: str, paths: Sequence[str]) -> Outcome:
             stderr=subprocess.STDOUT,
             check=False,
         ).returncode
-    outcome = Outcome(seconds=time.monotonic() - start)
-    if report.exists():
-        outcome = outcome._replace(**counts(report.read_text(encoding="utf-8")))
+    seconds = time.monotonic() - start
+    outcome = counts(report.read_text(encoding="utf-8")) if report.exists() else Outcome()
+    outcome = outcome._replace(seconds=seconds)
     if code != 0 and not outcome.failed:
         return outcome._replace(error=f"pytest ended with exit code {code}")
     return outcome
 
 
-def counts(report: str) -> dict[str, int]:
-    """Return the counts of a JUnit report; an error in a fixture counts as a failure."""
+def counts(report: str) -> Outcome:
+    """Count the tests of a JUnit report; an error in a fixture counts as a failure."""
     suites = list(ElementTree.fromstring(report).iter("testsuite"))
     every, failures, errors, skipped = (
         sum(int(suite.get(name, 0)) for suite in suites)
         for name in ("tests", "failures", "errors", "skipped")
     )
     failed = failures + errors
-    return {"passed": every - failed - skipped, "failed": failed, "skipped": skipped}
+    return Outcome(every - failed - skipped, failed, skipped)
 
 
 def fingerprint(names: Iterable[str]) -> str:
