@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from carousel.kernels import build, fused
+from carousel.kernels.instruction_set import multiplies_bf16
 from cli.commands import Call, Result, caller, environment
 
 # In a compiler's place: writes the file that -o names.
@@ -69,7 +71,8 @@ def table(result: Result) -> dict[str, list[str]]:
 def test_status_says_what_runs(call: Call) -> None:
     result = call("kernels", "status")
     said, rows = facts(result), table(result)
-    assert said["setting"] == "CAROUSEL_KERNELS=auto"
+    limit = os.environ.get("CAROUSEL_CPU")
+    assert said["setting"] == "CAROUSEL_KERNELS=auto" + (f", CAROUSEL_CPU={limit}" if limit else "")
     assert said["processor"].startswith(torch.backends.cpu.get_cpu_capability())
     assert said["kernels"] == "run"
     assert build.is_whole(Path(said["library"]).parent)
@@ -87,7 +90,20 @@ def test_status_as_json(call: Call) -> None:
     assert found["is_compiled"]
     assert found["obstacle"] is None
     assert [name for name, of in found["obstacles"].items() if of["float32"] is None] == FAMILIES
-    assert found["multiplies_bf16"] is build.multiplies_bf16()
+    assert found["multiplies_bf16"] is multiplies_bf16()
+
+
+def test_status_names_a_limit_and_what_is_wrong_with_it(
+    call: Call, stand_in: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAROUSEL_CPU", "avx2")
+    limited = facts(call("kernels", "status"))
+    assert limited["setting"] == "CAROUSEL_KERNELS=auto, CAROUSEL_CPU=avx2"
+    assert limited["processor"].endswith("does not multiply bfloat16 natively")
+    monkeypatch.setenv("CAROUSEL_CPU", "avx3")
+    wrong = "CAROUSEL_CPU must be one of default, avx2, avx512, avx512_bf16, amx; got 'avx3'"
+    assert facts(call("kernels", "status"))["kernels"] == f"none runs: {wrong}"
+    assert call("kernels", "build") == (1, "", f"carousel kernels: {wrong}\n")
 
 
 @needs_kernels
@@ -131,6 +147,7 @@ def test_status_where_they_are_off(
     setting: str, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAROUSEL_KERNELS", setting)
+    monkeypatch.delenv("CAROUSEL_CPU", raising=False)
     result = call("kernels", "status")
     why = f"CAROUSEL_KERNELS={setting}"
     assert facts(result)["setting"] == why

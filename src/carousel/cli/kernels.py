@@ -32,7 +32,8 @@ class Kernels:
 
     build compiles them, unless they are there. status says of each recurrence, with products in
     float32 and in bfloat16, what runs it; it compiles nothing. Without kernels everything runs too,
-    slower. CAROUSEL_KERNELS=off turns them off, CAROUSEL_KERNEL_CACHE says where they are kept.
+    slower. CAROUSEL_KERNELS=off turns them off, CAROUSEL_KERNEL_CACHE says where they are kept,
+    CAROUSEL_CPU=avx2, avx512 or avx512_bf16 limits their instructions.
 
     Attributes:
         action: What to do.
@@ -73,6 +74,7 @@ class Status(NamedTuple):
 
     Attributes:
         setting: Of CAROUSEL_KERNELS.
+        cpu_limit: Of CAROUSEL_CPU; "default" where it is not set.
         processor: Its vectors, as torch calls them.
         multiplies_bf16: Whether it does so natively.
         compiler: What would compile; None: nothing.
@@ -84,6 +86,7 @@ class Status(NamedTuple):
     """
 
     setting: str
+    cpu_limit: str
     processor: str
     multiplies_bf16: bool
     compiler: str | None
@@ -122,6 +125,7 @@ def examine() -> Status:
 
     from carousel.errors import CarouselError
     from carousel.kernels import build, fused
+    from carousel.kernels.instruction_set import NO_LIMIT, multiplies_bf16
     from carousel.verify.recurrences import VARIANTS
 
     compiler, library, is_compiled, obstacle = None, None, False, LATER
@@ -139,8 +143,9 @@ def examine() -> Status:
     products = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     return Status(
         setting=setting,
+        cpu_limit=os.environ.get("CAROUSEL_CPU") or NO_LIMIT,
         processor=torch.backends.cpu.get_cpu_capability(),
-        multiplies_bf16=build.multiplies_bf16(),
+        multiplies_bf16=multiplies_bf16(),
         compiler=compiler,
         library=library,
         is_compiled=is_compiled,
@@ -188,13 +193,16 @@ def _obstacle(variant: "Variant", product: "torch.dtype", why: str | None) -> st
 
 
 def _facts(status: Status) -> list[str]:
+    from carousel.kernels.instruction_set import NO_LIMIT
+
     library = "there is none for this processor"
     if status.library is not None:
         library = str(status.library) if status.is_compiled else f"would be {status.library}"
+    limit = "" if status.cpu_limit == NO_LIMIT else f", CAROUSEL_CPU={status.cpu_limit}"
     natively = "multiplies" if status.multiplies_bf16 else "does not multiply"
     kernels = f"none runs: {status.obstacle}" if status.obstacle else "run"
     facts = {
-        "setting": f"CAROUSEL_KERNELS={status.setting}",
+        "setting": f"CAROUSEL_KERNELS={status.setting}" + limit,
         "processor": f"{status.processor}; {natively} bfloat16 natively",
         "compiler": status.compiler or "none",
         "library": library,

@@ -25,6 +25,7 @@ import torch
 
 from carousel.errors import CarouselError
 from carousel.files import Lock, make_folder, publishing, remove_folder, user_cache_folder
+from carousel.kernels.instruction_set import instruction_set
 from carousel.torch_internals import untested_note
 
 LIBRARY, SHA256 = "kernels.so", "sha256"
@@ -32,13 +33,16 @@ LIBRARY, SHA256 = "kernels.so", "sha256"
 _SOURCES = Path(__file__).with_name("cpu")
 _TORCH = Path(torch.__file__).parent
 _PLAIN = ["-O3", "-std=c++20", "-fPIC", "-fopenmp", "-fno-strict-aliasing", "-w"]
-_VECTORS = {  # by what torch calls the processor's vectors, as torch itself is compiled for them
-    "AVX2": ["-mavx2", "-mfma", "-mf16c"],
-    "AVX512": [
-        "-mavx2", "-mfma", "-mf16c",
-        "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", "-mavx512vnni",
-    ],
-}  # fmt: skip
+_AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+_AVX512 = [f"-mavx512{part}" for part in ("f", "bw", "vl", "dq", "cd", "vnni")]
+# What torch's headers call the vectors, and the compiler's flags, as torch itself is compiled.
+# Tiles of AMX need no flag: oneDNN generates that code while it runs.
+_TARGETS = {
+    "avx2": ("AVX2", _AVX2),
+    "avx512": ("AVX512", [*_AVX2, *_AVX512]),
+    "avx512_bf16": ("AVX512", [*_AVX2, *_AVX512, "-mavx512bf16"]),
+    "amx": ("AVX512", [*_AVX2, *_AVX512, "-mavx512bf16"]),
+}
 
 _log = logging.getLogger("carousel")
 
@@ -58,6 +62,7 @@ def library() -> Path:
 
     Raises:
         BuildError: If it cannot be compiled.
+        InstructionSetError: If there is no code for this processor.
         OSError: If the cache cannot be read or written.
     """
     flags = compiler_flags()
@@ -94,24 +99,16 @@ def is_whole(entry: Path) -> bool:
 
 
 def compiler_flags() -> list[str]:
-    """Return the flags for this processor.
+    """Return the flags for this processor, or for the fewer instructions that CAROUSEL_CPU allows.
 
     Raises:
-        BuildError: If the kernels know nothing of such a processor.
+        BuildError: If the system is not Linux.
+        InstructionSetError: If the processor is unknown, or CAROUSEL_CPU asks for what it lacks.
     """
-    vectors = torch.backends.cpu.get_cpu_capability()
-    if vectors not in _VECTORS or sys.platform != "linux":
-        known = " or ".join(_VECTORS)
-        raise BuildError(f"the kernels need Linux and {known}; this is {sys.platform}, {vectors}")
-    flags = [*_PLAIN, *_VECTORS[vectors]]
-    if vectors == "AVX512" and multiplies_bf16():
-        flags.append("-mavx512bf16")
-    return [*flags, f"-DCPU_CAPABILITY={vectors}", f"-DCPU_CAPABILITY_{vectors}"]
-
-
-def multiplies_bf16() -> bool:
-    """Tell whether the processor multiplies bf16 natively."""
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    if sys.platform != "linux":
+        raise BuildError(f"the kernels need Linux, and this is {sys.platform}")
+    capability, flags = _TARGETS[instruction_set()]
+    return [*_PLAIN, *flags, f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
 
 
 def compiler() -> list[str]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from carousel.errors import CarouselError
 from carousel.kernels import build
+from carousel.kernels.instruction_set import multiplies_bf16
 from carousel.ops.recurrence import Dense, Family, Gather, Masks, Source, State, Trace, Weights
 from carousel.torch_internals import untested_note
 
@@ -124,7 +125,7 @@ def _load() -> str | None:
 @lru_cache
 def _refusal(product: torch.dtype) -> str | None:
     """Try the smallest recurrence; return what is in the way."""
-    if product == torch.bfloat16 and not build.multiplies_bf16():
+    if product == torch.bfloat16 and not multiplies_bf16():
         return "the processor does not multiply bfloat16"
     if product not in (torch.float32, torch.bfloat16):
         return f"the kernels have no products of {product}"
