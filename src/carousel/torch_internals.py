@@ -9,6 +9,7 @@ torch.
 
 import re
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -58,6 +59,19 @@ def is_functorch_active() -> bool:
     except AttributeError:
         raise _missing("torch._C._are_functorch_transforms_active") from None
     return bool(is_active())
+
+
+def cpu_features() -> dict[str, Any]:
+    """Return what the processor has, such as {"avx512_bf16": True}.
+
+    Raises:
+        TorchVersionError: If this torch has no such name.
+    """
+    try:
+        features = torch.cpu.get_capabilities
+    except AttributeError:
+        raise _missing("torch.cpu.get_capabilities") from None
+    return dict(features())
 
 
 def torch_function_disabled() -> AbstractContextManager[None]:

@@ -66,7 +66,7 @@ def test_the_last_answer_is_that_of_the_last_position(family: str, kind: str) ->
     answers, state = every(batch(kind))
     answer, same = last(batch(kind))
     assert (answers.shape, answer.shape) == ((B, T, ANSWERS), (B, ANSWERS))
-    assert torch.equal(answer, answers[:, -1])
+    assert_near({"answer": answer}, {"answer": answers[:, -1]})  # of fewer rows: other last bits
     assert all(map(torch.equal, state, same))
     assert len({tuple(a) for a in answers[0].tolist()}) == T  # no two positions alike
 
