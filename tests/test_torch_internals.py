@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import torch
 import carousel
 from carousel import torch_internals
 from carousel.kernels import build, fused
+from carousel.kernels.instruction_set import multiplies_bf16
 from carousel.torch_internals import (
     NEWEST_TESTED,
     OLDEST,
@@ -23,6 +23,7 @@ from carousel.torch_internals import (
 )
 from carousel.verify.field import field, plain
 from conftest import ROOT
+from test_from_scratch import dotted_names
 
 WOULD_DO = r'torch 2\.11 to 2\.15 have it: pip install "torch>=2\.11,<2\.16"$'
 
@@ -83,6 +84,23 @@ def test_a_missing_name_is_named_where_the_field_is_used(monkeypatch: pytest.Mon
         plain(x)
 
 
+def test_a_missing_list_of_features_leaves_the_layers_without_kernels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setenv("CAROUSEL_KERNELS", "auto")
+    fused._load.cache_clear()
+    try:
+        reason = fused.missing(torch.float32)
+        assert reason is not None
+        assert re.search(r"uses torch\.cpu\.get_capabilities, which .*; " + WOULD_DO, reason)
+        assert not multiplies_bf16()
+        assert carousel.LSTM(2, 3)(torch.randn(4, 5, 2))[0].shape == (4, 5, 3)
+    finally:
+        fused._load.cache_clear()
+
+
 @pytest.fixture
 def newer(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(torch, "__version__", "2.99.0+cpu")
@@ -130,27 +148,20 @@ def test_a_tested_torch_is_not_mentioned() -> None:
     assert untested_note("2.16.0a0") == "; this is torch 2.16.0a0, tested are 2.11 to 2.15"
 
 
-def undocumented(source: str) -> Iterator[str]:
-    """The names below torch that begin with an underscore."""
-    for node in ast.walk(ast.parse(source)):
-        name = ""
-        match node:
-            case ast.Attribute():
-                name = ast.unparse(node)
-            case ast.ImportFrom(module, names):
-                name = f"{module}.{names[0].name}"
-        if re.fullmatch(r"(torch|functorch)(\.\w+)*\._(?!_)\w+(\.\w+)*", name):
-            yield name
+def undocumented(path: Path) -> set[str]:
+    """The names below torch that begin with an underscore, by whatever name torch is imported."""
+    names = dotted_names(ast.parse(path.read_text("utf-8")))
+    return {n for n in names if re.fullmatch(r"(torch|functorch)(\.\w+)*\._(?!_)\w+(\.\w+)*", n)}
 
 
 def test_undocumented_names_are_used_in_one_module_alone() -> None:
     here = Path(torch_internals.__file__)
-    assert set(undocumented(here.read_text("utf-8"))) >= {
+    assert undocumented(here) >= {
         "torch._C._are_functorch_transforms_active",
         "torch._C.DisableTorchFunctionSubclass",
     }
     paths = [path for path in (ROOT / "src").rglob("*.py") if path != here]
-    found = {str(path): set(undocumented(path.read_text("utf-8"))) for path in paths}
+    found = {str(path): undocumented(path) for path in paths}
     assert {path: names for path, names in found.items() if names} == {}
 
 
