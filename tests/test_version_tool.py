@@ -74,6 +74,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(test_versions, "is_installed", lambda venv: False)
     monkeypatch.setattr(test_versions, "install", install)
     monkeypatch.setattr(test_versions, "installed_versions", lambda venv: VERSIONS)
+    monkeypatch.setattr(test_versions, "build_kernels", lambda venv: None)
     monkeypatch.setattr(test_versions, "run_tests", run_tests)
     return found
 

@@ -27,6 +27,7 @@ from tools.version_environments import (
     SOURCES,
     Outcome,
     Pair,
+    build_kernels,
     environment_folder,
     find_python,
     fingerprint,
@@ -154,6 +155,7 @@ def run_pair(pair: Pair, python: str, parts: Iterable[str], folder: Path) -> Row
     versions = installed_versions(venv)
     if not pair.torch:
         _note_older(versions[1])
+    build_kernels(venv)
     outcomes = [_remembered(f"{pair.name}: {part}", venv, part, versions) for part in parts]
     return Row(pair, *versions, total(outcomes))
 

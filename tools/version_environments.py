@@ -128,18 +128,26 @@ def _python(venv: Path) -> str:
     return str(venv / ("Scripts" if sys.platform == "win32" else "bin") / "python")
 
 
+def build_kernels(venv: Path) -> None:
+    """Compile the C++ kernels ahead, so that no test is timed out by the compiler.
+
+    If it fails, the line that says why is printed; the tests then run, and fail, without kernels.
+    """
+    command = [_python(venv), "-m", "carousel", "kernels", "build"]
+    subprocess.run(command, cwd=ROOT, env=_variables(), check=False)
+
+
 def run_tests(venv: Path, name: str, paths: Sequence[str]) -> Outcome:
     """Run tests in an environment; NAME.log there has the output, NAME.xml the report."""
     report, log = venv / f"{name}.xml", venv / f"{name}.log"
     report.unlink(missing_ok=True)
     command = [_python(venv), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     start = time.monotonic()
     with log.open("wb") as output:
         code = subprocess.run(
             [*command, f"--junitxml={report}", *paths],
             cwd=ROOT,
-            env=variables,
+            env=_variables(),
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
@@ -150,6 +158,11 @@ def run_tests(venv: Path, name: str, paths: Sequence[str]) -> Outcome:
     if code != 0 and not outcome.failed:
         return outcome._replace(error=f"pytest ended with exit code {code}")
     return outcome
+
+
+def _variables() -> dict[str, str]:
+    """Return the environment without what could bring in packages of another environment."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 
 def counts(report: str) -> Outcome:
