@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Debian's chromium drives the browser tests; they skip, with the reason, where there is none.
 
-.PHONY: help demo test test-machines torture soak check format bench bench-check clean
+.PHONY: help demo test test-machines test-versions torture soak check format bench bench-check clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.core: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -36,6 +36,9 @@ test: .venv/.pages  ## all tests
 
 test-machines: .venv/.dev  ## what depends on arithmetic, on emulated processors: half an hour each
 	$(BIN)/python tools/test_machines.py
+
+test-versions:  ## the main tests on the oldest, the pinned and the newest torch: downloads gigabytes, an hour
+	$(PYTHON) tools/test_versions.py
 
 torture: .venv/.dev  ## kills, failing disks, damaged files by the thousand: up to 45 minutes
 	CAROUSEL_TORTURE=1 $(BIN)/python -m pytest -q -n 2 -m torture --timeout 2400 --durations 10

@@ -72,6 +72,7 @@ def test_attention_too() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")  # likewise
 @pytest.mark.parametrize("name", [*LAYERS, "LSTMCell"])
 def test_the_compiler_leaves_layers_to_their_kernels(
     name: str, monkeypatch: pytest.MonkeyPatch

@@ -27,6 +27,7 @@ from carousel.errors import CarouselError
 from carousel.files import Lock, make_folder, publishing, remove_folder
 from carousel.kernels.instruction_set import instruction_set
 from carousel.machine import available_processors
+from carousel.torch_internals import untested_note
 from carousel.user_folders import chosen_folder, explain_unwritable, user_cache_folder
 
 _ELSEWHERE = "let CAROUSEL_KERNEL_CACHE name a folder that can be"
@@ -175,7 +176,8 @@ def _run_all(commands: list[list[str]]) -> None:
             if running.pop(0).returncode != 0:
                 said = errors.decode(errors="replace").strip().splitlines() or ["it said nothing"]
                 line = next((line for line in said if "error" in line), said[-1])
-                raise BuildError(f"{commands[0][0]} failed: {line}")
+                note = untested_note(torch.__version__)
+                raise BuildError(f"{commands[0][0]} failed: {line}{note}")
     finally:
         for process in running:
             process.kill()

@@ -20,6 +20,7 @@ from carousel.kernels.forking import make_fork_safe
 from carousel.kernels.instruction_set import multiplies_bf16
 from carousel.machine import available_memory
 from carousel.ops.recurrence import Dense, Family, Gather, Masks, Source, State, Trace, Weights
+from carousel.torch_internals import untested_note
 
 FAMILIES = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu")
 
@@ -119,6 +120,8 @@ def _load() -> str | None:
         reason = " ".join(str(cause).split())
         if isinstance(error, OSError) and error.strerror:
             reason = f"{error.strerror}: {error.filename}"
+        elif not isinstance(error, CarouselError):  # such as a symbol that torch has no more
+            reason += untested_note(torch.__version__)
         _log.warning("no CPU kernels, the layers run without: %s", reason)
         return reason
     make_fork_safe(library)

@@ -16,6 +16,7 @@ from torch import Tensor
 from carousel.kernels import fused
 from carousel.ops import recurrence
 from carousel.ops.recurrence import Family, Masks, Source, State, Trace, Weights
+from carousel.torch_internals import is_functorch_active
 
 Backend = Literal["auto", "autograd", "bptt", "fused"]
 
@@ -136,15 +137,7 @@ def backend(name: str) -> Iterator[None]:
 def _name(backend: str) -> str:
     _check(backend)
     name = _of_auto.get() if backend == "auto" else backend
-    return "autograd" if name == "auto" and _is_under_torch_func() else name
-
-
-def _is_under_torch_func() -> bool:
-    """Tell whether torch.func (grad, vmap, jvp, …) is at work: it goes through torch's own alone.
-
-    It is what torch asks itself before it calls an autograd.Function; there is no public name.
-    """
-    return bool(torch._C._are_functorch_transforms_active())
+    return "autograd" if name == "auto" and is_functorch_active() else name
 
 
 def _check(backend: str) -> None:

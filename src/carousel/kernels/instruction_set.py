@@ -16,6 +16,7 @@ import os
 import torch
 
 from carousel.errors import CarouselError
+from carousel.torch_internals import TorchVersionError, cpu_features
 
 INSTRUCTION_SETS = ("avx2", "avx512", "avx512_bf16", "amx")  # each includes those before it
 NO_LIMIT = "default"
@@ -57,7 +58,7 @@ def of_processor() -> str:
         return "avx2"
     if capability != "AVX512":
         raise InstructionSetError(f"the kernels need AVX2 or AVX512; this processor: {capability}")
-    features = torch.cpu.get_capabilities()
+    features = cpu_features()
     if features.get("amx_bf16", False):
         return "amx"
     return "avx512_bf16" if features.get("avx512_bf16", False) else "avx512"
@@ -67,5 +68,5 @@ def multiplies_bf16() -> bool:
     """Tell whether the kernels may multiply bfloat16 natively; False where there are none."""
     try:
         return INSTRUCTION_SETS.index(instruction_set()) >= INSTRUCTION_SETS.index("avx512_bf16")
-    except InstructionSetError:
+    except (InstructionSetError, TorchVersionError):
         return False

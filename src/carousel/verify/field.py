@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from carousel.torch_internals import torch_function_disabled
 from carousel.verify.residues import P, contracted, inverse, product, residue, summed, times, total
 from carousel.verify.rules import SLOPES
 
@@ -73,7 +74,7 @@ def field(value: Tensor, tangent: Tensor | None = None) -> Field:
 
 def plain(x: Tensor) -> Tensor:
     """Return the residues alone, as torch's integers."""
-    with torch._C.DisableTorchFunctionSubclass():
+    with torch_function_disabled():
         return x.as_subclass(Tensor)
 
 
