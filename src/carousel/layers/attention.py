@@ -91,7 +91,9 @@ def attend(
     `backend="autograd"`, it meets the plain form, whose memory is quadratic.
     """
     wants_gradient = sight.bias is not None and sight.bias.requires_grad
-    is_plain = choose(backend) is AUTOGRAD or (wants_gradient and torch.is_grad_enabled())
+    is_plain = choose(backend, q, k, v, sight.bias) is AUTOGRAD or (
+        wants_gradient and torch.is_grad_enabled()
+    )
     if is_plain or q.shape[-2] == 0:
         return attend_and_tell(q, k, v, sight, backend=backend)[0]
     y: Tensor = AttentionInBlocks.apply(*_single(q, k, v), _in_single(sight))  # type: ignore[no-untyped-call]
@@ -124,7 +126,7 @@ def attend_and_tell(
         return weights @ v, weights
     dtype, sight = q.dtype, _in_single(sight)
     q, k, v = _single(q, k, v)
-    if choose(backend) is AUTOGRAD:
+    if choose(backend, q, k, v, sight.bias) is AUTOGRAD:
         y, weights, _ = attention.forward(q, k, v, sight, keep)
     else:
         y, weights = Attention.apply(  # type: ignore[no-untyped-call]

@@ -16,11 +16,12 @@ def opaque(function: Callable[P, R]) -> Callable[P, R]:
     """Keep torch.compile out of a function, which then runs as it does without.
 
     The compiler would unroll the time loop, and be slower than the kernels when it is done.
+    torch.export, which must have the whole program in one graph, may unroll it.
     """
 
     @wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        if torch.compiler.is_dynamo_compiling():
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
             outside: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
             return outside(*arguments, **named)
         return function(*arguments, **named)

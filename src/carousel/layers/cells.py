@@ -6,11 +6,12 @@ A cell is a recurrence of T = 1. B sequences, D input features, H units.
 from typing import Literal, TypeAlias, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from carousel.kernels.implementation import Backend, choose, choose_recurrence
+from carousel.kernels.implementation import Backend, check_backend, choose_recurrence
 from carousel.layers import parameters, refusals
 from carousel.layers.autograd import opaque, own_precision, product_type
+from carousel.layers.layer import Layer
 from carousel.layers.recurrence import run
 from carousel.layers.rnn import FAMILIES
 from carousel.ops import gru, lstm
@@ -20,7 +21,7 @@ Cell: TypeAlias = "RNNCell | GRUCell | LSTMCell"
 
 
 @final
-class RNNCell(nn.Module):
+class RNNCell(Layer):
     """One time step of a vanilla recurrence, a drop-in for torch.nn.RNNCell.
 
     Args:
@@ -80,7 +81,7 @@ class RNNCell(nn.Module):
 
 
 @final
-class GRUCell(nn.Module):
+class GRUCell(Layer):
     """One time step of a gated recurrent unit, a drop-in for torch.nn.GRUCell.
 
     Args:
@@ -135,7 +136,7 @@ class GRUCell(nn.Module):
 
 
 @final
-class LSTMCell(nn.Module):
+class LSTMCell(Layer):
     """One time step of a long short-term memory, a drop-in for torch.nn.LSTMCell.
 
     Args:
@@ -206,7 +207,7 @@ def set_up(
         refusals.check_is(name, size, int)
         if size < 0:  # torch's cells may have no units at all
             raise RuntimeError(f"{name} must be at least 0, got {size}")
-    choose(backend)
+    check_backend(backend)
     cell.input_size = input_size
     cell.hidden_size = hidden_size
     cell.bias = bias
@@ -250,7 +251,7 @@ def call(cell: Cell, family: Family, input: Tensor, hx: object, names: tuple[str
         rows = tuple(part.to(dtype).reshape(-1, cell.hidden_size) for part in state)
         source = Dense(x, own.w_ih, own.b_ih, own.gain)
         implementation = choose_recurrence(
-            cell.backend, family, source, own.weights, NO_MASKS, product
+            cell.backend, family, source, rows, own.weights, NO_MASKS, product
         )
         _, last = run(implementation, family, source, rows, own.weights)
     return tuple(part.reshape(shape) for part in last)

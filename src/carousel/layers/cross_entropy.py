@@ -32,7 +32,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return -log softmax(logits) (…, V) at each target (…), in nats."""
-    if choose() is AUTOGRAD:
+    if choose("auto", logits) is AUTOGRAD:
         return op.forward(logits, targets)[0]
     if not choose_kernel(lambda: kernel.obstacle(logits, targets)):
         losses: Tensor = _CrossEntropy.apply(op, logits, targets)  # type: ignore[no-untyped-call]

@@ -54,7 +54,8 @@ def source(x: Tensor | Embedded, own: Parameters, backend: str) -> Source:
     if isinstance(x, Tensor):
         return Dense(x, own.w_ih, own.b_ih, own.gain)
     tokens = Dense(x.vectors, own.w_ih, own.b_ih, own.gain)
-    table = tabulate(tokens) if choose(backend) is AUTOGRAD else _Table.apply(*tokens)  # type: ignore[no-untyped-call]
+    is_plain = choose(backend, *tokens) is AUTOGRAD
+    table = tabulate(tokens) if is_plain else _Table.apply(*tokens)  # type: ignore[no-untyped-call]
     return Gather(x.ids + 1, table)
 
 

@@ -3,20 +3,21 @@
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
 from carousel.layers.embedding import Embedding
 from carousel.layers.from_ids import call_from_ids
+from carousel.layers.layer import Layer
 from carousel.layers.module import add_parameters, call, describe, set_arguments
 from carousel.layers.refusals import as_state, check_is, check_no_projection
 from carousel.ops import gru as op
 
 
 @final
-class GRU(nn.Module):
+class GRU(Layer):
     """Stacked gated recurrent units, a drop-in for torch.nn.GRU.
 
     Parameter names, layout (gate order r, z, n), initialisation U(-1/√H, 1/√H) and therefore

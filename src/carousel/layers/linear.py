@@ -59,7 +59,8 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return linear(h.transpose(0, 1), weight, bias).transpose(0, 1).contiguous()
     is_lowered = is_autocast_on(weight.device) and weight.dtype == torch.float32
     product = product_type(weight)
-    if not (is_lowered and choose_kernel(lambda: kernel.obstacle(h, weight, bias, product))):
+    tensors = h, weight, bias
+    if not (is_lowered and choose_kernel(lambda: kernel.obstacle(*tensors, product), *tensors)):
         return F.linear(h, weight, bias)
     z: Tensor = _Linear.apply(h.flatten(0, 1), weight, bias)  # type: ignore[no-untyped-call]
     return z.view(*h.shape[:2], -1)

@@ -3,7 +3,7 @@
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend
@@ -11,6 +11,7 @@ from carousel.layers import parameters
 from carousel.layers.embedding import Embedding
 from carousel.layers.extras import Extras
 from carousel.layers.from_ids import call_from_ids
+from carousel.layers.layer import Layer
 from carousel.layers.module import add_parameters, call, describe, set_arguments
 from carousel.layers.refusals import as_state, check_is, check_probability
 from carousel.ops import lstm as plain
@@ -20,7 +21,7 @@ from carousel.ops.recurrence import Family
 
 
 @final
-class LSTM(nn.Module):
+class LSTM(Layer):
     """Stacked long short-term memory, a drop-in for torch.nn.LSTM.
 
     Parameter names, layout (gate order i, f, g, o), initialisation U(-1/√H, 1/√H) and therefore

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from carousel.kernels.implementation import Backend, choose
+from carousel.kernels.implementation import Backend, check_backend
 from carousel.layers import packing, parameters, refusals
 from carousel.layers.autograd import own_precision, product_type
 from carousel.layers.embedded import Embedded
@@ -52,7 +52,7 @@ def set_arguments(
         num_layers=num_layers,
         proj_size=proj_size,
     )
-    choose(backend)
+    check_backend(backend)
     if dropout > 0 and num_layers == 1:
         message = f"dropout={dropout} acts between layers, and there is one layer only"
         warnings.warn(message, stacklevel=3)  # points to where the layer is made

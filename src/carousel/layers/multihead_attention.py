@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from carousel.kernels.implementation import Backend, choose
+from carousel.kernels.implementation import Backend, check_backend
 from carousel.layers.attention import attend, attend_and_tell
 from carousel.layers.attention_inputs import (
     Sizes,
@@ -20,13 +20,14 @@ from carousel.layers.attention_inputs import (
     check_sizes,
 )
 from carousel.layers.autograd import own_precision
+from carousel.layers.layer import Layer
 from carousel.layers.parameters import Device
 from carousel.layers.refusals import check_is, check_probability
 from carousel.ops.attention import Sight
 
 
 @final
-class MultiheadAttention(nn.Module):
+class MultiheadAttention(Layer):
     """Attention in N heads, a drop-in for torch.nn.MultiheadAttention.
 
     Parameter names, layout, initialisation and therefore `state_dict` are torch's; a state_dict
@@ -98,7 +99,7 @@ class MultiheadAttention(nn.Module):
         switches = {"bias": bias, "add_bias_kv": add_bias_kv, "add_zero_attn": add_zero_attn}
         for name, switch in (switches | {"batch_first": batch_first}).items():
             check_is(name, switch, bool)
-        choose(backend)
+        check_backend(backend)
         self.embed_dim, self.kdim, self.vdim = embed_dim, kdim, vdim
         self._qkv_same_embed_dim = kdim == embed_dim and vdim == embed_dim
         self.num_heads, self.head_dim = num_heads, embed_dim // num_heads

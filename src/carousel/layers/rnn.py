@@ -3,13 +3,14 @@
 from typing import Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
 from carousel.layers.embedding import Embedding
 from carousel.layers.from_ids import call_from_ids
+from carousel.layers.layer import Layer
 from carousel.layers.module import add_parameters, call, describe, set_arguments
 from carousel.layers.refusals import as_state, check_no_projection
 from carousel.ops.rnn import RNN_RELU, RNN_TANH
@@ -18,7 +19,7 @@ FAMILIES = {"tanh": RNN_TANH, "relu": RNN_RELU}
 
 
 @final
-class RNN(nn.Module):
+class RNN(Layer):
     """Stacked vanilla recurrence, h = tanh(W x + U h + b), a drop-in for torch.nn.RNN.
 
     Parameter names, layout, initialisation U(-1/√H, 1/√H) and therefore `state_dict` are torch's;

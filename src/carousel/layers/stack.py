@@ -54,7 +54,9 @@ def stack(
             start = next(rows)
             read = source(mirrored(x, lengths) if is_reverse else x, own, backend)
             masks = draw(extras, start, steps, ended, is_training)
-            implementation = choose_recurrence(backend, family, read, own.weights, masks, product)
+            implementation = choose_recurrence(
+                backend, family, read, start, own.weights, masks, product
+            )
             y, last = run(implementation, family, read, start, own.weights, masks)
             outputs.append(mirror(y, lengths) if is_reverse else y)
             finals.append(last)

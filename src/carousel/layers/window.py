@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from carousel.kernels.implementation import AUTOGRAD, choose
 from carousel.layers.autograd import own_precision, refuse_second_derivative
+from carousel.layers.layer import Layer
 from carousel.ops import mlp
 
 
@@ -35,7 +36,7 @@ class _Windowed(torch.autograd.Function):
             return mlp.windows_backward(dwindows, ctx.n), dw, db, None
 
 
-class FixedWindow(nn.Module):
+class FixedWindow(Layer):
     """One tanh layer that sees n positions side by side, each through weights of its own.
 
     Parameters: weight (H, n·D), the oldest position first, and bias (H,); drawn as those of
@@ -60,7 +61,7 @@ class FixedWindow(nn.Module):
         """
         x = x.to(self.weight.dtype)
         with own_precision(x.device):
-            if choose() is AUTOGRAD:
+            if choose("auto", x, self.weight, self.bias) is AUTOGRAD:
                 return mlp.layer(mlp.windows(x, self.window), self.weight, self.bias)
             h: Tensor = _Windowed.apply(  # type: ignore[no-untyped-call]
                 x, self.weight, self.bias, self.window
