@@ -36,7 +36,7 @@ inline void store(BFloat16* to, Lane lane) {
   const __m256bh half = _mm512_cvtneps_pbh(__m512(lane));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), reinterpret_cast<const __m256i&>(half));
 #else
-  at::vec::convert_from_float<BFloat16>(lane, lane).store(to, Lane::size());
+  at::vec::convert_float_bfloat16(lane, lane).store(to, Lane::size());  // rounds to even, too
 #endif
 }
 
