@@ -203,16 +203,16 @@ def set_up(
     backend: Backend,
 ) -> None:
     """Keep a cell's arguments after a check of each, and make its parameters."""
-    for name, size in {"input_size": input_size, "hidden_size": hidden_size}.items():
-        refusals.check_is(name, size, int)
+    cell.input_size = refusals.as_size("input_size", input_size)
+    cell.hidden_size = refusals.as_size("hidden_size", hidden_size)
+    sizes = {"input_size": cell.input_size, "hidden_size": cell.hidden_size}
+    for name, size in sizes.items():
         if size < 0:  # torch's cells may have no units at all
             raise RuntimeError(f"{name} must be at least 0, got {size}")
     check_backend(backend)
-    cell.input_size = input_size
-    cell.hidden_size = hidden_size
     cell.bias = bias
     cell.backend = backend
-    shapes = parameters.shapes(gates, input_size, hidden_size, bias=bias)
+    shapes = parameters.shapes(gates, cell.input_size, cell.hidden_size, bias=bias)
     parameters.register(cell, shapes, "", device=device, dtype=dtype)
     if not bias:
         cell.register_parameter("bias_ih", None)

@@ -46,25 +46,25 @@ def set_arguments(
     refusals.check_probability("dropout", dropout)
     refusals.check_is("bias", bias, bool)
     refusals.check_is("batch_first", batch_first, bool)
+    layer.input_size = refusals.as_size("input_size", input_size)
+    layer.hidden_size = refusals.as_size("hidden_size", hidden_size)
+    layer.num_layers = refusals.as_size("num_layers", num_layers)
+    layer.proj_size = refusals.as_size("proj_size", proj_size)
     refusals.check_sizes(
-        input_size=input_size,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-        proj_size=proj_size,
+        input_size=layer.input_size,
+        hidden_size=layer.hidden_size,
+        num_layers=layer.num_layers,
+        proj_size=layer.proj_size,
     )
     check_backend(backend)
-    if dropout > 0 and num_layers == 1:
+    if dropout > 0 and layer.num_layers == 1:
         message = f"dropout={dropout} acts between layers, and there is one layer only"
         warnings.warn(message, stacklevel=3)  # points to where the layer is made
     layer.mode = mode
-    layer.input_size = input_size
-    layer.hidden_size = hidden_size
-    layer.num_layers = num_layers
     layer.bias = bias
     layer.batch_first = batch_first
     layer.dropout = float(dropout)
     layer.bidirectional = bidirectional
-    layer.proj_size = proj_size
     layer.backend = backend
 
 

@@ -22,7 +22,7 @@ from carousel.layers.attention_inputs import (
 from carousel.layers.autograd import own_precision
 from carousel.layers.layer import Layer
 from carousel.layers.parameters import Device
-from carousel.layers.refusals import check_is, check_probability
+from carousel.layers.refusals import as_size, check_is, check_probability
 from carousel.ops.attention import Sight
 
 
@@ -92,8 +92,9 @@ class MultiheadAttention(Layer):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        kdim = embed_dim if kdim is None else kdim
-        vdim = embed_dim if vdim is None else vdim
+        embed_dim, num_heads = as_size("embed_dim", embed_dim), as_size("num_heads", num_heads)
+        kdim = embed_dim if kdim is None else as_size("kdim", kdim)
+        vdim = embed_dim if vdim is None else as_size("vdim", vdim)
         check_sizes(embed_dim=embed_dim, num_heads=num_heads, kdim=kdim, vdim=vdim)
         check_probability("dropout", dropout)
         switches = {"bias": bias, "add_bias_kv": add_bias_kv, "add_zero_attn": add_zero_attn}
