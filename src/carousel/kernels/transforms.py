@@ -18,18 +18,19 @@ def active_transform(*tensors: Tensor | None) -> str | None:
     # What torch asks itself before it calls an autograd.Function; there is no public name.
     if torch._C._are_functorch_transforms_active():
         return "torch.func"
-    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+    if torch._C._get_tracing_state() is not None:
         return "torch.jit.trace"
     return "forward-mode derivatives" if _have_tangent(*tensors) else None
 
 
 def has_symbolic_sizes() -> bool:
     """Tell whether sizes stand for any size: a branch on one would hold for the example alone."""
-    return torch.compiler.is_exporting() or bool(torch.jit.is_tracing())  # type: ignore[no-untyped-call]
+    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
 
 
 def _have_tangent(*tensors: Tensor | None) -> bool:
     """Tell whether a tensor carries a forward-mode tangent: also under no_grad, where it counts."""
     if forward_ad._current_level < 0:  # no dual_level is open: nearly always
         return False
-    return any(t is not None and forward_ad.unpack_dual(t).tangent is not None for t in tensors)
+    duals = (forward_ad.unpack_dual(t) for t in tensors if t is not None)  # type: ignore[no-untyped-call]
+    return any(dual.tangent is not None for dual in duals)

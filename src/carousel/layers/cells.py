@@ -10,7 +10,7 @@ from torch import Tensor
 
 from carousel.kernels.implementation import Backend, check_backend, choose_recurrence
 from carousel.layers import parameters, refusals
-from carousel.layers.autograd import opaque, own_precision, product_type
+from carousel.layers.autograd import opaque, own_precision, product_type, wants_gradient
 from carousel.layers.layer import Layer
 from carousel.layers.recurrence import run
 from carousel.layers.rnn import FAMILIES
@@ -254,4 +254,7 @@ def call(cell: Cell, family: Family, input: Tensor, hx: object, names: tuple[str
             cell.backend, family, source, rows, own.weights, NO_MASKS, product
         )
         _, last = run(implementation, family, source, rows, own.weights)
-    return tuple(part.reshape(shape) for part in last)
+    h, *others = last
+    if wants_gradient(*others):  # the backward pass keeps c; the copy may be changed in place
+        others = [part.clone() for part in others]
+    return tuple(part.reshape(shape) if part.shape != shape else part for part in (h, *others))

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
 from carousel.layers.embedding import Embedding
-from carousel.layers.from_ids import call_from_ids
+from carousel.layers.from_ids import TokenInput, call_from_ids
 from carousel.layers.layer import Layer
 from carousel.layers.module import add_parameters, call, describe, set_arguments
 from carousel.layers.refusals import as_state, check_is, check_no_projection
@@ -109,13 +109,13 @@ class GRU(Layer):
         return describe(self, {"reset_after": (self.reset_after, True)})
 
     def forward(
-        self, input: Tensor | PackedSequence, hx: Tensor | None = None
+        self, input: Tensor | PackedSequence | TokenInput, hx: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the input through all layers.
 
         Args:
             input: (T, B, D), or (B, T, D) if batch_first, (T, D) for one sequence alone, or a
-                PackedSequence.
+                PackedSequence; or a TokenInput, as from_ids.
             hx: Initial h_0 (L, B, H), or (L, H) for one sequence, 2·L where bidirectional; None is
                 zeros.
 
@@ -127,6 +127,8 @@ class GRU(Layer):
             TypeError, ValueError, RuntimeError: If something does not fit, as torch does; the
                 message names what came and what was expected.
         """
+        if isinstance(input, TokenInput):
+            return self.from_ids(*input, hx)
         family = op.GRU if self.reset_after else op.GRU_RESET_BEFORE
         y, (h_n,) = call(self, family, input, as_state(hx, ("h_0",)))
         return y, h_n

@@ -21,7 +21,7 @@ class Layer(nn.Module):
         """
         proxy = next(_proxies((*args, *kwargs.values())), None)
         if proxy is None:
-            return super()._call_impl(*args, **kwargs)
+            return super()._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
         tracer = proxy.tracer
         if not isinstance(tracer, Tracer):
             raise TypeError(
@@ -41,6 +41,17 @@ class Layer(nn.Module):
             f"carousel's {name} cannot be compiled by torch.jit.script; use torch.compile, "
             "torch.export, or torch.jit.trace"
         )
+
+
+def has_hooks(*modules: nn.Module) -> bool:
+    """Tell whether a hook is registered on one of the modules, forward or backward."""
+    return any(
+        module._forward_pre_hooks
+        or module._forward_hooks
+        or module._backward_pre_hooks
+        or module._backward_hooks
+        for module in modules
+    )
 
 
 def _proxies(arguments: Iterable[Any]) -> Iterator[Proxy]:

@@ -6,7 +6,7 @@ B sequences, T positions, P features in, V out.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carousel.kernels import linear as kernel
@@ -64,3 +64,11 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(h, weight, bias)
     z: Tensor = _Linear.apply(h.flatten(0, 1), weight, bias)  # type: ignore[no-untyped-call]
     return z.view(*h.shape[:2], -1)
+
+
+class Linear(nn.Linear):
+    """A linear map whose weight may be another module's: torch.nn.Linear, run by `linear`."""
+
+    def forward(self, h: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return (B, T, V) for h (B, T, P), by a shared weight (V, P) or the module's."""
+        return linear(h, self.weight if weight is None else weight, self.bias)

@@ -10,7 +10,7 @@ from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
 from carousel.layers.embedding import Embedding
 from carousel.layers.extras import Extras
-from carousel.layers.from_ids import call_from_ids
+from carousel.layers.from_ids import TokenInput, call_from_ids
 from carousel.layers.layer import Layer
 from carousel.layers.module import add_parameters, call, describe, set_arguments
 from carousel.layers.refusals import as_state, check_is, check_probability
@@ -138,13 +138,13 @@ class LSTM(Layer):
         return describe(self, {name: (getattr(self, name), off) for name, off in EXTRAS.items()})
 
     def forward(
-        self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+        self, input: Tensor | PackedSequence | TokenInput, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
         """Run the input through all layers.
 
         Args:
             input: (T, B, D), or (B, T, D) if batch_first, (T, D) for one sequence alone, or a
-                PackedSequence.
+                PackedSequence; or a TokenInput, as from_ids.
             hx: Initial (h_0, c_0): (L, B, P) and (L, B, H), without B for one sequence, 2·L where
                 bidirectional; P is H without projection. None is zeros.
 
@@ -156,6 +156,8 @@ class LSTM(Layer):
             TypeError, ValueError, RuntimeError: If something does not fit, as torch does; the
                 message names what came and what was expected.
         """
+        if isinstance(input, TokenInput):
+            return self.from_ids(*input, hx)
         extras = Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
         y, (h_n, c_n) = call(self, family(self), input, as_state(hx, ("h_0", "c_0")), extras)
         return y, (h_n, c_n)

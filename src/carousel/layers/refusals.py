@@ -24,7 +24,7 @@ def as_size(name: str, value: object) -> int:
     """
     try:
         if not isinstance(value, bool):
-            return operator.index(value)  # type: ignore[call-overload, no-any-return]
+            return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         pass
     raise TypeError(f"{name} must be of type int, got {kind_of(value)}")
