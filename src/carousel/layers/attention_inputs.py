@@ -179,4 +179,4 @@ def _warn_of_mixture(attn_mask: Tensor, key_padding_mask: Tensor) -> None:
             f"attn_mask is {attn_mask.dtype} and key_padding_mask {key_padding_mask.dtype}; "
             "True hides where a mask is Boolean, numbers are added: use one type for both"
         )
-        warnings.warn(message, stacklevel=6)  # points to where the layer is called
+        warnings.warn(message, stacklevel=7)  # points to where the layer is called

@@ -39,6 +39,8 @@ class RNNCell(Layer):
         TypeError: If a size is no int.
     """
 
+    __constants__ = ("input_size", "hidden_size", "bias", "nonlinearity")
+
     input_size: int
     hidden_size: int
     bias: bool
@@ -98,6 +100,8 @@ class GRUCell(Layer):
         TypeError: If a size is no int.
     """
 
+    __constants__ = ("input_size", "hidden_size", "bias")
+
     input_size: int
     hidden_size: int
     bias: bool
@@ -152,6 +156,8 @@ class LSTMCell(Layer):
         ValueError: If there is no such backend.
         TypeError: If a size is no int.
     """
+
+    __constants__ = ("input_size", "hidden_size", "bias")
 
     input_size: int
     hidden_size: int

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from carousel.kernels import cross_entropy as kernel
 from carousel.kernels.implementation import AUTOGRAD, choose, choose_kernel
-from carousel.layers.autograd import refuse_second_derivative
+from carousel.layers.autograd import hand_derived
 from carousel.ops import cross_entropy as op
 
 
@@ -24,9 +24,9 @@ class _CrossEntropy(torch.autograd.Function):
         return losses
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dlosses: Tensor) -> tuple[None, Tensor, None]:
         """Return the gradient of the logits."""
-        refuse_second_derivative()
         return None, ctx.by.backward(dlosses, *ctx.saved_tensors), None
 
 

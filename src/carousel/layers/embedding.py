@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from carousel.kernels.implementation import AUTOGRAD, choose
-from carousel.layers.autograd import refuse_second_derivative
+from carousel.layers.autograd import hand_derived
 from carousel.layers.layer import Layer
 from carousel.ops.mlp import embed, embed_backward
 
@@ -22,9 +22,9 @@ class _Embedded(torch.autograd.Function):
         return embed(ids, table)
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dx: Tensor) -> tuple[None, Tensor]:
         """Return the gradient of the table."""
-        refuse_second_derivative()
         (ids,) = ctx.saved_tensors
         return None, embed_backward(dx, ids, ctx.vocab_size)
 

@@ -10,14 +10,14 @@ from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
 from carousel.layers.embedding import Embedding
 from carousel.layers.from_ids import TokenInput, call_from_ids
-from carousel.layers.layer import Layer
 from carousel.layers.module import add_parameters, call, describe, set_arguments
+from carousel.layers.recurrent_layer import RecurrentLayer
 from carousel.layers.refusals import as_state, check_is, check_no_projection
 from carousel.ops import gru as op
 
 
 @final
-class GRU(Layer):
+class GRU(RecurrentLayer):
     """Stacked gated recurrent units, a drop-in for torch.nn.GRU.
 
     Parameter names, layout (gate order r, z, n), initialisation U(-1/√H, 1/√H) and therefore
@@ -44,18 +44,6 @@ class GRU(Layer):
         ValueError: If a size is below 1, dropout is no probability, or a name is unknown.
         TypeError: If a size is no int, or a switch no bool.
     """
-
-    mode: str
-    input_size: int
-    hidden_size: int
-    num_layers: int
-    bias: bool
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-    proj_size: int
-    backend: Backend
-    _all_weights: list[list[str]]
 
     def __init__(
         self,
@@ -91,18 +79,6 @@ class GRU(Layer):
         )
         add_parameters(self, op.GRU.gates, device, dtype)
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw every parameter anew from U(-1/√H, 1/√H)."""
-        parameters.reset(self, self.hidden_size)
-
-    def flatten_parameters(self) -> None:
-        """Do nothing: there is no packed copy to refresh. Here because torch.nn.GRU has it."""
-
-    @property
-    def all_weights(self) -> list[list[Tensor]]:
-        """The parameters of each layer and direction."""
-        return [[getattr(self, name) for name in names] for names in self._all_weights]
 
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults."""

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from carousel.kernels import linear as kernel
 from carousel.kernels.implementation import choose_kernel
 from carousel.layers.autograd import (
+    hand_derived,
     is_autocast_on,
     own_precision,
     product_type,
-    refuse_second_derivative,
 )
 
 
@@ -30,9 +30,9 @@ class _Linear(torch.autograd.Function):
         return kernel.forward(h, weight, bias)
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        refuse_second_derivative()
         h, weight = ctx.saved_tensors
         with own_precision(dz.device):
             dh, dweight, dbias = kernel.backward(dz, h, weight)

@@ -67,6 +67,8 @@ class MultiheadAttention(Layer):
     Source: Vaswani et al. 2017, section 3.2.2; math/attention/equations.md.
     """
 
+    __constants__ = ("batch_first",)
+
     in_proj_weight: nn.Parameter | None
     q_proj_weight: nn.Parameter | None
     k_proj_weight: nn.Parameter | None

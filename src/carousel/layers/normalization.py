@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from carousel.kernels.implementation import AUTOGRAD, choose
-from carousel.layers.autograd import refuse_second_derivative
+from carousel.layers.autograd import hand_derived
 from carousel.layers.layer import Layer
 from carousel.ops import layer_norm
 
@@ -22,9 +22,9 @@ class _Normalised(torch.autograd.Function):
         return y
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of x, gain and shift."""
-        refuse_second_derivative()
         return layer_norm.backward(dy, *ctx.saved_tensors)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from carousel.kernels.implementation import AUTOGRAD, choose
-from carousel.layers.autograd import own_precision, refuse_second_derivative
+from carousel.layers.autograd import hand_derived, own_precision
 from carousel.layers.layer import Layer
 from carousel.ops import mlp
 
@@ -27,9 +27,9 @@ class _Windowed(torch.autograd.Function):
         return h
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        refuse_second_derivative()
         x, w, h = ctx.saved_tensors
         with own_precision(dh.device):
             dwindows, dw, db = mlp.layer_backward(dh, h, mlp.windows(x, ctx.n), w)
