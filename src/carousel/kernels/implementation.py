@@ -2,7 +2,7 @@
 
 `autograd`: the time loop, differentiated by torch. `bptt`: the time loop and its hand-derived
 reverse. `fused`: a kernel that is both in one. `auto` picks the fastest that applies; under
-torch.func that is `autograd`.
+torch.func, with forward-mode tangents, and in a traced or exported program that is `autograd`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from carousel.kernels import fused
+from carousel.kernels.transforms import active_transform, has_symbolic_sizes
 from carousel.ops import recurrence
 from carousel.ops.recurrence import Family, Masks, Source, State, Trace, Weights
-from carousel.torch_internals import is_functorch_active
 
 Backend = Literal["auto", "autograd", "bptt", "fused"]
 
@@ -50,19 +50,24 @@ FUSED = {
 _of_auto: ContextVar[str] = ContextVar("backend of layers that say auto", default="auto")
 
 
-def choose(backend: str = "auto") -> Implementation:
+def choose(backend: str, *tensors: Tensor | None) -> Implementation:
     """Return the implementation that a backend's name asks for, where there is no kernel.
 
+    Args:
+        backend: Its name.
+        tensors: What it is to compute with; None counts for nothing.
+
     Raises:
-        ValueError: If there is no such backend; the message lists those there are.
+        ValueError: If there is no such backend, or it cannot serve a tool of torch's at work.
     """
-    return AUTOGRAD if _name(backend) == "autograd" else BPTT
+    return AUTOGRAD if _name(backend, *tensors) == "autograd" else BPTT
 
 
 def choose_recurrence(
     backend: str,
     family: Family,
     source: Source,
+    state: State,
     weights: Weights,
     masks: Masks,
     product: torch.dtype,
@@ -73,18 +78,22 @@ def choose_recurrence(
         backend: Its name.
         family: What is to run, and the rest: on what.
         source: Its input.
+        state: Its initial state.
         weights: Its weights.
         masks: Its masks.
         product: The type that the products should have: autocast's, else that of the weights.
             A half precision that the kernels lack gives way to the precision of the weights.
 
     Raises:
-        ValueError: If there is no such backend, or the one named by "fused" cannot run this.
+        ValueError: If there is no such backend, it cannot serve a tool of torch's at work, or the
+            one named by "fused" cannot run this.
     """
-    name = _name(backend)
+    name = _name(backend, *source, *state, *weights.values())
     T, B = source[0].shape[:2]
-    if name in ("autograd", "bptt") or (name == "auto" and _is_small(T * B, product)):
-        return choose(name)
+    if name == "autograd":
+        return AUTOGRAD
+    if name == "bptt" or (name == "auto" and _is_small(T * B, product)):
+        return BPTT
     call = fused.Call(family, source, weights, masks, product)
     obstacle = fused.obstacle(call)
     own = weights["w_hh"].dtype
@@ -105,13 +114,14 @@ def _is_small(rows: int, product: torch.dtype) -> bool:
     return rows <= 3 and product == torch.float32
 
 
-def choose_kernel(obstacle: Callable[[], str | None]) -> bool:
+def choose_kernel(obstacle: Callable[[], str | None], *tensors: Tensor | None) -> bool:
     """Tell whether a kernel is to run: "auto" may mean one, and nothing is in the way.
 
     Args:
         obstacle: Says why it cannot run; asked only where it might.
+        tensors: What it is to compute with, where that may be differentiated.
     """
-    return _name("auto") in ("auto", "fused") and obstacle() is None
+    return _name("auto", *tensors) in ("auto", "fused") and obstacle() is None
 
 
 @contextmanager
@@ -126,7 +136,7 @@ def backend(name: str) -> Iterator[None]:
     Raises:
         ValueError: If there is no such backend; the message lists those there are.
     """
-    _check(name)
+    check_backend(name)
     token = _of_auto.set(name)
     try:
         yield
@@ -134,12 +144,26 @@ def backend(name: str) -> Iterator[None]:
         _of_auto.reset(token)
 
 
-def _name(backend: str) -> str:
-    _check(backend)
-    name = _of_auto.get() if backend == "auto" else backend
-    return "autograd" if name == "auto" and is_functorch_active() else name
-
-
-def _check(backend: str) -> None:
+def check_backend(backend: str) -> None:
+    """Raise ValueError if there is no such backend; the message lists those there are."""
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {get_args(Backend)}, got {backend!r}")
+
+
+def _name(backend: str, *tensors: Tensor | None) -> str:
+    """Return the backend that a name means here: for "auto" what the context and torch's tools say.
+
+    Raises:
+        ValueError: If there is no such backend, or it cannot serve a tool of torch's at work.
+    """
+    check_backend(backend)
+    name = _of_auto.get() if backend == "auto" else backend
+    if name == "autograd":
+        return name
+    transform = active_transform(*tensors)
+    if transform is not None and name != "auto":
+        raise ValueError(
+            f"backend {name!r} cannot run under {transform}; 'autograd' can, and so can 'auto'"
+        )
+    is_plain = transform is not None or (name == "auto" and has_symbolic_sizes())
+    return "autograd" if is_plain else name

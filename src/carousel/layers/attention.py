@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.implementation import AUTOGRAD, Backend, choose
-from carousel.layers.autograd import own_precision, refuse_second_derivative
+from carousel.layers.autograd import hand_derived, own_precision
 from carousel.ops import attention, attention_in_blocks
 from carousel.ops.attention import ALL, Sight
 
@@ -36,9 +36,9 @@ class Attention(torch.autograd.Function):
         return y, weights
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dy: Tensor | None, dweights: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        refuse_second_derivative()
         trace = attention.Trace(*ctx.saved_tensors)
         if dy is None:
             dy = trace.q.new_zeros(*trace.q.shape[:-1], trace.v.shape[-1])
@@ -61,9 +61,9 @@ class AttentionInBlocks(torch.autograd.Function):
         return y
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        refuse_second_derivative()
         q, k, v, y, log_total, first, bias = ctx.saved_tensors
         sight = Sight(ctx.context, first, bias)
         trace = attention_in_blocks.Trace(q, k, v, y, log_total, sight)
@@ -91,7 +91,9 @@ def attend(
     `backend="autograd"`, it meets the plain form, whose memory is quadratic.
     """
     wants_gradient = sight.bias is not None and sight.bias.requires_grad
-    is_plain = choose(backend) is AUTOGRAD or (wants_gradient and torch.is_grad_enabled())
+    is_plain = choose(backend, q, k, v, sight.bias) is AUTOGRAD or (
+        wants_gradient and torch.is_grad_enabled()
+    )
     if is_plain or q.shape[-2] == 0:
         return attend_and_tell(q, k, v, sight, backend=backend)[0]
     y: Tensor = AttentionInBlocks.apply(*_single(q, k, v), _in_single(sight))  # type: ignore[no-untyped-call]
@@ -124,7 +126,7 @@ def attend_and_tell(
         return weights @ v, weights
     dtype, sight = q.dtype, _in_single(sight)
     q, k, v = _single(q, k, v)
-    if choose(backend) is AUTOGRAD:
+    if choose(backend, q, k, v, sight.bias) is AUTOGRAD:
         y, weights, _ = attention.forward(q, k, v, sight, keep)
     else:
         y, weights = Attention.apply(  # type: ignore[no-untyped-call]

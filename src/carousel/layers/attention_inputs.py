@@ -30,13 +30,11 @@ def check_sizes(*, embed_dim: int, num_heads: int, kdim: int, vdim: int) -> None
     """Refuse sizes that no layer can have.
 
     Raises:
-        TypeError: If a size is no int.
-        ValueError: If it is below 1.
+        ValueError: If one is below 1.
         AssertionError: If the features cannot be shared among the heads.
     """
     sizes = {"embed_dim": embed_dim, "num_heads": num_heads, "kdim": kdim, "vdim": vdim}
     for name, size in sizes.items():
-        check_is(name, size, int)
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
     if embed_dim % num_heads != 0:
@@ -105,7 +103,7 @@ def check_masks(
         key_padding_mask: (B, S), without B for one sequence alone.
         sizes: B, N, T and S.
         is_batched: Whether the inputs have an axis B.
-        weight: A parameter: a mask of floating point is of its type, on its device.
+        weight: A parameter: a mask of floating point is of its type or float32, on its device.
 
     Raises:
         TypeError: If a mask is no tensor.
@@ -159,7 +157,7 @@ def as_bias(
 def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what a mask adds: itself, or -inf where it is True."""
     if mask.dtype != torch.bool:
-        return mask.to(dtype)
+        return mask.to(torch.promote_types(mask.dtype, dtype))  # -1.01 is not rounded to bfloat16
     return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, float("-inf"))
 
 
@@ -169,7 +167,8 @@ def _check_kind(name: str, mask: Tensor, weight: Tensor) -> None:
         raise AssertionError(
             f"{name} is {mask.dtype}; it must be Boolean (True hides) or of floating point (added)"
         )
-    like = weight.new_empty(0, dtype=torch.bool) if mask.dtype == torch.bool else weight
+    is_any_layers = mask.dtype in (torch.bool, torch.float32)
+    like = weight.new_empty(0, dtype=mask.dtype) if is_any_layers else weight
     check_fits(name, mask, like, RuntimeError)
 
 
@@ -180,4 +179,4 @@ def _warn_of_mixture(attn_mask: Tensor, key_padding_mask: Tensor) -> None:
             f"attn_mask is {attn_mask.dtype} and key_padding_mask {key_padding_mask.dtype}; "
             "True hides where a mask is Boolean, numbers are added: use one type for both"
         )
-        warnings.warn(message, stacklevel=6)  # points to where the layer is called
+        warnings.warn(message, stacklevel=7)  # points to where the layer is called

@@ -1,31 +1,88 @@
 """What every autograd.Function with a hand-derived reverse has to see to."""
 
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Gradients = tuple[Tensor | None, ...]
 
 
 def opaque(function: Callable[P, R]) -> Callable[P, R]:
     """Keep torch.compile out of a function, which then runs as it does without.
 
     The compiler would unroll the time loop, and be slower than the kernels when it is done.
+    torch.export, which must have the whole program in one graph, may unroll it.
     """
 
     @wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        if torch.compiler.is_dynamo_compiling():
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
             outside: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
             return outside(*arguments, **named)
         return function(*arguments, **named)
 
     return call
+
+
+def hand_derived(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
+    """Wrap the backward of an autograd.Function: refuse what it cannot do, and loop over a vmap.
+
+    Vectorised Jacobians (is_grads_batched, vectorize=True, vmap over torch.autograd.grad) ask for
+    many directions at once. They are taken one after another: a kernel knows nothing of vmap.
+    """
+
+    @wraps(backward)
+    def call(ctx: Any, *gradients: Tensor | None) -> Gradients:
+        refuse_second_derivative()
+        batch = next((b for b in map(_batch, gradients) if b is not None), None)
+        if batch is None:
+            return backward(ctx, *gradients)
+        rows = [
+            itertools.repeat(g) if g is None or _batch(g) is None else batch.remove(g).unbind(0)
+            for g in gradients
+        ]
+        found = [backward(ctx, *row) for row in zip(*rows, strict=False)]
+        return tuple(
+            None if parts[0] is None else batch.add(torch.stack(parts))
+            for parts in zip(*found, strict=True)
+        )
+
+    return call
+
+
+class _Batch(NamedTuple):
+    """The axis that a vmap hides: how it is shown, and hidden again; in front both times."""
+
+    remove: Callable[[Tensor], Tensor]
+    add: Callable[[Tensor], Tensor]
+
+
+def _batch(tensor: Tensor | None) -> _Batch | None:
+    """Return the axis that a vmap hides in a tensor; None if none does."""
+    functorch: Any = torch._C._functorch
+    if tensor is None:
+        return None
+    if functorch.is_batchedtensor(tensor):  # of torch.func.vmap
+        level = functorch.maybe_get_level(tensor)
+        return _Batch(
+            lambda t: functorch._remove_batch_dim(t, level, 0, 0),
+            lambda t: functorch._add_batch_dim(t, 0, level),
+        )
+    if functorch.is_legacy_batchedtensor(tensor):  # of torch.autograd
+        level = torch._C._vmapmode_increment_nesting() - 1
+        torch._C._vmapmode_decrement_nesting()
+        return _Batch(
+            lambda t: torch._remove_batch_dim(t, level, 0, 0),
+            lambda t: torch._add_batch_dim(t, 0, level),
+        )
+    return None
 
 
 def refuse_second_derivative() -> None:

@@ -6,11 +6,12 @@ A cell is a recurrence of T = 1. B sequences, D input features, H units.
 from typing import Literal, TypeAlias, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from carousel.kernels.implementation import Backend, choose, choose_recurrence
+from carousel.kernels.implementation import Backend, check_backend, choose_recurrence
 from carousel.layers import parameters, refusals
-from carousel.layers.autograd import opaque, own_precision, product_type
+from carousel.layers.autograd import opaque, own_precision, product_type, wants_gradient
+from carousel.layers.layer import Layer
 from carousel.layers.recurrence import run
 from carousel.layers.rnn import FAMILIES
 from carousel.ops import gru, lstm
@@ -20,7 +21,7 @@ Cell: TypeAlias = "RNNCell | GRUCell | LSTMCell"
 
 
 @final
-class RNNCell(nn.Module):
+class RNNCell(Layer):
     """One time step of a vanilla recurrence, a drop-in for torch.nn.RNNCell.
 
     Args:
@@ -37,6 +38,8 @@ class RNNCell(nn.Module):
         ValueError: If there is no such backend.
         TypeError: If a size is no int.
     """
+
+    __constants__ = ("input_size", "hidden_size", "bias", "nonlinearity")
 
     input_size: int
     hidden_size: int
@@ -80,7 +83,7 @@ class RNNCell(nn.Module):
 
 
 @final
-class GRUCell(nn.Module):
+class GRUCell(Layer):
     """One time step of a gated recurrent unit, a drop-in for torch.nn.GRUCell.
 
     Args:
@@ -96,6 +99,8 @@ class GRUCell(nn.Module):
         ValueError: If there is no such backend.
         TypeError: If a size is no int.
     """
+
+    __constants__ = ("input_size", "hidden_size", "bias")
 
     input_size: int
     hidden_size: int
@@ -135,7 +140,7 @@ class GRUCell(nn.Module):
 
 
 @final
-class LSTMCell(nn.Module):
+class LSTMCell(Layer):
     """One time step of a long short-term memory, a drop-in for torch.nn.LSTMCell.
 
     Args:
@@ -151,6 +156,8 @@ class LSTMCell(nn.Module):
         ValueError: If there is no such backend.
         TypeError: If a size is no int.
     """
+
+    __constants__ = ("input_size", "hidden_size", "bias")
 
     input_size: int
     hidden_size: int
@@ -202,16 +209,16 @@ def set_up(
     backend: Backend,
 ) -> None:
     """Keep a cell's arguments after a check of each, and make its parameters."""
-    for name, size in {"input_size": input_size, "hidden_size": hidden_size}.items():
-        refusals.check_is(name, size, int)
+    cell.input_size = refusals.as_size("input_size", input_size)
+    cell.hidden_size = refusals.as_size("hidden_size", hidden_size)
+    sizes = {"input_size": cell.input_size, "hidden_size": cell.hidden_size}
+    for name, size in sizes.items():
         if size < 0:  # torch's cells may have no units at all
             raise RuntimeError(f"{name} must be at least 0, got {size}")
-    choose(backend)
-    cell.input_size = input_size
-    cell.hidden_size = hidden_size
+    check_backend(backend)
     cell.bias = bias
     cell.backend = backend
-    shapes = parameters.shapes(gates, input_size, hidden_size, bias=bias)
+    shapes = parameters.shapes(gates, cell.input_size, cell.hidden_size, bias=bias)
     parameters.register(cell, shapes, "", device=device, dtype=dtype)
     if not bias:
         cell.register_parameter("bias_ih", None)
@@ -250,7 +257,10 @@ def call(cell: Cell, family: Family, input: Tensor, hx: object, names: tuple[str
         rows = tuple(part.to(dtype).reshape(-1, cell.hidden_size) for part in state)
         source = Dense(x, own.w_ih, own.b_ih, own.gain)
         implementation = choose_recurrence(
-            cell.backend, family, source, own.weights, NO_MASKS, product
+            cell.backend, family, source, rows, own.weights, NO_MASKS, product
         )
         _, last = run(implementation, family, source, rows, own.weights)
-    return tuple(part.reshape(shape) for part in last)
+    h, *others = last
+    if wants_gradient(*others):  # the backward pass keeps c; the copy may be changed in place
+        others = [part.clone() for part in others]
+    return tuple(part.reshape(shape) if part.shape != shape else part for part in (h, *others))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from carousel.kernels import cross_entropy as kernel
 from carousel.kernels.implementation import AUTOGRAD, choose, choose_kernel
-from carousel.layers.autograd import refuse_second_derivative
+from carousel.layers.autograd import hand_derived
 from carousel.ops import cross_entropy as op
 
 
@@ -24,15 +24,15 @@ class _CrossEntropy(torch.autograd.Function):
         return losses
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dlosses: Tensor) -> tuple[None, Tensor, None]:
         """Return the gradient of the logits."""
-        refuse_second_derivative()
         return None, ctx.by.backward(dlosses, *ctx.saved_tensors), None
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return -log softmax(logits) (…, V) at each target (…), in nats."""
-    if choose() is AUTOGRAD:
+    if choose("auto", logits) is AUTOGRAD:
         return op.forward(logits, targets)[0]
     if not choose_kernel(lambda: kernel.obstacle(logits, targets)):
         losses: Tensor = _CrossEntropy.apply(op, logits, targets)  # type: ignore[no-untyped-call]

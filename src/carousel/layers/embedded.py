@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.implementation import AUTOGRAD, choose
-from carousel.layers.autograd import own_precision, refuse_second_derivative
+from carousel.layers.autograd import hand_derived, own_precision
 from carousel.layers.packing import Layout, mirror
 from carousel.layers.parameters import Parameters
 from carousel.ops.recurrence import Dense, Gather, Source, tabulate, tabulate_backward
@@ -42,9 +42,9 @@ class _Table(torch.autograd.Function):
         return tabulate(Dense(*source))
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dtable: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        refuse_second_derivative()
         with own_precision(dtable.device):
             return tuple(tabulate_backward(dtable, Dense(*ctx.saved_tensors)))
 
@@ -54,7 +54,8 @@ def source(x: Tensor | Embedded, own: Parameters, backend: str) -> Source:
     if isinstance(x, Tensor):
         return Dense(x, own.w_ih, own.b_ih, own.gain)
     tokens = Dense(x.vectors, own.w_ih, own.b_ih, own.gain)
-    table = tabulate(tokens) if choose(backend) is AUTOGRAD else _Table.apply(*tokens)  # type: ignore[no-untyped-call]
+    is_plain = choose(backend, *tokens) is AUTOGRAD
+    table = tabulate(tokens) if is_plain else _Table.apply(*tokens)  # type: ignore[no-untyped-call]
     return Gather(x.ids + 1, table)
 
 

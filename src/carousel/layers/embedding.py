@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from carousel.kernels.implementation import AUTOGRAD, choose
-from carousel.layers.autograd import refuse_second_derivative
+from carousel.layers.autograd import hand_derived
+from carousel.layers.layer import Layer
 from carousel.ops.mlp import embed, embed_backward
 
 
@@ -21,14 +22,14 @@ class _Embedded(torch.autograd.Function):
         return embed(ids, table)
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dx: Tensor) -> tuple[None, Tensor]:
         """Return the gradient of the table."""
-        refuse_second_derivative()
         (ids,) = ctx.saved_tensors
         return None, embed_backward(dx, ids, ctx.vocab_size)
 
 
-class Embedding(nn.Module):
+class Embedding(Layer):
     """A vector of D features for each of V tokens; id -1, no token at all, is the zero vector.
 
     The parameter is named and drawn as that of torch.nn.Embedding(V, D).
@@ -43,7 +44,7 @@ class Embedding(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return (…, D) for ids (…)."""
-        if choose() is AUTOGRAD:
+        if choose("auto", self.weight) is AUTOGRAD:
             return embed(ids, self.weight)
         x: Tensor = _Embedded.apply(ids, self.weight)  # type: ignore[no-untyped-call]
         return x

@@ -3,11 +3,12 @@
 T time steps, B sequences, V tokens, D features.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from carousel.kernels.transforms import has_symbolic_sizes
 from carousel.layers.embedded import Embedded
 from carousel.layers.embedding import Embedding
 from carousel.layers.extras import NO_EXTRAS, Extras
@@ -16,6 +17,13 @@ from carousel.ops.recurrence import Family, State
 
 if TYPE_CHECKING:
     from carousel.layers.module import Recurrent
+
+
+class TokenInput(NamedTuple):
+    """Ids and their embedding in one: a recurrent layer takes it in place of features (B, T, D)."""
+
+    ids: Tensor  # (T, B), or (B, T) where the layer is batch_first
+    embedding: Embedding
 
 
 def call_from_ids(
@@ -43,8 +51,8 @@ def call_from_ids(
     check_input(layer, embedding.weight, ValueError)
     by_time = ids.T if layer.batch_first else ids  # (T, B)
     start = initial_state(layer, embedding.weight, state, (by_time.shape[1],))
-    y, last = through_all(layer, family, Embedded(by_time, embedding.weight), start, extras, None)
-    return y.transpose(0, 1) if layer.batch_first else y, last
+    x = Embedded(by_time, embedding.weight)
+    return through_all(layer, family, x, start, extras, is_batch_first=layer.batch_first)
 
 
 def is_quicker_by_table(
@@ -55,7 +63,9 @@ def is_quicker_by_table(
     Forward and back, V rows are multiplied, or T·B; so the table does not pay where the vocabulary
     is the larger: in a small batch of Chinese, and in writing one character at a time. Where
     features are dropped, rows of one token differ from place to place, and there is no table. One
-    sequence alone goes the plain way too.
+    sequence alone goes the plain way too, and so does a program for any number of ids.
     """
     is_thinned = layer.training and extras.variational_dropout > 0
+    if has_symbolic_sizes():
+        return False
     return ids.dim() == 2 and len(embedding.weight) <= ids.numel() and not is_thinned

@@ -6,16 +6,16 @@ B sequences, T positions, P features in, V out.
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carousel.kernels import linear as kernel
 from carousel.kernels.implementation import choose_kernel
 from carousel.layers.autograd import (
+    hand_derived,
     is_autocast_on,
     own_precision,
     product_type,
-    refuse_second_derivative,
 )
 
 
@@ -30,9 +30,9 @@ class _Linear(torch.autograd.Function):
         return kernel.forward(h, weight, bias)
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        refuse_second_derivative()
         h, weight = ctx.saved_tensors
         with own_precision(dz.device):
             dh, dweight, dbias = kernel.backward(dz, h, weight)
@@ -59,7 +59,16 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return linear(h.transpose(0, 1), weight, bias).transpose(0, 1).contiguous()
     is_lowered = is_autocast_on(weight.device) and weight.dtype == torch.float32
     product = product_type(weight)
-    if not (is_lowered and choose_kernel(lambda: kernel.obstacle(h, weight, bias, product))):
+    tensors = h, weight, bias
+    if not (is_lowered and choose_kernel(lambda: kernel.obstacle(*tensors, product), *tensors)):
         return F.linear(h, weight, bias)
     z: Tensor = _Linear.apply(h.flatten(0, 1), weight, bias)  # type: ignore[no-untyped-call]
     return z.view(*h.shape[:2], -1)
+
+
+class Linear(nn.Linear):
+    """A linear map whose weight may be another module's: torch.nn.Linear, run by `linear`."""
+
+    def forward(self, h: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return (B, T, V) for h (B, T, P), by a shared weight (V, P) or the module's."""
+        return linear(h, self.weight if weight is None else weight, self.bias)

@@ -3,15 +3,16 @@
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
 from carousel.layers.embedding import Embedding
 from carousel.layers.extras import Extras
-from carousel.layers.from_ids import call_from_ids
+from carousel.layers.from_ids import TokenInput, call_from_ids
 from carousel.layers.module import add_parameters, call, describe, set_arguments
+from carousel.layers.recurrent_layer import RecurrentLayer
 from carousel.layers.refusals import as_state, check_is, check_probability
 from carousel.ops import lstm as plain
 from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
@@ -20,7 +21,7 @@ from carousel.ops.recurrence import Family
 
 
 @final
-class LSTM(nn.Module):
+class LSTM(RecurrentLayer):
     """Stacked long short-term memory, a drop-in for torch.nn.LSTM.
 
     Parameter names, layout (gate order i, f, g, o), initialisation U(-1/√H, 1/√H) and therefore
@@ -58,18 +59,6 @@ class LSTM(nn.Module):
             are combined that are not verified together.
         TypeError: If a size is no int, or a switch no bool.
     """
-
-    mode: str
-    input_size: int
-    hidden_size: int
-    num_layers: int
-    bias: bool
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-    proj_size: int
-    backend: Backend
-    _all_weights: list[list[str]]
 
     def __init__(
         self,
@@ -120,30 +109,18 @@ class LSTM(nn.Module):
         )
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw every parameter anew from U(-1/√H, 1/√H); normalisation has gains 1, shift 0."""
-        parameters.reset(self, self.hidden_size)
-
-    def flatten_parameters(self) -> None:
-        """Do nothing: there is no packed copy to refresh. Here because torch.nn.LSTM has it."""
-
-    @property
-    def all_weights(self) -> list[list[Tensor]]:
-        """The parameters of each layer and direction."""
-        return [[getattr(self, name) for name in names] for names in self._all_weights]
-
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults."""
         return describe(self, {name: (getattr(self, name), off) for name, off in EXTRAS.items()})
 
     def forward(
-        self, input: Tensor | PackedSequence, hx: tuple[Tensor, Tensor] | None = None
+        self, input: Tensor | PackedSequence | TokenInput, hx: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
         """Run the input through all layers.
 
         Args:
             input: (T, B, D), or (B, T, D) if batch_first, (T, D) for one sequence alone, or a
-                PackedSequence.
+                PackedSequence; or a TokenInput, as from_ids.
             hx: Initial (h_0, c_0): (L, B, P) and (L, B, H), without B for one sequence, 2·L where
                 bidirectional; P is H without projection. None is zeros.
 
@@ -155,9 +132,28 @@ class LSTM(nn.Module):
             TypeError, ValueError, RuntimeError: If something does not fit, as torch does; the
                 message names what came and what was expected.
         """
+        if isinstance(input, TokenInput):
+            return self.from_ids(*input, hx)
         extras = Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
         y, (h_n, c_n) = call(self, family(self), input, as_state(hx, ("h_0", "c_0")), extras)
         return y, (h_n, c_n)
+
+    def get_expected_cell_size(
+        self, input: Tensor, batch_sizes: Tensor | None
+    ) -> tuple[int, int, int]:
+        """Return the shape of c_0 for such an input."""
+        count, batch, _ = self.get_expected_hidden_size(input, batch_sizes)
+        return count, batch, self.hidden_size
+
+    def check_forward_args(
+        self, input: Tensor, hidden: tuple[Tensor, Tensor], batch_sizes: Tensor | None
+    ) -> None:
+        """Refuse an input, or a state (h_0, c_0), that does not fit."""
+        self.check_input(input, batch_sizes)
+        h_shape = self.get_expected_hidden_size(input, batch_sizes)
+        self.check_hidden_size(hidden[0], h_shape, "Expected hidden[0] size {}, got {}")
+        c_shape = self.get_expected_cell_size(input, batch_sizes)
+        self.check_hidden_size(hidden[1], c_shape, "Expected hidden[1] size {}, got {}")
 
     def from_ids(
         self, ids: Tensor, embedding: Embedding, hx: tuple[Tensor, Tensor] | None = None

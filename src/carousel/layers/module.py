@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from carousel.kernels.implementation import Backend, choose
+from carousel.kernels.implementation import Backend, check_backend
 from carousel.layers import packing, parameters, refusals
 from carousel.layers.autograd import own_precision, product_type
 from carousel.layers.embedded import Embedded
@@ -46,25 +46,25 @@ def set_arguments(
     refusals.check_probability("dropout", dropout)
     refusals.check_is("bias", bias, bool)
     refusals.check_is("batch_first", batch_first, bool)
+    layer.input_size = refusals.as_size("input_size", input_size)
+    layer.hidden_size = refusals.as_size("hidden_size", hidden_size)
+    layer.num_layers = refusals.as_size("num_layers", num_layers)
+    layer.proj_size = refusals.as_size("proj_size", proj_size)
     refusals.check_sizes(
-        input_size=input_size,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-        proj_size=proj_size,
+        input_size=layer.input_size,
+        hidden_size=layer.hidden_size,
+        num_layers=layer.num_layers,
+        proj_size=layer.proj_size,
     )
-    choose(backend)
-    if dropout > 0 and num_layers == 1:
+    check_backend(backend)
+    if dropout > 0 and layer.num_layers == 1:
         message = f"dropout={dropout} acts between layers, and there is one layer only"
         warnings.warn(message, stacklevel=3)  # points to where the layer is made
     layer.mode = mode
-    layer.input_size = input_size
-    layer.hidden_size = hidden_size
-    layer.num_layers = num_layers
     layer.bias = bias
     layer.batch_first = batch_first
     layer.dropout = float(dropout)
     layer.bidirectional = bidirectional
-    layer.proj_size = proj_size
     layer.backend = backend
 
 
@@ -148,10 +148,10 @@ def call(
     rows = (x.shape[1],) if is_batched else ()
     start = initial_state(layer, x, state, rows)
     start = start if is_batched else tuple(part.unsqueeze(1) for part in start)
-    y, last = through_all(layer, family, x, start, extras, None)
-    if not is_batched:
-        return y.squeeze(1), tuple(part.squeeze(1) for part in last)
-    return y.transpose(0, 1) if layer.batch_first else y, last
+    y, last = through_all(
+        layer, family, x, start, extras, is_batch_first=layer.batch_first and is_batched
+    )
+    return (y, last) if is_batched else (y.squeeze(1), tuple(part.squeeze(1) for part in last))
 
 
 def call_packed(
@@ -183,9 +183,14 @@ def through_all(
     x: Tensor | Embedded,
     state: State,
     extras: Extras,
-    lengths: Layout | None,
+    lengths: Layout | None = None,
+    *,
+    is_batch_first: bool = False,
 ) -> tuple[Tensor, State]:
-    """Run x (T, B, D), or ids (T, B), through the stack, in the precision of its weights."""
+    """Run x (T, B, D), or ids (T, B), through the stack, in the precision of its weights.
+
+    The outputs are (T, B, ·), or (B, T, ·) if is_batch_first.
+    """
     layers = [parameters.collect(layer, names) for names in layer._all_weights]
     directions = 2 if layer.bidirectional else 1
     dtype, product = layers[0].w_ih.dtype, product_type(layers[0].w_ih)
@@ -196,6 +201,7 @@ def through_all(
             tuple(part.to(dtype) for part in state),
             [layers[k : k + directions] for k in range(0, len(layers), directions)],
             lengths=lengths,
+            is_batch_first=is_batch_first,
             dropout=layer.dropout,
             extras=extras,
             is_training=layer.training,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from carousel.kernels.implementation import Backend, choose
+from carousel.kernels.implementation import Backend, check_backend
 from carousel.layers.attention import attend, attend_and_tell
 from carousel.layers.attention_inputs import (
     Sizes,
@@ -20,13 +20,14 @@ from carousel.layers.attention_inputs import (
     check_sizes,
 )
 from carousel.layers.autograd import own_precision
+from carousel.layers.layer import Layer
 from carousel.layers.parameters import Device
-from carousel.layers.refusals import check_is, check_probability
+from carousel.layers.refusals import as_size, check_is, check_probability
 from carousel.ops.attention import Sight
 
 
 @final
-class MultiheadAttention(nn.Module):
+class MultiheadAttention(Layer):
     """Attention in N heads, a drop-in for torch.nn.MultiheadAttention.
 
     Parameter names, layout, initialisation and therefore `state_dict` are torch's; a state_dict
@@ -66,6 +67,8 @@ class MultiheadAttention(nn.Module):
     Source: Vaswani et al. 2017, section 3.2.2; math/attention/equations.md.
     """
 
+    __constants__ = ("batch_first",)
+
     in_proj_weight: nn.Parameter | None
     q_proj_weight: nn.Parameter | None
     k_proj_weight: nn.Parameter | None
@@ -91,14 +94,15 @@ class MultiheadAttention(nn.Module):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        kdim = embed_dim if kdim is None else kdim
-        vdim = embed_dim if vdim is None else vdim
+        embed_dim, num_heads = as_size("embed_dim", embed_dim), as_size("num_heads", num_heads)
+        kdim = embed_dim if kdim is None else as_size("kdim", kdim)
+        vdim = embed_dim if vdim is None else as_size("vdim", vdim)
         check_sizes(embed_dim=embed_dim, num_heads=num_heads, kdim=kdim, vdim=vdim)
         check_probability("dropout", dropout)
         switches = {"bias": bias, "add_bias_kv": add_bias_kv, "add_zero_attn": add_zero_attn}
         for name, switch in (switches | {"batch_first": batch_first}).items():
             check_is(name, switch, bool)
-        choose(backend)
+        check_backend(backend)
         self.embed_dim, self.kdim, self.vdim = embed_dim, kdim, vdim
         self._qkv_same_embed_dim = kdim == embed_dim and vdim == embed_dim
         self.num_heads, self.head_dim = num_heads, embed_dim // num_heads

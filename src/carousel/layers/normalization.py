@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from carousel.kernels.implementation import AUTOGRAD, choose
-from carousel.layers.autograd import refuse_second_derivative
+from carousel.layers.autograd import hand_derived
+from carousel.layers.layer import Layer
 from carousel.ops import layer_norm
 
 
@@ -21,13 +22,13 @@ class _Normalised(torch.autograd.Function):
         return y
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
         """Return the gradients of x, gain and shift."""
-        refuse_second_derivative()
         return layer_norm.backward(dy, *ctx.saved_tensors)
 
 
-class LayerNorm(nn.Module):
+class LayerNorm(Layer):
     """Give each vector of N features mean 0 and variance 1, then a learned gain and shift.
 
     The parameters are named and drawn as those of torch.nn.LayerNorm(N): weight 1 and bias 0.
@@ -43,7 +44,7 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return y of the shape of x (…, N), in the precision of the weights."""
         x = x.to(self.weight.dtype)
-        if choose() is AUTOGRAD:
+        if choose("auto", x, self.weight, self.bias) is AUTOGRAD:
             return layer_norm.forward(x, self.weight, self.bias)[0]
         y: Tensor = _Normalised.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return y

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.implementation import Implementation
-from carousel.layers.autograd import own_precision, refuse_second_derivative, wants_gradient
+from carousel.layers.autograd import hand_derived, own_precision, wants_gradient
 from carousel.ops.recurrence import NO_MASKS, Family, Masks, Source, State, Trace, Weights
 
 
@@ -40,9 +40,9 @@ class Recurrence(torch.autograd.Function):
         return y, *last
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dy: Tensor, *dstate: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        refuse_second_derivative()
         saved, first = ctx.saved_tensors, len(ctx.kind._fields)
         source, (h, candidate, *rest) = ctx.kind(*saved[:first]), saved[first:]
         masks, rest = Masks(tuple(rest[: ctx.parts]), h, candidate), rest[ctx.parts :]

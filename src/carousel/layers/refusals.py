@@ -4,29 +4,38 @@ The kinds are torch.nn's: ValueError, RuntimeError or TypeError where torch rais
 torch, nothing is broadcast in silence.
 """
 
+import operator
 from collections.abc import Mapping
 from numbers import Real
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from carousel.layers.autograd import is_autocast_on
 from carousel.ops.recurrence import State
 
 
-def check_sizes(*, input_size: int, hidden_size: int, num_layers: int, proj_size: int) -> None:
-    """Refuse sizes that no layer can have.
+def as_size(name: str, value: object) -> int:
+    """Return a size as an int: any kind of integer is one, such as numpy's.
 
     Raises:
-        TypeError: If a size is no int.
-        ValueError: If it is out of range.
+        TypeError: If it is no integer, or a bool.
     """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise TypeError(f"{name} must be of type int, got {kind_of(value)}")
+
+
+def check_sizes(*, input_size: int, hidden_size: int, num_layers: int, proj_size: int) -> None:
+    """Raise ValueError if a size is out of the range that a layer can have."""
     sizes = {"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers}
     for name, size in sizes.items():
-        check_is(name, size, int)
         if size < 1:
             raise ValueError(f"{name} must be at least 1, got {size}")
-    check_is("proj_size", proj_size, int)
     if not 0 <= proj_size < hidden_size:
         raise ValueError(
             f"proj_size must be in [0, hidden_size), 0 for no projection; got {proj_size} with "
@@ -34,10 +43,17 @@ def check_sizes(*, input_size: int, hidden_size: int, num_layers: int, proj_size
         )
 
 
+def kind_of(value: object) -> str:
+    """Return the name of a value's type, with advice where torch.fx put a proxy in its place."""
+    if isinstance(value, Proxy):
+        return "a Proxy: torch.fx keeps a layer whole; trace a model that holds it"
+    return type(value).__name__
+
+
 def check_is(name: str, value: object, kind: type) -> None:
     """Raise TypeError if a value is not of a kind."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {kind_of(value)}")
 
 
 def check_probability(name: str, value: object) -> None:
@@ -70,16 +86,16 @@ def as_state(hx: object, names: tuple[str, ...]) -> State | None:
         return None
     if len(names) == 1:
         if not isinstance(hx, Tensor):
-            raise TypeError(f"hx must be a tensor, got {type(hx).__name__}")
+            raise TypeError(f"hx must be a tensor, got {kind_of(hx)}")
         return (hx,)
     wanted = f"hx must be the pair ({', '.join(names)})"
     if not isinstance(hx, (tuple, list)):
-        raise TypeError(f"{wanted}, got {type(hx).__name__}")
+        raise TypeError(f"{wanted}, got {kind_of(hx)}")
     if len(hx) != len(names):
         raise RuntimeError(f"{wanted}, got {len(hx)} of them")
     for part in hx:
         if not isinstance(part, Tensor):
-            raise TypeError(f"{wanted}, got {type(part).__name__} in it")
+            raise TypeError(f"{wanted}, got {kind_of(part)} in it")
     return tuple(hx)
 
 
@@ -91,7 +107,7 @@ def check_axes(layer: str, x: object, allowed: tuple[int, int]) -> None:
         ValueError: If it is one of other axes.
     """
     if not isinstance(x, Tensor):
-        raise TypeError(f"{layer} expects a tensor as input, got {type(x).__name__}")
+        raise TypeError(f"{layer} expects a tensor as input, got {kind_of(x)}")
     if x.dim() not in allowed:
         few, many = allowed
         raise ValueError(f"{layer} expects input of {few} or {many} axes, got {x.dim()}")

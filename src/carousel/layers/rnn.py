@@ -3,14 +3,15 @@
 from typing import Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.implementation import Backend
 from carousel.layers import parameters
 from carousel.layers.embedding import Embedding
-from carousel.layers.from_ids import call_from_ids
+from carousel.layers.from_ids import TokenInput, call_from_ids
 from carousel.layers.module import add_parameters, call, describe, set_arguments
+from carousel.layers.recurrent_layer import RecurrentLayer
 from carousel.layers.refusals import as_state, check_no_projection
 from carousel.ops.rnn import RNN_RELU, RNN_TANH
 
@@ -18,7 +19,7 @@ FAMILIES = {"tanh": RNN_TANH, "relu": RNN_RELU}
 
 
 @final
-class RNN(nn.Module):
+class RNN(RecurrentLayer):
     """Stacked vanilla recurrence, h = tanh(W x + U h + b), a drop-in for torch.nn.RNN.
 
     Parameter names, layout, initialisation U(-1/√H, 1/√H) and therefore `state_dict` are torch's;
@@ -44,18 +45,6 @@ class RNN(nn.Module):
         ValueError: If a size is below 1, dropout is no probability, or a name is unknown.
         TypeError: If a size is no int, or a switch no bool.
     """
-
-    mode: str
-    input_size: int
-    hidden_size: int
-    num_layers: int
-    bias: bool
-    batch_first: bool
-    dropout: float
-    bidirectional: bool
-    proj_size: int
-    backend: Backend
-    _all_weights: list[list[str]]
 
     def __init__(
         self,
@@ -93,30 +82,18 @@ class RNN(nn.Module):
         add_parameters(self, FAMILIES[nonlinearity].gates, device, dtype)
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw every parameter anew from U(-1/√H, 1/√H)."""
-        parameters.reset(self, self.hidden_size)
-
-    def flatten_parameters(self) -> None:
-        """Do nothing: there is no packed copy to refresh. Here because torch.nn.RNN has it."""
-
-    @property
-    def all_weights(self) -> list[list[Tensor]]:
-        """The parameters of each layer and direction."""
-        return [[getattr(self, name) for name in names] for names in self._all_weights]
-
     def extra_repr(self) -> str:
         """Return the arguments that differ from their defaults."""
         return describe(self, {})
 
     def forward(
-        self, input: Tensor | PackedSequence, hx: Tensor | None = None
+        self, input: Tensor | PackedSequence | TokenInput, hx: Tensor | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Run the input through all layers.
 
         Args:
             input: (T, B, D), or (B, T, D) if batch_first, (T, D) for one sequence alone, or a
-                PackedSequence.
+                PackedSequence; or a TokenInput, as from_ids.
             hx: Initial h_0 (L, B, H), or (L, H) for one sequence, 2·L where bidirectional; None is
                 zeros.
 
@@ -128,6 +105,8 @@ class RNN(nn.Module):
             TypeError, ValueError, RuntimeError: If something does not fit, as torch does; the
                 message names what came and what was expected.
         """
+        if isinstance(input, TokenInput):
+            return self.from_ids(*input, hx)
         y, (h_n,) = call(self, FAMILIES[self.nonlinearity], input, as_state(hx, ("h_0",)))
         return y, h_n
 

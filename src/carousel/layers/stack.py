@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from carousel.kernels.implementation import choose_recurrence
+from carousel.kernels.transforms import active_transform, has_symbolic_sizes
 from carousel.layers.autograd import opaque
 from carousel.layers.embedded import Embedded, mirrored, source
 from carousel.layers.extras import Extras, draw, drop_input
@@ -26,6 +27,7 @@ def stack(
     layers: list[list[Parameters]],
     *,
     lengths: Layout | None,
+    is_batch_first: bool,
     dropout: float,
     extras: Extras,
     is_training: bool,
@@ -37,8 +39,8 @@ def stack(
     product is the type that the products should have, where a kernel can give it.
 
     Returns:
-        The last layer's outputs (T, B, ·), directions side by side, and the last state of every
-        layer and direction.
+        The last layer's outputs (T, B, ·), or (B, T, ·) if is_batch_first, directions side by side,
+        and the last state of every layer and direction.
     """
     rows = iter(zip(*(part.unbind(0) for part in state), strict=True))
     ended = None if lengths is None else lengths.ended
@@ -54,13 +56,26 @@ def stack(
             start = next(rows)
             read = source(mirrored(x, lengths) if is_reverse else x, own, backend)
             masks = draw(extras, start, steps, ended, is_training)
-            implementation = choose_recurrence(backend, family, read, own.weights, masks, product)
+            implementation = choose_recurrence(
+                backend, family, read, start, own.weights, masks, product
+            )
             y, last = run(implementation, family, read, start, own.weights, masks)
             outputs.append(mirror(y, lengths) if is_reverse else y)
             finals.append(last)
         x = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
     assert isinstance(x, Tensor)  # there is at least one layer
-    return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    y = batch_first(x) if is_batch_first else x
+    return y, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+
+
+def batch_first(y: Tensor) -> Tensor:
+    """Turn outputs (T, B, ·) that nobody else holds into (B, T, ·).
+
+    In place, as torch does: the result is no view, and may be detached in place.
+    """
+    if active_transform(y) is not None or has_symbolic_sizes():
+        return y.transpose(0, 1)
+    return y.transpose_(0, 1)
 
 
 def drop(x: Tensor, dropout: float, lengths: Layout | None) -> Tensor:

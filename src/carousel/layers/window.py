@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from carousel.kernels.implementation import AUTOGRAD, choose
-from carousel.layers.autograd import own_precision, refuse_second_derivative
+from carousel.layers.autograd import hand_derived, own_precision
+from carousel.layers.layer import Layer
 from carousel.ops import mlp
 
 
@@ -26,16 +27,16 @@ class _Windowed(torch.autograd.Function):
         return h
 
     @staticmethod
+    @hand_derived
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        refuse_second_derivative()
         x, w, h = ctx.saved_tensors
         with own_precision(dh.device):
             dwindows, dw, db = mlp.layer_backward(dh, h, mlp.windows(x, ctx.n), w)
             return mlp.windows_backward(dwindows, ctx.n), dw, db, None
 
 
-class FixedWindow(nn.Module):
+class FixedWindow(Layer):
     """One tanh layer that sees n positions side by side, each through weights of its own.
 
     Parameters: weight (H, n·D), the oldest position first, and bias (H,); drawn as those of
@@ -60,7 +61,7 @@ class FixedWindow(nn.Module):
         """
         x = x.to(self.weight.dtype)
         with own_precision(x.device):
-            if choose() is AUTOGRAD:
+            if choose("auto", x, self.weight, self.bias) is AUTOGRAD:
                 return mlp.layer(mlp.windows(x, self.window), self.weight, self.bias)
             h: Tensor = _Windowed.apply(  # type: ignore[no-untyped-call]
                 x, self.weight, self.bias, self.window

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from carousel.layers.embedding import Embedding
-from carousel.layers.linear import linear
+from carousel.layers.linear import Linear
 from carousel.models.base import LanguageModel, State
 from carousel.models.bodies import build_body
 from carousel.models.body import check_inputs
@@ -25,7 +25,7 @@ class CharacterModel(LanguageModel):
         self.longest_stream = config.longest_stream
         self.embedding = Embedding(vocab_size, config.embedding_size)
         self.body = build_body(config)
-        self.output = nn.Linear(config.output_size, vocab_size)
+        self.output = Linear(config.output_size, vocab_size)
         if config.tie_weights:
             del self.output.weight  # forward reads the embedding in its place
         if config.initialization != "torch":
@@ -41,8 +41,8 @@ class CharacterModel(LanguageModel):
         """Return the logits of the next token at each position, and the state after the last."""
         check_inputs(tokens, None)
         y, last = self.body(tokens, self.embedding, state)  # (B, T, P)
-        weight = self.embedding.weight if self.config.tie_weights else self.output.weight
-        return linear(y, weight, self.output.bias), last  # (B, T, V)
+        shared = self.embedding.weight if self.config.tie_weights else None
+        return self.output(y, shared), last  # (B, T, V)
 
     @torch.no_grad()
     def _initialize(self) -> None:

@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carousel.layers.embedding import Embedding
+from carousel.layers.from_ids import TokenInput
 from carousel.layers.gru import GRU
 from carousel.layers.initialization import chrono, set_forget_bias
+from carousel.layers.layer import has_hooks
 from carousel.layers.lstm import LSTM
 from carousel.layers.rnn import RNN
 from carousel.models.base import State
@@ -39,12 +41,25 @@ class RecurrentBody(Body):
         """Return the last layer's outputs, and the state after the last position."""
         state = self.initial_state(len(inputs)) if state is None else state
         hx: Any = state if self.config.model == "lstm" else state[0]
-        is_dropped = self.training and self.config.dropout > 0  # a token's features, place by place
-        if isinstance(embed, Embedding) and not is_dropped:
-            y, last = self.recurrence.from_ids(inputs, embed, hx)  # (B, T, P)
-        else:
-            y, last = self.recurrence(self.dropout(embed(inputs)), hx)  # (B, T, P)
+        tokens = self._tokens(inputs, embed)
+        read = self.dropout(embed(inputs)) if tokens is None else tokens
+        y, last = self.recurrence(read, hx)  # (B, T, P)
         return self.dropout(y), last if isinstance(last, tuple) else (last,)
+
+    def _tokens(self, inputs: Tensor, embed: Embed) -> TokenInput | None:
+        """Return ids that the recurrence may embed by itself; None if it has to read features.
+
+        So it is where they are dropped place by place, where a hook is to see or change them, and
+        where another module stands in the place of the recurrence.
+        """
+        is_dropped = self.training and self.config.dropout > 0
+        layer: nn.Module = self.recurrence
+        if is_dropped or not isinstance(embed, Embedding):
+            return None
+        if not isinstance(layer, (RNN, GRU, LSTM)):
+            return None
+        is_watched = has_hooks(embed, self.dropout, layer)
+        return None if is_watched else TokenInput(inputs, embed)
 
     @torch.no_grad()
     def initialize(self) -> None:

@@ -1,8 +1,13 @@
 """A recurrent character model as a stack of layers from ids to logits, for a kernel that writes."""
 
+from torch import nn
+
 from carousel.kernels.decoding import Stack
 from carousel.layers import lstm, rnn
+from carousel.layers.embedding import Embedding
 from carousel.layers.gru import GRU
+from carousel.layers.layer import has_hooks
+from carousel.layers.linear import Linear
 from carousel.layers.lstm import LSTM
 from carousel.layers.parameters import collect
 from carousel.layers.rnn import RNN
@@ -14,10 +19,18 @@ from carousel.ops.recurrence import Family
 
 
 def stack_of(model: LanguageModel) -> Stack | None:
-    """Return the layers of a model in evaluation mode; None if it is of another kind."""
+    """Return the layers of a model in evaluation mode; None if it is of another kind.
+
+    A model with a hook, which the kernel would not call, or with a layer of another kind in place
+    of one of these, is written by its own forward.
+    """
     if not isinstance(model, CharacterModel) or not isinstance(model.body, RecurrentBody):
         return None
-    layer = model.body.recurrence
+    layer: nn.Module = model.body.recurrence
+    if not isinstance(layer, (RNN, GRU, LSTM)) or not isinstance(model.embedding, Embedding):
+        return None
+    if not isinstance(model.output, Linear) or has_hooks(*model.modules()):
+        return None
     if layer.backend not in ("auto", "fused"):
         return None
     if isinstance(layer, LSTM) and layer.zoneout > 0:  # a share of the old state stays
