@@ -12,7 +12,7 @@ The last line has the totals, in pytest's words. Exit code 1: a test failed, or 
 not be compiled.
 """
 
-# ruff: noqa: T201 - a script that prints a table
+
 
 import argparse
 import os
