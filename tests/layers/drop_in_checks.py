@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 import carousel
 
-T, B, D, H = 4, 2, 4, 6
+T, B, D, H = 3, 2, 4, 6
 NAMES = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell", "MultiheadAttention")
 Inputs = tuple[Tensor, ...]
 Check = Callable[[nn.Module, Inputs], Any]

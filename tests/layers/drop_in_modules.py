@@ -131,7 +131,7 @@ def kind_of(layer: nn.Module) -> tuple[type[nn.Module], tuple[int, int]]:
 
 def skipped_init(layer: nn.Module, x: Inputs) -> Any:
     kind, sizes = kind_of(layer)
-    twin = nn.utils.skip_init(kind, *sizes)
+    twin = nn.utils.skip_init(kind, *sizes).to(x[0].dtype)
     twin.load_state_dict(layer.state_dict())
     return flat(twin, x)
 
@@ -145,10 +145,9 @@ def made_on_meta(layer: nn.Module, x: Inputs) -> Any:
 
 def of_numpy_sizes(layer: nn.Module, x: Inputs) -> Any:
     kind, sizes = kind_of(layer)
-    try:
-        twin = kind(*(np.int64(size) for size in sizes))
-    except TypeError:  # torch's stacked layers refuse what its cells take
-        twin = kind(*sizes)
+    if kind not in (nn.RNN, nn.GRU, nn.LSTM):  # torch's refuse what its cells take
+        sizes = tuple(np.int64(size) for size in sizes)  # type: ignore[assignment]
+    twin = kind(*sizes)
     return repr(twin), [p.shape for p in twin.parameters()]
 
 

@@ -57,7 +57,7 @@ def retraced(layer: nn.Module, x: Inputs) -> Any:
     return parts(pickled(traced)(*three(x)))
 
 
-def exported(dims: dict[int, Any] | None, *, strict: bool = False, steps: int = 4) -> Check:
+def exported(dims: dict[int, Any] | None, *, strict: bool = False, steps: int = 3) -> Check:
     """Export for a batch of 2, then run with 2, and where the batch may differ with 5."""
 
     def check(layer: nn.Module, x: Inputs) -> Any:

@@ -58,7 +58,7 @@ def test_hooks_of_all_modules_see_the_short_cut(name: str) -> None:
     """The recurrence reads ids itself; the embedding's rows are read without a call of it."""
     model, seen = random_model(CONFIGS[name]), {}
     want, _ = model(IDS)
-    handle = register_module_forward_hook(lambda part, given, y: seen.setdefault(part, given))
+    handle = register_module_forward_hook(lambda part, given, y: seen.update({part: given}))
     try:
         got, _ = model(IDS)
     finally:
