@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import CONFIGS, random_model
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
@@ -14,6 +13,7 @@ from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel
 from carousel.models.stack import stack_of
 from closeness import assert_near
+from models.small_models import CONFIGS, random_model
 
 B, T, V = 3, 9, 7
 IDS = torch.randint(V, (B, T), generator=torch.Generator().manual_seed(1))
