@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 import carousel
 
-T, B, D, H = 5, 3, 4, 6
+T, B, D, H = 3, 2, 4, 6
 NAMES = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell", "MultiheadAttention")
 Inputs = tuple[Tensor, ...]
 Check = Callable[[nn.Module, Inputs], Any]
@@ -94,6 +94,12 @@ def tangents(layer: nn.Module, x: Inputs) -> list[Tensor]:
         torch.manual_seed(2)
         duals = tuple(forward_ad.make_dual(part, along(part)) for part in x)
         return [tangent(y) for y in flat(layer, duals)]
+
+
+def has_tangents(layer: nn.Module, x: Inputs) -> list[bool]:
+    with forward_ad.dual_level():
+        duals = tuple(forward_ad.make_dual(part, along(part)) for part in x)
+        return [forward_ad.unpack_dual(y).tangent is not None for y in flat(layer, duals)]
 
 
 def tangents_of_weights(layer: nn.Module, x: Inputs) -> list[Tensor]:

@@ -1,11 +1,13 @@
 """What every layer with a hand-derived gradient keeps to, recurrence apart."""
 
+import contextlib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 import carousel
 from carousel.layers.cross_entropy import cross_entropy
@@ -47,6 +49,7 @@ CASES = {
     ),
 }
 cases = pytest.mark.parametrize("name", CASES)
+of_torchs_jvp = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 
 
 def made(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Tensor]:
@@ -117,6 +120,59 @@ def test_torch_gives_a_second_derivative(name: str) -> None:
 
     with carousel.backend("autograd"):
         assert torch.autograd.gradgradcheck(run, (x,))
+
+
+@of_torchs_jvp
+@cases
+@pytest.mark.parametrize("mode", [contextlib.nullcontext, torch.no_grad])
+def test_forward_mode_keeps_the_tangent(name: str, mode: Callable[[], Any]) -> None:
+    """Of the input and of every parameter, against differences; under no_grad, too."""
+    layer, x = made(name)
+    module = Run(layer, CASES[name].run)
+    values = {"x": x.detach()} | {n: p.detach() for n, p in module.named_parameters()}
+    along = {key: torch.randn_like(value) for key, value in values.items()}
+
+    def run(values: dict[str, Tensor]) -> Tensor:
+        own = {key: value for key, value in values.items() if key != "x"}
+        y: Tensor = torch.func.functional_call(module, own, (values["x"],))
+        return y
+
+    h = 1e-5
+    for moved in values:
+        near = (values | {moved: values[moved] + sign * h * along[moved]} for sign in (1, -1))
+        after, before = map(run, near)
+        with mode(), forward_ad.dual_level():
+            dual = forward_ad.make_dual(values[moved], along[moved])
+            tangent = forward_ad.unpack_dual(run(values | {moved: dual})).tangent
+        assert tangent is not None, f"the tangent of {moved} is lost"
+        assert_near({moved: tangent}, {moved: (after - before).detach() / (2 * h)}, 1e-7)
+
+
+@of_torchs_jvp
+@cases
+def test_forward_mode_is_refused_where_a_backend_cannot(name: str) -> None:
+    layer, x = made(name)
+    with carousel.backend("bptt"), forward_ad.dual_level():
+        dual = forward_ad.make_dual(x.detach(), x.detach())
+        if name == "embedding":  # its table is what may carry a tangent
+            table = layer.get_parameter("weight").detach()
+            del layer.weight
+            layer.weight = forward_ad.make_dual(table, table)
+        with pytest.raises(ValueError, match="backend 'bptt' cannot run under forward-mode"):
+            CASES[name].run(layer, dual)
+
+
+@cases
+def test_a_vectorised_jacobian_is_that_of_a_loop(name: str) -> None:
+    layer, x = made(name)
+    jacobian = torch.autograd.functional.jacobian
+    run = lambda x: CASES[name].run(layer, x)  # noqa: E731
+    want = jacobian(run, x)
+    assert_near({"J": jacobian(run, x, vectorize=True)}, {"J": want})
+    y = run(x)
+    directions = torch.eye(y.numel()).reshape(-1, *y.shape).to(y)
+    each = torch.func.vmap(lambda d: torch.autograd.grad(y, x, d, retain_graph=True)[0])(directions)
+    assert_near({"J": each.reshape(want.shape)}, {"J": want})
 
 
 @cases

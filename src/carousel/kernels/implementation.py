@@ -157,6 +157,8 @@ def _name(backend: str, *tensors: Tensor | None) -> str:
         ValueError: If there is no such backend, or it cannot serve a tool of torch's at work.
     """
     check_backend(backend)
+    if backend == "auto" and has_symbolic_sizes():  # whatever the context says
+        return "autograd"
     name = _of_auto.get() if backend == "auto" else backend
     if name == "autograd":
         return name
@@ -165,5 +167,4 @@ def _name(backend: str, *tensors: Tensor | None) -> str:
         raise ValueError(
             f"backend {name!r} cannot run under {transform}; 'autograd' can, and so can 'auto'"
         )
-    is_plain = transform is not None or (name == "auto" and has_symbolic_sizes())
-    return "autograd" if is_plain else name
+    return name if transform is None else "autograd"

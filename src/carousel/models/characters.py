@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from carousel.layers.embedding import Embedding
 from carousel.layers.linear import Linear
+from carousel.layers.refusals import as_size
 from carousel.models.base import LanguageModel, State
 from carousel.models.bodies import build_body
 from carousel.models.body import check_inputs
@@ -21,7 +22,7 @@ class CharacterModel(LanguageModel):
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
         self.config = config
-        self.vocab_size = vocab_size
+        self.vocab_size = vocab_size = as_size("vocab_size", vocab_size)
         self.longest_stream = config.longest_stream
         self.embedding = Embedding(vocab_size, config.embedding_size)
         self.body = build_body(config)

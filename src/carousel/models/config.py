@@ -1,6 +1,7 @@
 """What a model is, apart from the text it reads. Imports no torch, so that --help is quick."""
 
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
 from carousel.errors import ConfigError
@@ -101,6 +102,7 @@ class ModelConfig:
             raise ConfigError(
                 f"model must be one of {', '.join((*GATES, *CONTEXTS))}, got {self.model!r}"
             )
+        self._make_sizes_ints()
         for name in ("embedding_size", "hidden_size", "num_layers"):
             value = getattr(self, name)
             if value < 1:
@@ -123,6 +125,13 @@ class ModelConfig:
                 "tie_weights needs embedding_size = hidden_size (or proj_size), "
                 f"got {self.embedding_size} and {self.output_size}"
             )
+
+    def _make_sizes_ints(self) -> None:
+        """Replace integers of other kinds, such as numpy's, which JSON does not know."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, bool) and hasattr(value, "__index__"):
+                object.__setattr__(self, field.name, operator.index(value))
 
     def _check_gates(self) -> None:
         """Refuse variants that do not go together, and biases of gates that are not there."""
