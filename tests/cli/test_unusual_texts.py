@@ -85,6 +85,13 @@ def test_a_stray_control_character_is_told_also_from_the_cache(call: Call, again
     )
 
 
+def test_training_and_evaluation_tell_of_it_too(call: Call) -> None:
+    Path("stray.txt").write_bytes(TEXT.encode() + b"a\0b\n")
+    warning = "warning: stray.txt has characters that a text seldom has: U+0000 1 time (first at "
+    assert warning in call("train", "stray.txt", *TINY, "--steps", "2").err
+    assert warning in call("eval", "runs/stray", "stray.txt").err
+
+
 def test_windows_quotation_marks_read_as_latin1_are_told(call: Call) -> None:
     Path("quotes.txt").write_bytes((TEXT + "“quoted”\n").encode("cp1252"))
     result = call("prepare", "quotes.txt", "--encoding", "latin-1")

@@ -59,11 +59,12 @@ def main(arguments: list[str]) -> int:
 
 
 def _prepare(command: Prepare, cache: Path) -> None:
-    from carousel.cli.text_source import prepare_shown
+    from carousel.cli.text_source import prepare_shown, warn_of_control_characters
 
     before = clock()
     corpus, was_kept = prepare_shown(command.corpus, command.reading, cache)
     facts = _facts(corpus) | {"seconds": round(clock() - before, 3), "from_cache": was_kept}
+    warn_of_control_characters(corpus)
     if command.json:
         print(json.dumps(facts, ensure_ascii=False))
         return

@@ -51,7 +51,9 @@ def open_source(
         cache: Where prepared texts are kept; None takes the user's cache folder.
     """
     if paths:
-        return Source(prepare_shown(paths, reading, cache).corpus, None)
+        corpus = prepare_shown(paths, reading, cache).corpus
+        warn_of_control_characters(corpus)
+        return Source(corpus, None)
     from carousel.text.tales import floor, tell
 
     tales = tell(TALES_SEED, TALES_CHARACTERS)
@@ -90,11 +92,10 @@ def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None)
 
         name = name_of([Path("stdin") if path == STDIN else path for path in paths])
         corpus = prepare(files, reading=reading, cache=cache, name=name, progress=show)
-    _warn_of_control_characters(corpus)
     return Prepared(corpus, "writing" not in phases)
 
 
-def _warn_of_control_characters(corpus: Corpus) -> None:
+def warn_of_control_characters(corpus: Corpus) -> None:
     """Print in one line which characters of a text may not be meant, if there are any."""
     found = find_control_characters(corpus)
     if not found:
