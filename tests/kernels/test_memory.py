@@ -1,6 +1,5 @@
 """The memory that the kernels keep for later calls: what a loop needs, and no more than that."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,28 +136,3 @@ def test_an_eighth_of_a_containers_limit_lies_idle_at_most(version: int, tmp_pat
 
     assert idle(str(64 * MEGABYTE)) <= 8 * MEGABYTE
     assert idle(str(2**40)) > 16 * MEGABYTE
-
-
-def test_a_thread_that_allocates_while_another_forks_locks_nobody_out() -> None:
-    program = """
-import os, sys, threading, torch, carousel
-torch.set_num_threads(1)
-layer = carousel.LSTM(4, 16)
-x = torch.randn(2, 8, 4)
-is_over = threading.Event()
-def busy():
-    while not is_over.is_set():
-        layer(x)
-other = threading.Thread(target=busy)
-other.start()
-for _ in range(60):
-    child = os.fork()
-    if child == 0:
-        layer(x)
-        os._exit(0)
-    os.waitpid(child, 0)
-is_over.set()
-other.join()
-"""
-    command = [sys.executable, "-W", "ignore", "-c", program]
-    subprocess.run(command, check=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"})
