@@ -120,7 +120,9 @@ def _try_lock(path: Path) -> Callable[[], object] | None:
 
 
 def _unlock(descriptor: int) -> None:
-    if fcntl is None:
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child of fork may have the descriptor, too
+    else:
         os.lseek(descriptor, _FAR, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
     os.close(descriptor)

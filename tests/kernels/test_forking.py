@@ -119,3 +119,29 @@ def test_a_child_computes_what_its_parent_does(way: str) -> None:
 def test_without_kernels_a_child_computes_too() -> None:
     result = run("backward()\nagree(in_child(backward), backward())", CAROUSEL_KERNELS="off")
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+FORKS_AMONG_THREADS = """
+import threading
+torch.set_num_threads(1)
+small, few, is_over = carousel.LSTM(4, 16), torch.randn(1, 4, 4), threading.Event()
+
+def compute():
+    with torch.no_grad():
+        while not is_over.is_set():
+            small(few)
+
+others = [threading.Thread(target=compute) for _ in range(3)]
+for other in others:
+    other.start()
+try:
+    for _ in range(10):  # the first while the kernels are being loaded
+        in_child(lambda: float(small(few)[0].sum()))
+finally:
+    is_over.set()
+"""
+
+
+def test_a_child_computes_though_other_threads_were_at_it() -> None:
+    result = run(FORKS_AMONG_THREADS, OMP_NUM_THREADS="1")
+    assert result.returncode == 0, result.stderr[-2000:]

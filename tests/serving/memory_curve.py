@@ -64,7 +64,7 @@ def main() -> None:
             while (left := end - time.monotonic()) > 0:
                 time.sleep(min(60.0, left))
                 note("load")
-            traffic.end()
+            traffic.end(is_strict=False)
             time.sleep(REST)
             note("rest")
             period += 1

@@ -265,7 +265,15 @@ def _operators() -> Any:
     return torch.ops.carousel
 
 
+def _forget_holder() -> None:
+    """Let a child of fork load the kernels: the thread that was at it is not in the child."""
+    global _loading
+    _loading = Lock()
+
+
 make_fork_safe()  # also where torch's own operations compute, not the kernels
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_holder)
 
 FORWARD = {kind: partial(forward, kind) for kind in (torch.float32, torch.bfloat16)}
 INFER = {kind: partial(infer, kind) for kind in (torch.float32, torch.bfloat16)}

@@ -27,6 +27,7 @@ from carousel.ops.sampling import log_probabilities
 from carousel.sampling.engine import PRODUCTS, Engine
 from carousel.sampling.task import Chance, News, Task
 from carousel.serving.job import Card
+from carousel.serving.threads import give_back_memory
 from carousel.serving.wire import Message, job_from_json, receive, send
 from carousel.serving.worker_text import WorkerText
 from carousel.text.opening import opening_of
@@ -37,6 +38,7 @@ from carousel.text.vocabulary import Vocabulary
 PAUSE, LEAST_PAUSE, MOST_PAUSE = 0.001, 0.03, 0.25
 PROBE = "probe"  # the key of the probe's text; those of other texts are numbers
 PROBE_LENGTH = 16  # ids that it reads
+REST = 5.0  # seconds without a text after which free memory is given back to the system
 GRACE = 5.0  # seconds for an advance to notice that the front is gone
 # How far the engine's log p may be from the model's own, in nats: sums in another order, or
 # products of bf16, whose 8 bits leave a logit of 10 an error of 0.04.
@@ -105,6 +107,7 @@ def run(
     texts: dict[int, WorkerText] = {}
     probes: dict[int, list[Chance]] = {}  # the one that is open, and what has come of it
     due = 0.0  # when news are told next
+    last_text, has_free_memory = time.monotonic(), True  # what loading took is free by now
     with contextlib.suppress(BrokenPipeError):  # the front is gone
         while True:
             for message in _new(messages, is_idle=len(engine) == 0):
@@ -116,6 +119,11 @@ def run(
                     due = min(due, time.monotonic() + PAUSE * len(texts))
                 if refused:
                     send(outbox, {"news": refused})
+            if texts:
+                last_text, has_free_memory = time.monotonic(), True
+            elif has_free_memory and time.monotonic() - last_text > REST:
+                give_back_memory()
+                has_free_memory = False
             if len(engine) == 0:
                 continue
             has_more = engine.write(max(0.0, due - time.monotonic()))
