@@ -9,7 +9,6 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from backports import zstd
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from amounts import amount, torture
 from carousel.errors import ConfigError, TextError
 from carousel.text import reading as module
 from carousel.text.reading import BLOCK, Reading, read_text
+from zstd_module import zstd
 
 GZIPPED = gzip.compress(b"a", mtime=0)  # else the name of the test would change with the time
 PACKED = {"": lambda data: data, ".gz": gzip.compress, ".zst": zstd.compress}

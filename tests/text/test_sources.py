@@ -9,13 +9,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from backports import zstd
 
 from amounts import amount, torture
 from carousel.errors import TextError
 from carousel.text import sources
 from carousel.text.reading import read_text
 from carousel.text.sources import find_files, read_blocks, size_in_bytes
+from zstd_module import zstd
 
 TEXT = ("".join(random.Random(0).choices("abcdefgh \n", k=2000))).encode()
 

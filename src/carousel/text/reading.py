@@ -199,7 +199,8 @@ def _decoded(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
 def _refusal(path: Path, reading: Reading, error: UnicodeError, begin: int) -> TextError:
     """Say which byte, counted from `begin`, does not decode, and what would read the file."""
     codec = codecs.lookup(reading.encoding).name
-    if not isinstance(error, UnicodeDecodeError):  # UTF-16 or 32 without a byte order mark
+    # UTF-16 or 32 without a byte order mark: another kind of error until Python 3.12.
+    if not isinstance(error, UnicodeDecodeError) or error.reason.endswith("start with BOM"):
         return TextError(
             f"{path} has no byte order mark: --encoding {codec}-le or {codec}-be would say which "
             "byte of a character comes first"
