@@ -8,10 +8,14 @@ torch.
 """
 
 import re
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import reduce
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
+from torch.autograd import forward_ad
 
 from carousel.errors import CarouselError
 
@@ -54,11 +58,71 @@ def is_functorch_active() -> bool:
     Raises:
         TorchVersionError: If this torch has no such name.
     """
-    try:
+    try:  # not by _find: every call of a layer asks
         is_active = torch._C._are_functorch_transforms_active
     except AttributeError:
         raise _missing("torch._C._are_functorch_transforms_active") from None
     return bool(is_active())
+
+
+def is_tracing() -> bool:
+    """Tell whether torch.jit.trace is at work.
+
+    Raises:
+        TorchVersionError: If this torch has no such name.
+    """
+    try:
+        state = torch._C._get_tracing_state
+    except AttributeError:
+        raise _missing("torch._C._get_tracing_state") from None
+    return state() is not None
+
+
+def is_dual_level_open() -> bool:
+    """Tell whether forward-mode derivatives are at work: a block of forward_ad.dual_level().
+
+    Raises:
+        TorchVersionError: If this torch has no such name.
+    """
+    try:
+        return int(forward_ad._current_level) >= 0
+    except AttributeError:
+        raise _missing("torch.autograd.forward_ad._current_level") from None
+
+
+class BatchAxis(NamedTuple):
+    """The axis of a tensor that vmap hides.
+
+    Attributes:
+        remove: Show the axis, as the first one of a plain tensor.
+        add: Hide the first axis of a plain tensor.
+    """
+
+    remove: Callable[[Tensor], Tensor]
+    add: Callable[[Tensor], Tensor]
+
+
+def vmap_axis(tensor: Tensor | None) -> BatchAxis | None:
+    """Return the innermost axis that vmap hides in a tensor; None if it hides none.
+
+    torch.func.vmap has one kind of such tensors, vectorised Jacobians of torch.autograd another.
+
+    Raises:
+        TorchVersionError: If this torch lacks one of the names.
+    """
+    if tensor is None:
+        return None
+    if _find("torch._C._functorch.is_batchedtensor")(tensor):
+        level = _find("torch._C._functorch.maybe_get_level")(tensor)
+        remove = _find("torch._C._functorch._remove_batch_dim")
+        add = _find("torch._C._functorch._add_batch_dim")
+        return BatchAxis(lambda t: remove(t, level, 0, 0), lambda t: add(t, 0, level))
+    if _find("torch._C._functorch.is_legacy_batchedtensor")(tensor):
+        level = _find("torch._C._vmapmode_increment_nesting")() - 1
+        _find("torch._C._vmapmode_decrement_nesting")()
+        remove, add = _find("torch._remove_batch_dim"), _find("torch._add_batch_dim")
+        return BatchAxis(lambda t: remove(t, level, 0, 0), lambda t: add(t, 0, level))
+    return None
 
 
 def cpu_features() -> dict[str, Any]:
@@ -67,11 +131,7 @@ def cpu_features() -> dict[str, Any]:
     Raises:
         TorchVersionError: If this torch has no such name.
     """
-    try:
-        features = torch.cpu.get_capabilities
-    except AttributeError:
-        raise _missing("torch.cpu.get_capabilities") from None
-    return dict(features())
+    return dict(_find("torch.cpu.get_capabilities")())
 
 
 def torch_function_disabled() -> AbstractContextManager[None]:
@@ -80,11 +140,20 @@ def torch_function_disabled() -> AbstractContextManager[None]:
     Raises:
         TorchVersionError: If this torch has no such name.
     """
+    disabled: AbstractContextManager[None] = _find("torch._C.DisableTorchFunctionSubclass")()
+    return disabled
+
+
+def _find(name: str) -> Any:
+    """Return what a dotted name below torch means.
+
+    Raises:
+        TorchVersionError: If this torch has no such name.
+    """
     try:
-        disabled = torch._C.DisableTorchFunctionSubclass
+        return reduce(getattr, name.split(".")[1:], torch)
     except AttributeError:
-        raise _missing("torch._C.DisableTorchFunctionSubclass") from None
-    return disabled()
+        raise _missing(name) from None
 
 
 def _missing(name: str) -> TorchVersionError:

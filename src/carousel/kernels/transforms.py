@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from carousel.torch_internals import is_dual_level_open, is_functorch_active, is_tracing
+
 
 def active_transform(*tensors: Tensor | None) -> str | None:
     """Name the tool that needs torch's operations themselves; None if none is at work.
@@ -15,22 +17,21 @@ def active_transform(*tensors: Tensor | None) -> str | None:
     Args:
         tensors: All that a layer is about to compute with: inputs, states, weights, masks.
     """
-    # What torch asks itself before it calls an autograd.Function; there is no public name.
-    if torch._C._are_functorch_transforms_active():
+    if is_functorch_active():
         return "torch.func"
-    if torch._C._get_tracing_state() is not None:
+    if is_tracing():
         return "torch.jit.trace"
     return "forward-mode derivatives" if _have_tangent(*tensors) else None
 
 
 def has_symbolic_sizes() -> bool:
     """Tell whether sizes stand for any size: a branch on one would hold for the example alone."""
-    return torch.compiler.is_exporting() or torch._C._get_tracing_state() is not None
+    return torch.compiler.is_exporting() or is_tracing()
 
 
 def _have_tangent(*tensors: Tensor | None) -> bool:
     """Tell whether a tensor carries a forward-mode tangent: also under no_grad, where it counts."""
-    if forward_ad._current_level < 0:  # no dual_level is open: nearly always
+    if not is_dual_level_open():  # nearly always
         return False
     duals = (forward_ad.unpack_dual(t) for t in tensors if t is not None)  # type: ignore[no-untyped-call]
     return any(dual.tangent is not None for dual in duals)

@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+from carousel.torch_internals import vmap_axis
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,11 +43,11 @@ def hand_derived(backward: Callable[..., Gradients]) -> Callable[..., Gradients]
     @wraps(backward)
     def call(ctx: Any, *gradients: Tensor | None) -> Gradients:
         refuse_second_derivative()
-        batch = next((b for b in map(_batch, gradients) if b is not None), None)
+        batch = next((axis for axis in map(vmap_axis, gradients) if axis is not None), None)
         if batch is None:
             return backward(ctx, *gradients)
         rows = [
-            itertools.repeat(g) if g is None or _batch(g) is None else batch.remove(g).unbind(0)
+            itertools.repeat(g) if g is None or vmap_axis(g) is None else batch.remove(g).unbind(0)
             for g in gradients
         ]
         found = [backward(ctx, *row) for row in zip(*rows, strict=False)]
@@ -55,34 +57,6 @@ def hand_derived(backward: Callable[..., Gradients]) -> Callable[..., Gradients]
         )
 
     return call
-
-
-class _Batch(NamedTuple):
-    """The axis that a vmap hides: how it is shown, and hidden again; in front both times."""
-
-    remove: Callable[[Tensor], Tensor]
-    add: Callable[[Tensor], Tensor]
-
-
-def _batch(tensor: Tensor | None) -> _Batch | None:
-    """Return the axis that a vmap hides in a tensor; None if none does."""
-    functorch: Any = torch._C._functorch
-    if tensor is None:
-        return None
-    if functorch.is_batchedtensor(tensor):  # of torch.func.vmap
-        level = functorch.maybe_get_level(tensor)
-        return _Batch(
-            lambda t: functorch._remove_batch_dim(t, level, 0, 0),
-            lambda t: functorch._add_batch_dim(t, 0, level),
-        )
-    if functorch.is_legacy_batchedtensor(tensor):  # of torch.autograd
-        level = torch._C._vmapmode_increment_nesting() - 1
-        torch._C._vmapmode_decrement_nesting()
-        return _Batch(
-            lambda t: torch._remove_batch_dim(t, level, 0, 0),
-            lambda t: torch._add_batch_dim(t, 0, level),
-        )
-    return None
 
 
 def refuse_second_derivative() -> None:
