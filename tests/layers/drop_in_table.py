@@ -1,8 +1,8 @@
 """docs/drop_in.md as tables, its verdicts, and what each asks of a check.
 
 As a program it runs the cells of some rows, without the checker of shapes that the tests install:
-strict export cannot trace through it, torch.compile is slow to, and the sizes of torch.jit.trace are
-no ints to it.
+strict export cannot trace through it, torch.compile is slow to, and sizes that torch.jit.trace
+follows are no ints to it.
 """
 
 import json
