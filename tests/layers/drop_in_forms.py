@@ -91,7 +91,7 @@ def causal(dtype: torch.dtype) -> Tensor:
 def padding(dtype: torch.dtype) -> Tensor:
     hides = torch.tensor([[False] * 3, [False, False, True]])
     return (
-        hides if dtype == torch.bool else torch.zeros(2, 4).masked_fill(hides, -torch.inf).to(dtype)
+        hides if dtype == torch.bool else torch.zeros(2, 3).masked_fill(hides, -torch.inf).to(dtype)
     )
 
 

@@ -1,7 +1,8 @@
 """docs/drop_in.md as tables, its verdicts, and what each asks of a check.
 
 As a program it runs the cells of some rows, without the checker of shapes that the tests install:
-strict export cannot trace through it, and the sizes of torch.jit.trace are no ints to it.
+strict export cannot trace through it, torch.compile is slow to, and sizes that torch.jit.trace
+follows are no ints to it.
 """
 
 import json
@@ -28,6 +29,8 @@ WITHOUT_CHECKER = (
     "`export(strict=True)`",
     "`jit.trace`, saved and loaded",
     "`jit.trace`, gradients",
+    "`compile` of a function",
+    "`Module.compile`",
 )
 
 
@@ -145,6 +148,7 @@ def failures(tools: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for cell in cells(PAGE.read_text(encoding="utf-8")):
         if cell.tool in tools:
+            torch.compiler.reset()
             try:
                 hold(cell)
                 found[f"{cell.tool}, {cell.layer}"] = ""

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import drop_in_table
 import pytest
-import torch
 from drop_in_checks import NAMES
 from drop_in_table import CHECKS, PAGE, VERDICTS, WITHOUT_CHECKER, Cell, cells, hold
 
@@ -52,7 +51,6 @@ def quiet() -> Iterator[None]:
     ids=lambda cell: f"{cell.tool}, {cell.layer}",
 )
 def test_a_cell_holds(cell: Cell) -> None:
-    torch.compiler.reset()
     hold(cell)
 
 

@@ -50,6 +50,7 @@ def test_nothing_else_is(name: str, value: Any, kind: str) -> None:
 
 
 PROGRAM = """
+from dataclasses import asdict
 import numpy as np
 from carousel.models.characters import build
 from carousel.models.checkpoint import to_json
@@ -58,7 +59,7 @@ sizes = ("embedding_size", "hidden_size", "num_layers")
 for family in ("lstm", "mlp", "transformer"):
     config = ModelConfig(model=family, **{name: np.int64(8) for name in sizes})
     plain = ModelConfig(model=family, **{name: 8 for name in sizes})
-    assert to_json(config) == to_json(plain)
+    assert to_json(asdict(config)) == to_json(asdict(plain))
     assert type(build(config, np.int64(5)).vocab_size) is int
 print("stored")
 """
