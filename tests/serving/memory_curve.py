@@ -12,8 +12,11 @@ import argparse
 import json
 import os
 import re
+import statistics
 import sys
 import time
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from carousel.models.config import ModelConfig
@@ -39,9 +42,7 @@ def main() -> None:
     asked = parser.parse_args()
     probes = asked.out / "probes"
     probes.mkdir(parents=True, exist_ok=True)
-    path = [str(Path(__file__).with_name("memory_probe")), os.environ.get("PYTHONPATH", "")]
-    os.environ["CAROUSEL_MEMORY_PROBE"] = str(probes.resolve())
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    os.environ |= environment(probes)
     runs = [save_run(asked.out / name, VOCABULARY, MODEL) for name in ("one", "two")]
     with (
         command(*map(str, runs), "--max-streams", "16") as server,
@@ -71,8 +72,30 @@ def main() -> None:
     (asked.out / "curve.md").write_text(table(asked.out / "curve.jsonl"), encoding="utf-8")
 
 
+def environment(probes: Path) -> dict[str, str]:
+    """Return the variables by which each process of a server writes down what it holds."""
+    path = [str(Path(__file__).with_name("memory_probe")), os.environ.get("PYTHONPATH", "")]
+    return {
+        "CAROUSEL_MEMORY_PROBE": str(probes.resolve()),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+    }
+
+
+def growth(figures: Sequence[float]) -> float:
+    """Return how much figures at equal distances grow from the first to the last, by their trend.
+
+    It is the median of the slopes between any two, which a single high or low one does not move:
+    memory comes and goes in blocks of a megabyte. Source: Sen 1968, JASA 63 (324), 1379-1389.
+    """
+    pairs = combinations(enumerate(figures), 2)
+    return statistics.median((b - a) / (n - m) for (m, a), (n, b) in pairs) * (len(figures) - 1)
+
+
 def sizes(server: Command, probes: Path) -> dict[str, dict[str, int]]:
-    """Return what the front and each worker hold, seen by the kernel and by themselves."""
+    """Return what the front and each worker hold, seen by the kernel and by themselves.
+
+    Call `environment` before the server is started.
+    """
     (probes / "ask").write_text(str(time.monotonic()))
     time.sleep(1.0)
     names = {server.process.pid: "front"}
