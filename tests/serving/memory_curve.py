@@ -23,7 +23,7 @@ from carousel.models.config import ModelConfig
 from carousel.text.vocabulary import Vocabulary
 from sampling.saved_model import save_run
 from serving.client import Command, command
-from serving.running import descriptors, threads
+from serving.running import descriptors, threads, until
 from serving.traffic import Traffic
 
 PERIOD = 5  # minutes from one rest to the next
@@ -96,22 +96,34 @@ def sizes(server: Command, probes: Path) -> dict[str, dict[str, int]]:
 
     Call `environment` before the server is started.
     """
-    (probes / "ask").write_text(str(time.monotonic()))
-    time.sleep(1.0)
+    question = str(time.monotonic())
+    (probes / "ask").write_text(question)
     names = {server.process.pid: "front"}
     names |= {pid: f"worker {n}" for n, pid in enumerate(sorted(server.workers()), 1)}
-    return {name: size(pid, probes / f"{pid}.jsonl") for pid, name in names.items()}
+    answers = {pid: answer(probes / f"{pid}.jsonl", question) for pid in names}
+    return {name: size(pid) | answers[pid] for pid, name in names.items()}
 
 
-def size(pid: int, answers: Path) -> dict[str, int]:
+def answer(file: Path, question: str) -> dict[str, int]:
+    """Wait for what a process says of itself; nothing if it says nothing for a minute."""
+    found: list[dict[str, int]] = []
+
+    def is_there() -> bool:
+        lines = file.read_text().splitlines() if file.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("}")]
+        found.extend(row for row in rows if row.pop("ask") == question)
+        return bool(found)
+
+    return found[0] if until(is_there, seconds=60) else {}
+
+
+def size(pid: int) -> dict[str, int]:
     """Return the figures of one process, in bytes and numbers."""
     figures = {"pid": pid, "descriptors": descriptors(pid), "all_threads": threads(pid)}
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     for name in ("Rss", "Pss", "Anonymous"):
         (kibibytes,) = re.findall(rf"^{name}:\s+(\d+) kB", rollup, re.MULTILINE)
         figures[name.lower()] = int(kibibytes) * 1024
-    if answers.exists():
-        figures |= json.loads(answers.read_text().splitlines()[-1])
     return figures
 
 
