@@ -12,15 +12,18 @@ import argparse
 import json
 import os
 import re
+import statistics
 import sys
 import time
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from carousel.models.config import ModelConfig
 from carousel.text.vocabulary import Vocabulary
 from sampling.saved_model import save_run
 from serving.client import Command, command
-from serving.running import descriptors, threads
+from serving.running import descriptors, threads, until
 from serving.traffic import Traffic
 
 PERIOD = 5  # minutes from one rest to the next
@@ -39,9 +42,7 @@ def main() -> None:
     asked = parser.parse_args()
     probes = asked.out / "probes"
     probes.mkdir(parents=True, exist_ok=True)
-    path = [str(Path(__file__).with_name("memory_probe")), os.environ.get("PYTHONPATH", "")]
-    os.environ["CAROUSEL_MEMORY_PROBE"] = str(probes.resolve())
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    os.environ |= environment(probes)
     runs = [save_run(asked.out / name, VOCABULARY, MODEL) for name in ("one", "two")]
     with (
         command(*map(str, runs), "--max-streams", "16") as server,
@@ -71,24 +72,58 @@ def main() -> None:
     (asked.out / "curve.md").write_text(table(asked.out / "curve.jsonl"), encoding="utf-8")
 
 
+def environment(probes: Path) -> dict[str, str]:
+    """Return the variables by which each process of a server writes down what it holds."""
+    path = [str(Path(__file__).with_name("memory_probe")), os.environ.get("PYTHONPATH", "")]
+    return {
+        "CAROUSEL_MEMORY_PROBE": str(probes.resolve()),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+    }
+
+
+def growth(figures: Sequence[float]) -> float:
+    """Return how much figures at equal distances grow from the first to the last, by their trend.
+
+    It is the median of the slopes between any two, which a single high or low one does not move:
+    memory comes and goes in blocks of a megabyte. Source: Sen 1968, JASA 63 (324), 1379-1389.
+    """
+    pairs = combinations(enumerate(figures), 2)
+    return statistics.median((b - a) / (n - m) for (m, a), (n, b) in pairs) * (len(figures) - 1)
+
+
 def sizes(server: Command, probes: Path) -> dict[str, dict[str, int]]:
-    """Return what the front and each worker hold, seen by the kernel and by themselves."""
-    (probes / "ask").write_text(str(time.monotonic()))
-    time.sleep(1.0)
+    """Return what the front and each worker hold, seen by the kernel and by themselves.
+
+    Call `environment` before the server is started.
+    """
+    question = str(time.monotonic())
+    (probes / "ask").write_text(question)
     names = {server.process.pid: "front"}
     names |= {pid: f"worker {n}" for n, pid in enumerate(sorted(server.workers()), 1)}
-    return {name: size(pid, probes / f"{pid}.jsonl") for pid, name in names.items()}
+    answers = {pid: answer(probes / f"{pid}.jsonl", question) for pid in names}
+    return {name: size(pid) | answers[pid] for pid, name in names.items()}
 
 
-def size(pid: int, answers: Path) -> dict[str, int]:
+def answer(file: Path, question: str) -> dict[str, int]:
+    """Wait for what a process says of itself; nothing if it says nothing for a minute."""
+    found: list[dict[str, int]] = []
+
+    def is_there() -> bool:
+        lines = file.read_text().splitlines() if file.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("}")]
+        found.extend(row for row in rows if row.pop("ask") == question)
+        return bool(found)
+
+    return found[0] if until(is_there, seconds=60) else {}
+
+
+def size(pid: int) -> dict[str, int]:
     """Return the figures of one process, in bytes and numbers."""
     figures = {"pid": pid, "descriptors": descriptors(pid), "all_threads": threads(pid)}
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     for name in ("Rss", "Pss", "Anonymous"):
         (kibibytes,) = re.findall(rf"^{name}:\s+(\d+) kB", rollup, re.MULTILINE)
         figures[name.lower()] = int(kibibytes) * 1024
-    if answers.exists():
-        figures |= json.loads(answers.read_text().splitlines()[-1])
     return figures
 
 

@@ -21,6 +21,7 @@ from carousel.sampling.config import SamplingConfig
 from carousel.sampling.engine import Engine
 from carousel.sampling.generate import continue_text
 from carousel.sampling.plain import PIECE
+from carousel.serving import worker
 from carousel.serving.job import Job
 from carousel.serving.wire import job_from_json, job_to_json, receive, send
 from carousel.serving.worker import Probe, make_probe, run
@@ -298,3 +299,24 @@ def test_the_program_says_why_it_cannot_load_a_model(tmp_path: Path) -> None:
     (line,) = out.splitlines()
     assert "is no run with a checkpoint" in json.loads(line)["error"]
     assert process.returncode == 1
+
+
+def test_at_rest_free_memory_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[bool] = []
+    monkeypatch.setattr(worker, "REST", 0.3)
+    monkeypatch.setattr(worker, "give_back_memory", lambda: times.append(True))
+    with working() as desk:
+
+        def is_given_back(number: int) -> bool:
+            send(desk.inbox, {"probe": len(desk.said)})  # the front asks once a second
+            time.sleep(0.05)
+            return len(times) >= number
+
+        for turn in (1, 2):
+            desk.write(replace(JOBS[0], length=30))
+            assert until(lambda: desk.is_over())
+            desk.said.clear()
+            assert until(lambda turn=turn: is_given_back(turn))
+            for _ in range(10):
+                is_given_back(turn)
+            assert len(times) == turn, "a worker at rest has nothing to give back twice"

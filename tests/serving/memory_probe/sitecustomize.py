@@ -5,6 +5,7 @@ in the folder CAROUSEL_MEMORY_PROBE, one JSON object a line, whenever the file `
 """
 
 import ctypes
+import gc
 import json
 import os
 import sys
@@ -26,6 +27,7 @@ class _MallocInfo(ctypes.Structure):
 
 
 def _figures() -> dict[str, int]:
+    gc.collect()  # what nobody can reach is no growth, only not yet collected
     mallinfo2 = ctypes.CDLL(None).mallinfo2
     mallinfo2.restype = _MallocInfo
     info = mallinfo2()
