@@ -12,8 +12,6 @@ The last line has the totals, in pytest's words. Exit code 1: a test failed, or 
 not be compiled.
 """
 
-
-
 import argparse
 import os
 import re
