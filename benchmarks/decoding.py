@@ -19,6 +19,7 @@ from torch import nn
 from benchmarks import machine
 from benchmarks.figures import Spread, ratio_of
 from benchmarks.report import table
+from benchmarks.results_folder import check_results_folder
 from benchmarks.turns import timed
 from carousel.analysis.figures import BLUE, ORANGE, drawn
 from carousel.files import make_folder, write_durably
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of each table, about")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     arguments = parser.parse_args()
+    check_results_folder(arguments.out, f"--out {arguments.out}")
     cores = machine.cores()
     parts = {
         "one stream, one thread": one_stream(),
@@ -77,10 +79,10 @@ def main() -> None:
     }
     figures["sweep"] = {f"{name}, {n}": us for name, row in sweep.items() for n, us in row.items()}
     make_folder(arguments.out)
-    draw(sweep, arguments.out, cores)
     text = json.dumps({"machine": machine.described(), "us": figures}, indent=1)
-    write_durably(arguments.out / "decoding.json", (text + "\n").encode())
+    write_durably(arguments.out / "decoding.json", (text + "\n").encode())  # known by it: the first
     write_durably(arguments.out / "decoding.md", "\n".join(lines).encode())
+    draw(sweep, arguments.out, cores)
 
 
 def measured(ways: Mapping[str, Way], seconds: float) -> dict[str, list[float]]:

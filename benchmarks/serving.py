@@ -26,6 +26,7 @@ from matplotlib.ticker import LogLocator
 from benchmarks import machine
 from benchmarks.decoding import PRECISIONS, STREAMS, story
 from benchmarks.report import table
+from benchmarks.results_folder import check_results_folder
 from carousel.analysis.figures import BLUE, ORANGE, drawn
 from carousel.files import make_folder, write_durably
 from carousel.models.characters import CharacterModel
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="for each number of clients")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
     arguments = parser.parse_args()
+    check_results_folder(arguments.out, f"--out {arguments.out}")
     sweep: dict[str, dict[int, tuple[float, list[Answer]]]] = {}
     for precision in PRECISIONS:
         with serving(precision) as port:
@@ -59,8 +61,11 @@ def main() -> None:
     page = f"{machine.described()}\n\n{as_table(sweep)}\n"
     sys.stdout.write(page)
     make_folder(arguments.out)
-    draw(sweep, arguments.out)
+    rates = {name: {n: rate for n, (rate, _) in row.items()} for name, row in sweep.items()}
+    text = json.dumps({"machine": machine.described(), "characters/s": rates}, indent=1)
+    write_durably(arguments.out / "serving.json", (text + "\n").encode())  # known by it: the first
     write_durably(arguments.out / "serving.md", page.encode())
+    draw(sweep, arguments.out)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -13,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from carousel import files, locks
+from carousel import appender, files, locks
 from carousel.errors import RunError
 
 FILES = {"a.bin": b"first", "b.bin": b"second"}
+ANY = re.compile(".*", re.DOTALL)  # whatever name was to be written
 STEPS = ("fsync", "rename", "replace")  # of the os module: what makes a change durable or visible
 
 
@@ -198,7 +200,7 @@ def test_a_kill_at_any_step_leaves_whole_things(tmp_path: Path) -> None:
         files.write_durably(parent / "file", b"old")
         files.publish_folder(parent / "old", {"a": b"first", "b": b"second"})
         process = subprocess.run([sys.executable, "-c", KILLED, str(parent), str(steps)])
-        files.remove_leftovers(parent)
+        files.remove_leftovers(parent, ANY)
         assert (parent / "file").read_bytes() in (b"old", b"new")
         assert set(names(parent)) <= {"file", "folder", "old"}
         assert all(content(path) == whole for path in parent.iterdir() if path.is_dir())
@@ -227,7 +229,7 @@ def test_leftovers_of_one_name_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / ".tmp-mine").touch()
     files.remove_leftovers(tmp_path, "last")
     assert names(tmp_path) == [".tmp-last-1-34-0123abcd", ".tmp-mine"]
-    files.remove_leftovers(tmp_path)
+    files.remove_leftovers(tmp_path, ANY)
     assert names(tmp_path) == [".tmp-mine"]
 
 
@@ -264,7 +266,7 @@ def test_a_growing_file_is_on_disk_with_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder(tmp_path, monkeypatch)
-    log = files.Appender(tmp_path / "log")
+    log = appender.Appender(tmp_path / "log")
     log.sync()
     assert names(tmp_path) == []
     for line in (b"one\n", b"two\n"):
@@ -278,7 +280,7 @@ def test_a_growing_file_is_on_disk_with_its_name(
 
 
 def test_a_growing_file_knows_when_it_was_removed(tmp_path: Path) -> None:
-    log = files.Appender(tmp_path / "log")
+    log = appender.Appender(tmp_path / "log")
     assert log.is_in_place()
     assert log.content() == b""
     log.append(b"one\n")
@@ -360,7 +362,7 @@ def mechanism(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 HOLDER = """
 import sys, time
 from pathlib import Path
-from carousel import files, locks
+from carousel import appender, files, locks
 if sys.argv[2] == "neither":
     locks.fcntl = None
 with files.Lock(Path(sys.argv[1])):

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from carousel.cli.text_source import Source, open_source
+from carousel.files import write_durably
 from carousel.models.config import ModelConfig
 from carousel.models.evaluation import evaluate
 from carousel.text.corpus import Corpus
@@ -65,7 +66,7 @@ def main() -> None:
     found = json.loads(path.read_text()) if path.exists() else {}
     for name in asked.family:
         found[name] = trained(FAMILIES[name], text, asked.seconds)
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        write_durably(path, (json.dumps(found, indent=1) + "\n").encode())
         print(row(name, found[name]), flush=True)
 
 

@@ -150,6 +150,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.plots is not None:
+        if given.plots.is_dir() and any(given.plots.iterdir()):
+            raise SystemExit(f"--plots {given.plots} is not empty; name another folder")
         given.plots.mkdir(parents=True, exist_ok=True)
     for question in QUESTIONS:
         table(question, given.folder, given.seeds, given.plots)

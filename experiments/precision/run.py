@@ -21,6 +21,7 @@ import torch
 
 from carousel.cli.text_source import open_source
 from carousel.errors import CarouselError
+from carousel.files import write_durably
 from carousel.kernels import fused
 from carousel.models.evaluation import evaluate
 from carousel.text.corpus import Corpus
@@ -54,7 +55,7 @@ def main() -> None:
     for seed in range(asked.seeds):
         if (name := f"{asked.steps} steps, seed {seed}") not in found:
             found[name] = pair(corpus, asked.steps, seed)
-            path.write_text(json.dumps(found, indent=1) + "\n")
+            write_durably(path, (json.dumps(found, indent=1) + "\n").encode())
         print(f"| {seed} | {found[name]['float32']:.4f} | {found[name]['bf16']:.4f} |", flush=True)
     print(summary(list(found.values())))
 

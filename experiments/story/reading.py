@@ -15,6 +15,7 @@ characters.
 
 import argparse
 import json
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,11 +52,16 @@ def main() -> None:
     asked = parser.parse_args()
     key = asked.sheet.with_name(asked.sheet.name + ".key.json")
     if asked.judged is None:
+        for path in (asked.sheet, key):
+            if os.path.lexists(path):
+                raise SystemExit(f"{path} is there already; name another sheet")
         taken = sentences(asked.corpora, asked.run)
         random.Random(1).shuffle(taken)
         lines = [f"{number}. {sentence}\n" for number, (_, sentence) in enumerate(taken, 1)]
-        asked.sheet.write_text("".join(lines), "utf-8")
-        key.write_text(json.dumps([(whose, len(sentence)) for whose, sentence in taken]), "utf-8")
+        answers = json.dumps([(whose, len(sentence)) for whose, sentence in taken])
+        for path, text in ((asked.sheet, "".join(lines)), (key, answers)):
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
         return
     judged = [json.loads(path.read_bytes()) for path in asked.judged]
     rows = counted(json.loads(key.read_bytes()), judged)

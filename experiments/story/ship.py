@@ -7,14 +7,14 @@ Half the bytes of float32; loading makes float32 of them again. The card judges 
 
 # ruff: noqa: T201 - a script that prints what it did
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from carousel.models.checkpoint import load_model, model_files, write_checkpoint
+from carousel.files import remove_folder
+from carousel.models.checkpoint import foreign_names, load_model, model_files, write_checkpoint
 from carousel.models.shipped import ARTEFACTS, TELLER
 
 MOST = 8_000_000  # bytes of the folder
@@ -30,7 +30,9 @@ def main() -> None:
         raise SystemExit(f"{run} takes {size:,} bytes, more than {MOST:,}")
     folder = ARTEFACTS / TELLER
     if folder.exists():
-        shutil.rmtree(folder)
+        if foreign := foreign_names(folder):
+            raise SystemExit(f"{folder} holds {foreign[0]}, which no checkpoint has: move it away")
+        remove_folder(folder)
     write_checkpoint(folder, files)
     print(f"{trained.folder}: {size:,} bytes in {folder}")
 

@@ -18,12 +18,14 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from carousel.locks import Lock as Lock  # part of the same promise: whoever writes, locks
 from carousel.locks import fcntl
+from carousel.plain_paths import is_plain_file, is_plain_folder
 from carousel.user_folders import user_cache_folder as user_cache_folder
 
 _TEMPORARY = re.compile(r"\.tmp-(?P<name>.+)-\d+-[0-9a-f]{8}", re.DOTALL)
@@ -55,7 +57,7 @@ def publishing(folder: Path) -> Iterator[Path]:
         yield temporary
         for path in sorted(temporary.iterdir()):
             with _opened(path, os.O_RDWR) as descriptor:  # Windows flushes nothing opened to read
-                _sync(descriptor)
+                sync_file(descriptor)
 
 
 def publish_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -86,6 +88,15 @@ def remove_file(path: Path) -> None:
         os.unlink(path)
 
 
+def remove_empty(folder: Path) -> bool:
+    """Delete a folder if it is empty; return whether it was."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        return False
+    return True
+
+
 def remove_folder(folder: Path) -> None:
     """Delete a folder so that nobody, now or after a loss of power, meets it half deleted.
 
@@ -98,18 +109,48 @@ def remove_folder(folder: Path) -> None:
     _delete(temporary)
 
 
-def remove_leftovers(parent: Path, name: str | None = None) -> None:
-    """Delete what killed processes left half-written in a folder, of one name or of all.
+def remove_leftovers(parent: Path, names: str | re.Pattern[str]) -> None:
+    """Delete what killed processes left half-written in a folder, of one name or of a pattern.
 
     Hold the lock under which these names are written, lest it take work in progress.
     """
     for path in list(parent.iterdir()):
-        if (match := _TEMPORARY.fullmatch(path.name)) and name in (None, match["name"]):
+        if is_leftover(path, names):
             _delete(path)
 
 
-def make_folder(folder: Path) -> None:
+def is_leftover(path: Path, names: str | re.Pattern[str]) -> bool:
+    """Tell whether a path is what a killed process left of one of these names; a link is not."""
+    if (match := _TEMPORARY.fullmatch(path.name)) is None:
+        return False
+    name = match["name"]
+    fits = name == names if isinstance(names, str) else names.fullmatch(name) is not None
+    return fits and (is_plain_file(path) or is_plain_folder(path))
+
+
+def move_aside(path: Path) -> Path:
+    """Rename a file or folder to a free name beside it, NAME-kept; return that."""
+    aside, k = path.with_name(f"{path.name}-kept"), 1
+    while os.path.lexists(aside):
+        aside, k = path.with_name(f"{path.name}-kept-{k + 1}"), k + 1
+    _rename(os.rename, path, aside)
+    sync_folder(path.parent)
+    return aside
+
+
+class MadeFolder(NamedTuple):
+    """A folder that this process made, known again by its device and inode."""
+
+    path: Path
+    device: int
+    inode: int
+
+
+def make_folder(folder: Path) -> list[MadeFolder]:
     """Make a folder and those above it, durably; one that exists is left as it is.
+
+    Returns:
+        Those that were made, the uppermost first. If not all can be made, none stays.
 
     Raises:
         FileExistsError: If something other than a folder has that name.
@@ -117,14 +158,35 @@ def make_folder(folder: Path) -> None:
     if folder.is_dir():  # perhaps made by a process that was killed before the fsync
         with _passing_over(errno.EACCES, errno.EPERM, errno.EROFS):  # else it is not our making
             sync_folder(folder.parent)
-        return
-    make_folder(folder.parent)
+        return []
+    made = make_folder(folder.parent)
+    try:
+        _make_one(folder, made)
+        sync_folder(folder.parent)
+    except BaseException:
+        remove_made(made)
+        raise
+    return made
+
+
+def _make_one(folder: Path, made: list[MadeFolder]) -> None:
     try:
         os.mkdir(folder)
     except FileExistsError:
         if not folder.is_dir():
             raise
-    sync_folder(folder.parent)
+    else:
+        state = os.lstat(folder)
+        made.append(MadeFolder(folder, state.st_dev, state.st_ino))
+
+
+def remove_made(made: Sequence[MadeFolder]) -> None:
+    """Remove folders that `make_folder` made, as far as they are empty and still the same."""
+    for path, device, inode in reversed(made):
+        with suppress(OSError):  # somebody put something there, which stays
+            state = os.lstat(path)
+            if (state.st_dev, state.st_ino) == (device, inode):
+                os.rmdir(path)
 
 
 def sync_folder(folder: Path) -> None:
@@ -135,58 +197,7 @@ def sync_folder(folder: Path) -> None:
         _opened(folder, os.O_RDONLY) as descriptor,
         _passing_over(errno.EINVAL, errno.ENOTSUP),  # some network drives cannot either
     ):
-        _sync(descriptor)
-
-
-class Appender:
-    """A file that grows at its end, made by the first append.
-
-    What was appended survives a kill at once, and a loss of power from the next `sync` on.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor: int | None = None
-        self._is_named = False  # is the file's name known to be on disk?
-
-    def append(self, data: bytes) -> None:
-        """Write at the end of the file; OSError may leave a part of it there."""
-        if self._descriptor is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY
-            self._descriptor = os.open(self._path, flags, 0o666)
-        _write(self._descriptor, data)
-
-    def sync(self) -> None:
-        """Wait until all that was appended is on the disk, and the file's name with it."""
-        if self._descriptor is None:
-            return
-        _sync(self._descriptor)
-        if not self._is_named:
-            sync_folder(self._path.parent)
-            self._is_named = True
-
-    def is_in_place(self) -> bool:
-        """Say whether the file still stands where it was made, or was not made yet."""
-        if self._descriptor is None:
-            return True
-        try:
-            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-
-    def content(self) -> bytes:
-        """Return the whole file, even one that was deleted meanwhile; nothing before an append."""
-        if (descriptor := self._descriptor) is None:
-            return b""
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
-
-    def close(self) -> None:
-        """Let go of the file; the next append opens it anew."""
-        if self._descriptor is not None:
-            descriptor, self._descriptor, self._is_named = self._descriptor, None, False
-            with suppress(OSError):  # of a network drive: nothing was promised since the last sync
-                os.close(descriptor)
+        sync_file(descriptor)
 
 
 def _temporary_name(path: Path) -> Path:
@@ -230,12 +241,12 @@ def _passing_over(*numbers: int) -> Iterator[None]:
             raise
 
 
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write CRLF
+BINARY = getattr(os, "OBINARY", 0)  # Windows would write CRLF
 
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | _BINARY, 0o666)
+    descriptor = os.open(path, flags | BINARY, 0o666)
     try:
         yield descriptor
     finally:
@@ -245,11 +256,11 @@ def _opened(path: Path, flags: int) -> Iterator[int]:
 def _write_new(path: Path, data: bytes) -> None:
     """Write a file that is not there yet, down to the disk itself."""
     with _opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as descriptor:
-        _write(descriptor, data)
-        _sync(descriptor)
+        write_all(descriptor, data)
+        sync_file(descriptor)
 
 
-def _write(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes) -> None:
     """Write all of it: the system may take less at a time, on Linux never more than 2 GiB."""
     left = memoryview(data)
     while left:
@@ -279,7 +290,7 @@ def _rename(rename: Callable[[Path, Path], None], old: Path, new: Path) -> None:
     return rename(old, new)
 
 
-def _sync(descriptor: int) -> None:
+def sync_file(descriptor: int) -> None:
     """Wait until a file's content is on the disk itself."""
     if hasattr(fcntl, "F_FULLFSYNC"):  # macOS, whose fsync stops at the drive's own cache
         with suppress(OSError):  # a network drive has none

@@ -15,6 +15,7 @@ import errno
 import logging
 import os
 import platform
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from carousel.errors import RunError
+from carousel.plain_paths import NO_FOLLOW, is_plain_file, kind_of
 
 _log = logging.getLogger("carousel")
 
@@ -42,10 +44,12 @@ msvcrt = _module_or_none("msvcrt")  # Windows
 class Lock:
     """An exclusive lock on a file, held by the `with` block and given back when its process dies.
 
-    The file holds the holder's pid, and stays when the lock is released: deleting it would let two
-    holders in. Where the file system has no locks, the existence of a file beside it, which also
-    names the machine, is the lock. If its process is gone, the lock is free; if it is on another
-    machine, nobody here can tell, and the message says which file to delete.
+    The file holds the holder's pid, and stays when the lock is released; only its holder may delete
+    it, and whoever opened it before then tries again. What stands there and is no lock file, a
+    link or a file with other content, is neither followed nor changed. Where the file system has
+    no locks, the existence of a file beside it, which also names the machine, is the lock. If its
+    process is gone, the lock is free; if it is on another machine, nobody here can tell, and the
+    message says which file to delete.
 
     Args:
         path: The lock file; its folder must exist.
@@ -53,7 +57,7 @@ class Lock:
         timeout: Seconds to wait for another holder; 0 refuses at once, `math.inf` never.
 
     Raises:
-        RunError: On entering, if another holder keeps it.
+        RunError: On entering, if another holder keeps it, or if the path is no lock file.
     """
 
     def __init__(self, path: Path, *, name: str | None = None, timeout: float = 0.0) -> None:
@@ -100,13 +104,16 @@ def _try_lock(path: Path) -> Callable[[], object] | None:
     """Lock, and return the function that unlocks; None while somebody else holds the lock."""
     if fcntl is None and msvcrt is None:
         return _try_create(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _open_lock(path)
     try:
         if fcntl is not None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         else:
             os.lseek(descriptor, _FAR, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        if not _is_open_at(descriptor, path):  # its holder deleted it before it let go
+            os.close(descriptor)
+            return _try_lock(path)
         _write_pid(descriptor)
     except OSError as error:
         os.close(descriptor)
@@ -117,6 +124,43 @@ def _try_lock(path: Path) -> Callable[[], object] | None:
         error.filename = str(path)  # which a write does not know
         raise
     return partial(_unlock, descriptor)
+
+
+def is_lock(path: Path) -> bool:
+    """Tell whether a path is a lock file: a file of its own that holds a pid, or nothing yet."""
+    try:
+        return is_plain_file(path) and _holds_a_pid(path.read_bytes())
+    except OSError:
+        return False
+
+
+def _holds_a_pid(data: bytes) -> bool:
+    return len(data) <= 20 and re.fullmatch(rb"\0*|[0-9]+", data) is not None  # zeros: power failed
+
+
+def _open_lock(path: Path) -> int:
+    """Open a lock file, made now if there is none.
+
+    Raises:
+        RunError: If something else stands there.
+    """
+    if os.path.lexists(path) and not is_plain_file(path):
+        raise RunError(f"{path} is {kind_of(path)}, no lock file of Carousel: move it away")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o666)
+    try:
+        if not _holds_a_pid(os.read(descriptor, 21)):
+            raise RunError(f"{path} is no lock file of Carousel: it holds no pid; move it away")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _is_open_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _unlock(descriptor: int) -> None:
@@ -169,9 +213,10 @@ def _try_create(path: Path) -> Callable[[], object] | None:
     try:
         os.write(descriptor, " ".join(map(str, holder)).encode())
         _show_pid(path)
-    except OSError as error:  # the disk is full
+    except (OSError, RunError) as error:  # the disk is full, or there is no lock file
         os.unlink(file)
-        error.filename = str(path)
+        if isinstance(error, OSError):
+            error.filename = str(path)
         raise
     finally:
         os.close(descriptor)
@@ -179,7 +224,7 @@ def _try_create(path: Path) -> Callable[[], object] | None:
 
 
 def _show_pid(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _open_lock(path)
     try:
         _write_pid(descriptor)
     finally:
@@ -213,6 +258,8 @@ def _remove(file: Path, holder: _Holder) -> bool:
 def _read_holder(file: Path) -> _Holder | None:
     """Return what a holder's file says; None if there is none. A damaged one is of no machine."""
     try:
+        if file.is_symlink():
+            return _Holder(0, 0, "")
         pid, start, machine = file.read_text(encoding="utf-8").split(" ", 2)
         return _Holder(int(pid), int(start), machine)
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from carousel.models.config import ModelConfig
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.fit import Progress
 from carousel.training.run_folder import read_metrics
+from carousel.training.run_mark import write_mark
 from cli.commands import TEXT, TINY, Call, caller, command
 
 QUICK = (*TINY, "--steps", "4")
@@ -65,7 +66,7 @@ def test_a_text_becomes_a_run(tmp_path: Path) -> None:
     checkpoint = {"config.json", "vocabulary.json", "model.safetensors", "manifest.json"}
     checkpoint |= {"trainer.json", "trainer.safetensors"}
     assert files(run) == {
-        *("best", "last", "lock", "metrics.jsonl", "loss.png", "loss.svg"),
+        *("carousel-run.json", "best", "last", "lock", "metrics.jsonl", "loss.png", "loss.svg"),
         *("samples/00000020.txt", "samples/00000040.txt"),
         *(f"checkpoints/{step}/{name}" for step in ("00000030", "00000040") for name in checkpoint),
     }
@@ -256,8 +257,8 @@ def test_the_tales_are_the_default_and_have_a_floor(
 
 def test_a_sample_that_cannot_be_written_ends_nothing(tmp_path: Path, call: Call) -> None:
     (tmp_path / "run").mkdir()
-    for name in ("lock", "samples"):  # a file where the folder should be
-        (tmp_path / "run" / name).touch()
+    write_mark(tmp_path / "run")
+    (tmp_path / "run" / "samples").touch()  # a file where the folder should be
     brief = ["--steps", "4", "--eval-every", "2", "--sample-every", "2"]
     result = call("train", "song.txt", "--out", "run", *TINY, *brief)
     assert result.code == 0, result.err

@@ -1,4 +1,4 @@
-"""A stand-in for the `os` that files.py uses: all is done for real, watched, and may be refused."""
+"""A stand-in for the `os` of files.py and appender.py: all is done, watched, and may be refused."""
 
 # ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from carousel import files
+from carousel import appender, files
 
 
 class Operation(NamedTuple):
@@ -104,9 +104,10 @@ class Disk:
 
 @contextmanager
 def mounted(disk: Disk) -> Iterator[Disk]:
-    """Let files.py work on this disk."""
+    """Let files.py and appender.py work on this disk."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "os", disk)
+        for module in (files, appender):
+            patch.setattr(module, "os", disk)
         patch.delattr(files.fcntl, "F_FULLFSYNC", raising=False)  # macOS: plain fsync, as elsewhere
         yield disk
 

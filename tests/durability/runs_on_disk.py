@@ -104,7 +104,8 @@ def check_after_start(run: Path, promised: Save) -> None:
 def assert_in_order(run: Path, reached: Save) -> None:
     """No orphans, no dangling pointers, no measurement of what will be computed again."""
     saved = RunFolder(run).saved_steps()
-    expected = {"checkpoints", *(("best", "last", "metrics.jsonl") if reached.step else ())}
+    expected = {"carousel-run.json", "checkpoints"}
+    expected |= {"best", "last", "metrics.jsonl"} if reached.step else set()
     assert {path.name for path in run.iterdir()} == expected
     assert {path.name for path in (run / "checkpoints").iterdir()} == {f"{k:08d}" for k in saved}
     if not reached.step:

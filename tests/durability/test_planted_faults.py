@@ -29,8 +29,8 @@ class Fault(NamedTuple):
 FAULTS = {
     "no fsync of a file": Fault(
         FILES,
-        "        _write(descriptor, data)\n        _sync(descriptor)\n",
-        "        _write(descriptor, data)\n",
+        "        write_all(descriptor, data)\n        sync_file(descriptor)\n",
+        "        write_all(descriptor, data)\n",
         (POWER, "test_files.py"),
     ),
     "no fsync of the hidden folder": Fault(
@@ -56,14 +56,14 @@ FAULTS = {
     ),
     "no fsync after mkdir": Fault(
         FILES,
-        "        if not folder.is_dir():\n            raise\n    sync_folder(folder.parent)\n",
-        "        if not folder.is_dir():\n            raise\n",
+        "        _make_one(folder, made)\n        sync_folder(folder.parent)\n",
+        "        _make_one(folder, made)\n",
         (POWER, "test_files.py"),
     ),
     "no fsync of a folder that a killed process made": Fault(
         FILES,
-        "            sync_folder(folder.parent)\n        return\n",
-        "            pass\n        return\n",
+        "            sync_folder(folder.parent)\n        return []\n",
+        "            pass\n        return []\n",
         (POWER, "test_files.py"),
     ),
     "rename before the fsync of the files": Fault(
@@ -85,9 +85,11 @@ FAULTS = {
         "    os.write(descriptor, left)\n",
         (DISK, "test_files.py"),
     ),
-    "no fsync of the metrics": Fault(FILES, "        _sync(self._descriptor)\n", "", (POWER,)),
+    "no fsync of the metrics": Fault(
+        "appender.py", "        sync_file(self._descriptor)\n", "", (POWER,)
+    ),
     "no fsync of the metrics' name": Fault(
-        FILES,
+        "appender.py",
         "        if not self._is_named:\n            sync_folder(self._path.parent)\n",
         "        if not self._is_named:\n",
         (POWER, "test_files.py"),
@@ -108,21 +110,24 @@ FAULTS = {
     "an old checkpoint removed before the pointers moved": Fault(
         RUN_FOLDER,
         """        for pointer, k in (("last", step), ("best", best)):
-            write_durably(self.path / pointer, f"{step_name(k)}\\n".encode())
+            write_durably(self.root / pointer, f"{step_name(k)}\\n".encode())
         before = [k for k in saved if k < step]
         for k in set(saved) - {step, best, *before[-1:]}:
 """,
         """        before = [k for k in saved if k < step]
         for k in set(saved) - {step, best, *before[-1:]}:
-            remove_folder(self.checkpoints / step_name(k))
+            self._remove(k)
         for pointer, k in (("last", step), ("best", best)):
-            write_durably(self.path / pointer, f"{step_name(k)}\\n".encode())
+            write_durably(self.root / pointer, f"{step_name(k)}\\n".encode())
         for k in ():
 """,
         (POWER, DISK),
     ),
     "leftovers stay": Fault(
-        RUN_FOLDER, "        remove_leftovers(self.checkpoints)\n", "", (DISK,)
+        RUN_FOLDER, "        remove_leftovers_of_a_run(self.root)\n", "", (DISK,)
+    ),
+    "no mark of a run": Fault(
+        RUN_FOLDER, "            write_mark(self.root)\n", "", (DISK, "training/test_run_folder.py")
     ),
     "a damaged checkpoint is kept": Fault(
         RUN_FOLDER, "                if k > step:", "                if False:", (DISK,)

@@ -43,7 +43,8 @@ def measured(run: Path) -> list[int]:
 
 
 def assert_no_orphans(run: Path) -> None:
-    assert {path.name for path in run.iterdir()} == {"checkpoints", "best", "last", "metrics.jsonl"}
+    names = {"carousel-run.json", "checkpoints", "best", "last", "metrics.jsonl"}
+    assert {path.name for path in run.iterdir()} == names
     assert all(path.name.isdecimal() for path in (run / "checkpoints").iterdir())
 
 

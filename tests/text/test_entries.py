@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("carousel.files._sync", full)
+        patch.setattr("carousel.files.sync_file", full)
         with pytest.raises(OSError, match="No space left on device"):
             prepare_text(TEXT, "tales", cache=tmp_path / "cache")
     left = list(tmp_path.rglob("*.*"))

@@ -115,15 +115,15 @@ def test_leftovers_of_a_kill_are_cleared_away(folder: RunFolder) -> None:
     (folder.path / ".tmp-last-1-0123abcd").write_bytes(b"half")
     folder.prepare()
     assert list(folder.checkpoints.iterdir()) == []
-    assert [path.name for path in folder.path.iterdir()] == ["checkpoints"]
+    assert {path.name for path in folder.path.iterdir()} == {"checkpoints", "carousel-run.json"}
 
 
 def test_clearing_an_earlier_run(folder: RunFolder) -> None:
     folder.log({"step": 1, "loss": 1.0})
     (folder.path / "samples").mkdir()
-    (folder.path / "samples" / "1.txt").write_text("a")
+    (folder.path / "samples" / "00000001.txt").write_text("a")
     folder.clear()
-    assert [path.name for path in folder.path.iterdir()] == ["checkpoints"]
+    assert {path.name for path in folder.path.iterdir()} == {"checkpoints", "carousel-run.json"}
 
 
 def test_a_reader_meets_the_old_checkpoint_or_the_new(folder: RunFolder) -> None:

@@ -1,5 +1,6 @@
 """How every figure looks: readable on white and on black, the same bytes for the same numbers."""
 
+import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+
+from carousel.files import write_durably
 
 # The figure is transparent, its ink of middle grey.
 INK, BLUE, ORANGE, GREEN = "#808080", "#4c9be8", "#e8833a", "#3aa76d"
@@ -50,7 +53,8 @@ def drawn(
                 spine.set_visible(False)
             for ending in endings:
                 metadata = {"Date": None} if ending == "svg" else None
-                path = stem.with_name(f"{stem.name}.{ending}")
-                figure.savefig(path, dpi=150, transparent=True, metadata=metadata)
+                path, data = stem.with_name(f"{stem.name}.{ending}"), io.BytesIO()
+                figure.savefig(data, format=ending, dpi=150, transparent=True, metadata=metadata)
+                write_durably(path, data.getvalue())  # a link of this name is not followed
         finally:
             plt.close(figure)

@@ -63,8 +63,11 @@ def main(arguments: list[str]) -> int:
         print("\n".join(case.name for case in cases))
         return 0
     from benchmarks import check, machine
+    from benchmarks.results_folder import check_results_folder
 
     folder = check.STORED / machine.kind() if command.store else command.out
+    if not command.store:
+        check_results_folder(folder, f"--out {folder}")
     session = _session(form)
     was_interrupted = _measure(cases, session)
     _write(session, folder)

@@ -1,5 +1,6 @@
 """`carousel forecast`: a column of a CSV file, a model fitted to it, and what it is worth."""
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,10 @@ import tyro
 
 from carousel.cli.console import console, one_thread, rows
 from carousel.cli.parse import parse
-from carousel.cli.runs import new_run
+from carousel.cli.runs import new_run, run_name
 from carousel.errors import ConfigError, DataError, RunError
 from carousel.models.config import ModelConfig
+from carousel.plain_paths import resolved
 from carousel.series.numbers import Decimal
 from carousel.series.order import Order
 from carousel.series.task import Target
@@ -99,7 +101,7 @@ def main(arguments: list[str]) -> int:
     else:
         show(report)
     sys.stdout.flush()  # before what follows on stderr
-    write(report, path)
+    write(report, resolved(path))
     names = ("forecast.csv", "forecast.json", "forecast.png", "forecast.svg")
     rows({"files": ", ".join(str(path / name) for name in names)})
     return 0
@@ -112,10 +114,11 @@ def _free_folder(command: Forecast) -> Path:
         RunError: If it is there already, or cannot be.
     """
     if command.out is None:
-        return new_run(command.data.stem if command.data != STDIN else "stdin")
-    if command.out.exists():
+        return new_run(run_name(command.data.stem if command.data != STDIN else "stdin"))
+    out = resolved(command.out)
+    if os.path.lexists(out):
         raise RunError(f"--out {command.out} is there already; name another folder")
-    above = next(path for path in command.out.absolute().parents if path.exists())
+    above = next(path for path in out.absolute().parents if path.exists())
     if not above.is_dir():  # found out before anything takes long
         raise RunError(f"--out {command.out}: {above} is a file")
     return command.out

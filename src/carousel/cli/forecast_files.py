@@ -8,7 +8,7 @@ from pathlib import Path
 from carousel.analysis.forecasts import ForecastPicture, forecast_plot
 from carousel.cli.forecast_report import facts
 from carousel.cli.forecast_run import Report
-from carousel.files import make_folder, publishing
+from carousel.files import make_folder, publishing, remove_made
 from carousel.series.judging import held_out
 
 
@@ -18,7 +18,15 @@ def write(report: Report, path: Path) -> None:
     Raises:
         OSError: If the disk refuses, or something of this name has come into being.
     """
-    make_folder(path.parent)
+    made = make_folder(path.parent)
+    try:
+        _publish(report, path)
+    except BaseException:
+        remove_made(made)
+        raise
+
+
+def _publish(report: Report, path: Path) -> None:
     with publishing(path) as folder:
         (folder / "forecast.csv").write_bytes(table(report).encode())
         (folder / "forecast.json").write_text(json.dumps(facts(report), indent=1) + "\n", "utf-8")

@@ -1,6 +1,7 @@
 """Which run a command means."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -40,10 +41,29 @@ def shown(run: Path) -> str:
     return run.name if run.parent == ARTEFACTS else str(run)
 
 
+def run_name(name: str) -> str:
+    """Return a name that a run may have after its text or table; say so where it is another."""
+    if (safe := _safe(name)) != name:
+        note = f"note: {name!r} would be no good name of a folder; the run is named after {safe!r}"
+        console.print(note, markup=False)
+    return safe
+
+
+def _safe(name: str) -> str:
+    """Return a name that is one folder and no flag: not empty, not of dots, not with a - first."""
+    safe = name.replace("/", "-").replace(os.sep, "-").lstrip("-")
+    return safe if safe.strip(". ") else "text"
+
+
 def new_run(name: str) -> Path:
     """Return the name after the last one taken: runs/NAME, else runs/NAME-2, and so on."""
+    name = _safe(name)
     last = max(_numbers(name), default=0)
-    return RUNS / (f"{name}-{last + 1}" if last else name)
+    path = RUNS / (f"{name}-{last + 1}" if last else name)
+    while os.path.lexists(path):  # where A and a are one name
+        last += 1
+        path = RUNS / f"{name}-{last + 1}"
+    return path
 
 
 def newest_of(name: str, sha256: str) -> Path | None:
@@ -75,7 +95,7 @@ def _numbers(name: str) -> dict[int, Path]:
         int(match[1]): path for path in RUNS.glob("*") if (match := numbered.fullmatch(path.name))
     }
     first = RUNS / name
-    return found | ({1: first} if first.exists() else {})
+    return found | ({1: first} if os.path.lexists(first) else {})
 
 
 def _by_age(folder: Path) -> list[Path]:

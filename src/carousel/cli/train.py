@@ -1,8 +1,5 @@
 """`carousel train`: the command, its presets and settings, and the folder it writes to."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +8,8 @@ import tyro
 
 from carousel.cli.console import choose_device, console
 from carousel.cli.parse import parse, parse_some, usage_error
-from carousel.cli.runs import find_run, new_run, newest_of
-from carousel.errors import ConfigError, RunError
+from carousel.cli.runs import find_run, new_run, newest_of, run_name
+from carousel.errors import ConfigError
 from carousel.models.config import ModelConfig
 from carousel.text.reading import Reading
 from carousel.training.config import (
@@ -123,8 +120,8 @@ def main(arguments: list[str]) -> int:
     command = read_command(arguments)
     from carousel.cli.text_source import open_source
     from carousel.cli.train_run import train
-    from carousel.files import Lock
     from carousel.text.split import check_method
+    from carousel.training.run_claim import claimed
 
     check_method(command.data.split, command.data.index)
     device = choose_device(command.device)
@@ -132,26 +129,8 @@ def main(arguments: list[str]) -> int:
     is_folder = len(command.corpus) == 1 and command.corpus[0].is_dir()
     name = source.corpus.name
     path = _run_folder(command, name if is_folder else Path(name).stem, source.corpus.sha256)
-    with _folder_made(path), Lock(path / "lock", name=str(path)):
-        return train(command, source, path, device)
-
-
-@contextmanager
-def _folder_made(path: Path) -> Iterator[None]:
-    """Make a run folder; if nothing was saved there, take away what was made."""
-    from carousel.files import make_folder
-    from carousel.training.run_folder import RunFolder
-
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    make_folder(path)
-    try:
-        yield
-    finally:
-        if made and not RunFolder(path).saved_steps():
-            shutil.rmtree(path, ignore_errors=True)
-            for folder in made[1:]:
-                with suppress(OSError):  # another run may have moved in
-                    folder.rmdir()
+    with claimed(path) as folder:
+        return train(command, source, folder, device)
 
 
 def _run_folder(command: Train, name: str, sha256: str) -> Path:
@@ -161,6 +140,7 @@ def _run_folder(command: Train, name: str, sha256: str) -> Path:
         RunError: If --out names a folder that is neither new, nor empty, nor a run.
     """
     if command.out is None:
+        name = run_name(name)
         if command.resume and (newest := newest_of(name, sha256)):
             return newest
         path = new_run(name)
@@ -168,10 +148,8 @@ def _run_folder(command: Train, name: str, sha256: str) -> Path:
             note = f"note: runs/{name} is there already; this run is {path}"
             console.print(note, markup=False)
         return path
-    if command.out.exists():
-        if not command.out.is_dir():
-            raise RunError(f"--out {command.out} is a file; name a folder for the run")
-        names = {item.name for item in command.out.iterdir()}
-        if names and not names & {"lock", "checkpoints"}:
-            raise RunError(f"--out {command.out} is not empty and holds no run; name another")
+    from carousel.plain_paths import resolved
+    from carousel.training.run_mark import check_run
+
+    check_run(resolved(command.out), f"--out {command.out}")
     return command.out

@@ -35,7 +35,7 @@ from carousel.text.split import Split
 from carousel.text.vocabulary import Vocabulary
 from carousel.training.config import TrainingConfig
 from carousel.training.fit import End, Progress
-from carousel.training.run_folder import read_metrics
+from carousel.training.run_folder import RunFolder, read_metrics
 from carousel.training.trainer import Trainer
 
 SAMPLING = SamplingConfig(temperature=0.6)
@@ -95,12 +95,17 @@ def _rule(settings: TrainingConfig) -> str:
 
 
 def sum_up(
-    train: Train, path: Path, progress: Progress, floor: float | None, end: End, display: Display
+    train: Train,
+    folder: RunFolder,
+    progress: Progress,
+    floor: float | None,
+    end: End,
+    display: Display,
 ) -> None:
     """Say how it went, draw the loss curve, let the best model speak, and say what to try next."""
-    command = this_command()
+    command, path, root = this_command(), folder.path, folder.root
     with warning_of_the_disk():
-        loss_curve(read_metrics(path), path / "loss", floor=floor)
+        loss_curve(read_metrics(root), root / "loss", floor=floor)
     memory = peak_memory()
     done = f"{end.ending}: step {end.step:,}"
     if display.done:
@@ -125,7 +130,7 @@ def sum_up(
     if knows_by_heart(progress):
         rows({"advice": advice(train, progress.best_step)})
     rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})
-    best = load_model(path)
+    best = load_model(root)
     words = opening_of(best.config, best.vocabulary)
     prompt, text = writing(best.model, best.vocabulary, words, 500)
     console.print()
@@ -139,9 +144,10 @@ def sum_up(
     begin = f" {_flag(prompt)}" if prompt else ""
     if best.model.longest_stream is not None:
         begin = f" --length {best.model.longest_stream}"
+    name = str(path if path.exists() else root)  # as typed, unless the system finds nothing there
     suggestions = [
-        f"{command} sample {shlex.quote(str(path))}{begin}",
-        f"{command} serve {shlex.quote(str(path))}",
+        f"{command} sample {shlex.quote(name)}{begin}",
+        f"{command} serve {shlex.quote(name)}",
     ]
     if floor is not None:  # these were the tales
         suggestions.append(f"{command} train a-text-of-your-own.txt")

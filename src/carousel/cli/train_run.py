@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -33,7 +32,7 @@ from carousel.text.split import Split, sha256
 from carousel.training.config import RunConfig
 from carousel.training.fit import End, Progress, Session, Validation, fit
 from carousel.training.resume import resume
-from carousel.training.run_folder import RunFolder, step_name
+from carousel.training.run_folder import RunFolder
 from carousel.training.start import (
     choose_precision,
     config_table,
@@ -64,9 +63,8 @@ class Run(NamedTuple):
     floor: float | None
 
 
-def train(command: Train, source: Source, path: Path, device: str) -> int:
+def train(command: Train, source: Source, folder: RunFolder, device: str) -> int:
     """Prepare, train, sum up; return the exit code."""
-    folder = RunFolder(path)
     with _signals() as caught:
         try:
             precision = choose_precision(command.settings, device)
@@ -80,7 +78,7 @@ def train(command: Train, source: Source, path: Path, device: str) -> int:
             folder.close()
     if end.ending == "interrupted" and caught.number is not None:
         return _interrupted(folder, caught.number)
-    sum_up(command, path, run.progress, run.floor, end, display)
+    sum_up(command, folder, run.progress, run.floor, end, display)
     return 0
 
 
@@ -288,8 +286,6 @@ def _write_sample(run: Run) -> tuple[str, str]:
     prompt, pieces = writing(model, vocabulary, words, 240)
     with one_thread():
         text = "".join(pieces)
-    path = run.session.folder.path / "samples" / f"{step_name(run.trainer.step)}.txt"
     with warning_of_the_disk():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(prompt + text, encoding="utf-8")
+        run.session.folder.write_sample(run.trainer.step, prompt + text)
     return prompt, text

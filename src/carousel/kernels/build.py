@@ -23,10 +23,11 @@ from pathlib import Path
 
 import torch
 
-from carousel.errors import CarouselError
+from carousel.errors import CarouselError, StorageError
 from carousel.files import Lock, make_folder, publishing, remove_folder
 from carousel.kernels.instruction_set import instruction_set
 from carousel.machine import available_processors
+from carousel.plain_paths import is_plain_file, is_plain_folder, kind_of
 from carousel.torch_internals import untested_note
 from carousel.user_folders import chosen_folder, explain_unwritable, user_cache_folder
 
@@ -83,11 +84,26 @@ def _build(entry: Path, flags: list[str]) -> Path:
     with Lock(entry.with_name(f"{entry.name}.lock"), timeout=math.inf):
         if is_whole(entry):  # somebody else was quicker
             return entry / LIBRARY
-        if entry.exists():
+        if os.path.lexists(entry):
+            _check_made_here(entry)
             _log.warning("the compiled CPU kernels in %s are damaged; compiling them anew", entry)
             remove_folder(entry)
         _compile(entry, flags)
     return entry / LIBRARY
+
+
+def _check_made_here(entry: Path) -> None:
+    """Refuse to replace what is no entry of the cache.
+
+    Raises:
+        StorageError: If it is a link or a file, or holds something else.
+    """
+    files = list(entry.iterdir()) if is_plain_folder(entry) else []
+    if not files or not all(p.name in (LIBRARY, SHA256) and is_plain_file(p) for p in files):
+        raise StorageError(
+            f"{entry} is in the way, and it is {kind_of(entry)} that Carousel did not make: move "
+            f"it away, or {_ELSEWHERE}"
+        )
 
 
 def key(flags: list[str]) -> str:

@@ -26,12 +26,14 @@ from carousel.models.characters import build
 from carousel.models.config import ModelConfig
 from carousel.models.shipped import by_name
 from carousel.models.tensor_file import Entry, check_like, read_header, read_tensors
+from carousel.plain_paths import is_plain_file
 from carousel.tables import from_table
 from carousel.text.vocabulary import Vocabulary
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 _MODEL_FILES = {"config.json", "vocabulary.json", "model.safetensors"}  # what load_model keeps
+_TRAINER_FILES = {"trainer.json", "trainer.safetensors"}  # what training adds
 _POINTERS = {"best", "last"}  # files of a run, each with the name of a checkpoint
 
 
@@ -112,6 +114,29 @@ def _read_manifest(path: Path, data: bytes) -> dict[str, tuple[int, str]]:
     if version != FORMAT:
         raise CheckpointError(f"{path}: format {version}, this version reads {FORMAT}")
     return expected
+
+
+def has_manifest(folder: Path) -> bool:
+    """Tell whether a folder has a manifest as `write_checkpoint` writes it, of any format."""
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(data)
+        rows = [set(row) for row in manifest["files"].values()]
+        return to_json(manifest) == data and all(row == {"bytes", "sha256"} for row in rows)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def foreign_names(folder: Path) -> list[str]:
+    """Return what a checkpoint folder holds beside the files of a checkpoint: a user's notes."""
+    try:
+        expected = set(_read_manifest(folder / MANIFEST, (folder / MANIFEST).read_bytes()))
+    except (CheckpointError, OSError):
+        expected = set()
+    known = expected | _MODEL_FILES | _TRAINER_FILES | {MANIFEST}
+    return sorted(
+        path.name for path in folder.iterdir() if path.name not in known or not is_plain_file(path)
+    )
 
 
 def _read(path: Path, size: int, sha256: str) -> bytes:

@@ -25,12 +25,15 @@ from typing import NamedTuple
 from carousel.errors import RunError, StorageError
 from carousel.files import (
     Lock,
+    is_leftover,
     make_folder,
     remove_file,
     remove_folder,
     remove_leftovers,
     write_durably,
 )
+from carousel.locks import is_lock
+from carousel.plain_paths import is_plain_file, is_plain_folder
 from carousel.text.entries import FILES, VERSION, Summary, summary
 from carousel.text.reading import Reading
 
@@ -91,10 +94,12 @@ def recall(cache: Path, stamp: Stamp) -> str | None:
 
 def remember(cache: Path, stamp: Stamp, sha256: str) -> None:
     """Keep the SHA-256 of the text of files that look like this, if that can be relied on."""
+    folder = cache / "stamps"
     if stamp.is_settled and recall(cache, stamp) != sha256:
         with suppress(OSError):  # nothing is lost but time
-            make_folder(cache / "stamps")
-            write_durably(cache / "stamps" / stamp.key, sha256.encode())
+            make_folder(folder)
+            if is_plain_folder(folder):  # a link is not followed
+                write_durably(folder / stamp.key, sha256.encode())
 
 
 def check_room(cache: Path, needed: int) -> None:
@@ -129,7 +134,7 @@ class Kept(NamedTuple):
 
 def kept(cache: Path) -> list[Kept]:
     """Return what the cache keeps, the largest first."""
-    folders = [path for path in _content(cache) if _is_ours(path)]
+    folders = [path for path in _content(cache) if is_entry(path)]
     found = [Kept(folder, size_on_disk(folder), summary(folder)) for folder in folders]
     return sorted(found, key=lambda each: (-each.size, each.folder.name))
 
@@ -137,7 +142,7 @@ def kept(cache: Path) -> list[Kept]:
 class Cleared(NamedTuple):
     """What `clear` did."""
 
-    freed: int  # bytes
+    freed: int  # bytes of what was removed
     removed: tuple[Path, ...]
     skipped: tuple[Path, ...]  # in use, or not ours to delete
 
@@ -145,47 +150,70 @@ class Cleared(NamedTuple):
 def clear(cache: Path) -> Cleared:
     """Delete all that the cache keeps, and what killed processes left in it.
 
-    Lock files stay: deleting one would let two holders in.
+    What Carousel did not make stays, links are not followed. Lock files stay, too.
     """
-    before, removed, skipped = size_on_disk(cache), [], []
+    freed, removed, skipped = 0, [], []
     for name in sorted(_names(cache)):
         entry = cache / name
         try:
             with Lock(lock_of(entry)):
+                leftovers = [path for path in _content(cache) if is_leftover(path, name)]
+                freed += sum(map(size_on_disk, leftovers))
                 remove_leftovers(cache, name)
-                if _is_ours(entry):
+                if is_entry(entry):
+                    freed += size_on_disk(entry)
                     remove_folder(entry)
                     removed.append(entry)
         except (RunError, OSError):  # in use by us, or by a program that keeps it open (Windows)
             skipped.append(entry)
-    with suppress(OSError):  # there may be none; what stays does no harm
-        remove_leftovers(cache / "stamps")
-        for path in _content(cache / "stamps"):
-            if _SHA256.fullmatch(path.name):
+    return Cleared(freed + _clear_stamps(cache / "stamps"), tuple(removed), tuple(skipped))
+
+
+def _clear_stamps(folder: Path) -> int:
+    """Delete stamps and what is left of half-written ones; return their bytes."""
+    freed = 0
+    if not is_plain_folder(folder):
+        return freed
+    with suppress(OSError):  # what stays does no harm
+        for path in _content(folder):
+            if is_leftover(path, _SHA256) or _is_stamp(path):
+                freed += size_on_disk(path)
                 remove_file(path)
-    return Cleared(max(before - size_on_disk(cache), 0), tuple(removed), tuple(skipped))
+    return freed
+
+
+def _is_stamp(path: Path) -> bool:
+    """Tell whether a path is what `remember` writes: named with a hash, and another hash in it."""
+    if not (_SHA256.fullmatch(path.name) and is_plain_file(path)):
+        return False
+    return path.lstat().st_size == 64 and _SHA256.fullmatch(path.read_text("latin-1")) is not None
 
 
 def _names(cache: Path) -> set[str]:
     """Return the names under which something is, or was, locked and written."""
-    names = {match["name"] for path in _content(cache) if (match := _LOCKED.fullmatch(path.name))}
-    return names | {path.name for path in _content(cache) if _is_ours(path)}
+    names = {
+        match["name"]
+        for path in _content(cache)
+        if (match := _LOCKED.fullmatch(path.name)) and is_lock(path)
+    }
+    return names | {path.name for path in _content(cache) if is_entry(path)}
 
 
-def _is_ours(path: Path) -> bool:
-    """Say whether a path is an entry, sound or not, and not a folder of the user's."""
-    if not _ENTRY.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+def is_entry(path: Path) -> bool:
+    """Tell whether a path is an entry, sound or not, and not a folder of the user's."""
+    if not _ENTRY.fullmatch(path.name) or not is_plain_folder(path):
         return False
-    return {each.name for each in _content(path)} <= set(FILES)
+    content = _content(path)
+    return bool(content) and all(each.name in FILES and is_plain_file(each) for each in content)
 
 
-def size_on_disk(folder: Path) -> int:
-    """Return the bytes in the files of a folder and those below."""
-    size = 0
-    for path in _content(folder):
-        with suppress(OSError):  # somebody else deletes it meanwhile
-            size += size_on_disk(path) if path.is_dir() else path.lstat().st_size
-    return size
+def size_on_disk(path: Path) -> int:
+    """Return the bytes of a file, or of the files in a folder and below; links are not followed."""
+    with suppress(OSError):  # somebody else deletes it meanwhile
+        if is_plain_folder(path):
+            return sum(size_on_disk(each) for each in path.iterdir())
+        return path.lstat().st_size
+    return 0
 
 
 def _content(folder: Path) -> list[Path]:

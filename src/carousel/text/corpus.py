@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carousel.errors import TextError
+from carousel.errors import StorageError, TextError
 from carousel.files import (
     Lock,
     make_folder,
@@ -23,10 +23,12 @@ from carousel.files import (
     remove_leftovers,
     user_cache_folder,
 )
+from carousel.plain_paths import kind_of
 from carousel.text.cache import (
     ELSEWHERE,
     check_room,
     entry_folder,
+    is_entry,
     lock_of,
     recall,
     remember,
@@ -174,8 +176,13 @@ def _fill(cache: Path, entry: Path, source: _Source, found: Survey, progress: Pr
         remove_leftovers(cache, entry.name)
         if corpus := _open_if_sound(cache, name, sha256, progress):  # made while we waited
             return corpus
-        if os.path.lexists(entry):
+        if is_entry(entry):  # damaged, or of another version
             remove_folder(entry)
+        elif os.path.lexists(entry):
+            raise StorageError(
+                f"{entry} is in the way, and it is {kind_of(entry)} that Carousel did not make: "
+                f"move it away, or {ELSEWHERE}"
+            )
         check_room(cache, bytes_needed(found.vocabulary, found.characters, found.documents))
         _write(entry, source, found, progress)
         return Corpus(name, sha256, *map_entry(entry), folder=entry)
