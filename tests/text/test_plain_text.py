@@ -157,7 +157,7 @@ FORMATS = {
     "pdf": (b"%PDF-1.4\n1 0 obj\n" + b"text " * 200, "a PDF document"),
     "rtf": (rb"{\rtf1\ansi Once upon a time.}", "a rich text document (RTF)"),
     "doc": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "an Office document (.doc, .xls)"),
-    "gzip": (gzip.compress(b"a" * 600), "gzip"),
+    "gzip": (gzip.compress(b"a" * 600, mtime=0), "gzip"),
     "zstd": (zstd.compress(b"a" * 600), "zstd"),
     "bzip2": (bz2.compress(b"a" * 600), "bzip2"),
     "xz": (lzma.compress(b"a" * 600), "xz"),
@@ -237,7 +237,7 @@ def test_units_are_judged_by_where_the_zeros_stand() -> None:
          "p.txt is not UTF-8: byte 0xff at offset 0; it looks like UTF-16: save it as UTF-8"),
         ("猫头鹰对着月亮唱歌，".encode("utf-16-le"),
          "p.txt is not UTF-8: byte 0x9e at offset 5; it looks like UTF-16: save it as UTF-8"),
-        (gzip.compress(b"a"), "p.txt looks like gzip: unpack it first"),
+        (gzip.compress(b"a", mtime=0), "p.txt looks like gzip: unpack it first"),
         (FORMATS["zip"][0], "p.txt looks like a zip archive, as .docx, .xlsx, .odt and .epub "
          "files are: save it as plain text first"),
         (b"ab\xe9", "p.txt is not UTF-8: byte 0xe9 at offset 2"),
