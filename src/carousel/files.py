@@ -241,7 +241,7 @@ def _passing_over(*numbers: int) -> Iterator[None]:
             raise
 
 
-BINARY = getattr(os, "OBINARY", 0)  # Windows would write CRLF
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would write CRLF
 
 
 @contextmanager
