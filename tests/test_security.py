@@ -1,4 +1,4 @@
-"""SECURITY.md lists every function that removes, renames, truncates or overwrites, with its proof."""
+"""SECURITY.md lists every function that removes, renames or overwrites, with its proof."""
 
 import ast
 import re
