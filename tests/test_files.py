@@ -408,6 +408,42 @@ def test_a_patient_lock_waits(mechanism: str, tmp_path: Path) -> None:
         pass
 
 
+def test_a_lock_that_its_holder_deleted_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opened before it was deleted, it would admit a second holder beside that of a new file."""
+    path, flock, deleted = tmp_path / "lock", locks.fcntl.flock, []
+
+    def delete_first(descriptor: int, operation: int) -> None:
+        if not deleted:
+            deleted.append(path.unlink())
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(locks.fcntl, "flock", delete_first)
+    with files.Lock(path):
+        assert path.read_text() == str(os.getpid())
+        with pytest.raises(RunError, match="is in use"):
+            files.Lock(path).__enter__()
+
+
+@pytest.mark.parametrize("target", ["file", "nowhere"])
+def test_a_lock_that_is_a_link_is_not_followed(target: str, mechanism: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("theirs")
+    (tmp_path / "lock").symlink_to(target)
+    with pytest.raises(RunError, match="lock is a symbolic link, no lock file of Carousel"):
+        files.Lock(tmp_path / "lock").__enter__()
+    assert (tmp_path / "file").read_text() == "theirs"
+    assert names(tmp_path) == ["file", "lock"]
+
+
+def test_a_growing_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("theirs")
+    (tmp_path / "log").symlink_to("file")
+    with pytest.raises(OSError, match="it is a symbolic link, not a file"):
+        appender.Appender(tmp_path / "log").append(b"ours")
+    assert (tmp_path / "file").read_text() == "theirs"
+
+
 def test_a_lock_in_a_folder_that_is_gone_is_no_lock_taken(mechanism: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         files.Lock(tmp_path / "gone" / "lock").__enter__()

@@ -9,6 +9,7 @@ import torch
 
 from carousel.cli import train_run
 from cli.commands import TINY, Call, Result, caller
+from cli.foreign import furnish, picture
 
 LEARNED = ("--model", "transformer", "--positions", "learned")
 HELP = " (see carousel train --help)"
@@ -36,6 +37,10 @@ def contents(folder: Path) -> set[str]:
     """Everything but the cache, which may stay."""
     names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
     return {name for name in names if not name.startswith("cache")}
+
+
+def picture_but_cache(folder: Path) -> dict[str, tuple[object, ...]]:
+    return {name: state for name, state in picture(folder).items() if not name.startswith("cache")}
 
 
 MISTAKES: dict[str, tuple[list[str], int, str]] = {
@@ -186,14 +191,15 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line(tmp_path: Path, call: Call, name: str) -> None:
     arguments, code, message = MISTAKES[name]
-    before = contents(tmp_path)
+    furnish(tmp_path / "theirs")
+    before = picture_but_cache(tmp_path)
     result = call("train", *arguments)
     message = message.format(train=train_part(tmp_path)) if "{" in message else message
     assert result.err.startswith(f"carousel train: {message}"), result.err
     assert result.err.count("\n") == 1
     assert result.err.endswith("\n")
     assert (result.code, result.out) == (code, "")
-    assert contents(tmp_path) == before
+    assert picture_but_cache(tmp_path) == before
 
 
 def train_part(folder: Path) -> int:

@@ -14,6 +14,7 @@ from conftest import ROOT
 
 POWER, DISK = "durability/test_power_loss.py", "durability/test_failing_disk.py"
 FILES, RUN_FOLDER = "files.py", "training/run_folder.py"
+NOT_OURS = "cli/test_not_ours.py"
 DAMAGE, RESUME = "models/test_checkpoint_damage.py", "training/test_exact_resume.py"
 
 
@@ -131,6 +132,78 @@ FAULTS = {
     ),
     "a damaged checkpoint is kept": Fault(
         RUN_FOLDER, "                if k > step:", "                if False:", (DISK,)
+    ),
+    "a failed start removes the folder with all in it": Fault(
+        "training/run_claim.py",
+        "                        _undo(root, before)\n",
+        "                        __import__('shutil').rmtree(root)\n",
+        (NOT_OURS,),
+    ),
+    "a failed start removes folders that it did not make": Fault(
+        FILES,
+        "                os.rmdir(path)\n",
+        "                __import__('shutil').rmtree(path)\n",
+        (NOT_OURS,),
+    ),
+    "dots are left to the system": Fault(
+        "plain_paths.py",
+        'return Path(os.path.realpath(path)) if ".." in path.parts else path',
+        "return path",
+        (NOT_OURS,),
+    ),
+    "any folder is a run": Fault(
+        "training/run_mark.py",
+        "    if is_new(root):\n        return\n",
+        "    return\n",
+        (NOT_OURS,),
+    ),
+    "a run may be called after dots": Fault(
+        "cli/runs.py",
+        'return safe if safe.strip(". ") else "text"',
+        "return name",
+        (NOT_OURS,),
+    ),
+    "what a lock file holds does not count": Fault(
+        "locks.py",
+        "        if not _holds_a_pid(os.read(descriptor, 21)):",
+        "        if False:",
+        (NOT_OURS,),
+    ),
+    "a sample is written through a link": Fault(
+        RUN_FOLDER,
+        'write_durably(samples / f"{step_name(step)}.txt", text.encode())',
+        '(samples / f"{step_name(step)}.txt").write_text(text)',
+        (NOT_OURS,),
+    ),
+    "a figure is written through a link": Fault(
+        "analysis/figures.py",
+        "write_durably(path, data.getvalue())",
+        "path.write_bytes(data.getvalue())",
+        (NOT_OURS,),
+    ),
+    "a checkpoint is removed with a user's notes": Fault(
+        RUN_FOLDER,
+        "if not (foreign := foreign_names(folder)):",
+        "if not (foreign := []):",
+        (NOT_OURS,),
+    ),
+    "links in the cache are followed": Fault(
+        "text/cache.py",
+        "        if is_plain_folder(path):\n            return sum(",
+        "        if path.is_dir():\n            return sum(",
+        (NOT_OURS,),
+    ),
+    "a prepared text is known by its name": Fault(
+        "text/cache.py",
+        "    return bool(content) and all(",
+        "    return True or all(",
+        (NOT_OURS,),
+    ),
+    "stamps are known by their names": Fault(
+        "text/cache.py",
+        "    return path.lstat().st_size == 64 and",
+        "    return True or",
+        (NOT_OURS,),
     ),
     "the content is not held against the manifest": Fault(
         "models/checkpoint.py",

@@ -1,5 +1,6 @@
 """The cache: the room it takes, the list of what it keeps, and its clearing."""
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -103,7 +104,7 @@ def test_clearing_deletes_what_is_ours_and_nothing_else(
     (leftover / "ids.bin").write_bytes(bytes(1000))
     spool = cache / ".tmp-stdin-1-1-01234567"
     spool.write_bytes(bytes(500))
-    (cache / "stdin-1.lock").touch()
+    (cache / "stdin-1.lock").write_text(str(os.getpid()))
     (cache / "stamps" / f".tmp-{'0' * 64}-1-01234567").touch()
     theirs = [cache / "letter.txt", cache / ("2" * 32) / "holiday.jpg", cache / "stamps" / "penny"]
     for each in theirs:

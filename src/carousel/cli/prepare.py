@@ -1,6 +1,7 @@
 """`carousel prepare`: a text ready for training, ahead of time; and what the cache keeps."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,8 @@ def _list(cache: Path, *, as_json: bool) -> None:
 
 def _clear(cache: Path, *, as_json: bool) -> None:
     """Delete what is kept, and say how much room that made."""
-    from carousel.text.cache import clear, in_bytes
+    from carousel.locks import is_lock
+    from carousel.text.cache import clear, in_bytes, lock_of
 
     freed, removed, skipped = clear(cache)
     if as_json:
@@ -134,6 +136,9 @@ def _clear(cache: Path, *, as_json: bool) -> None:
         print(json.dumps({"freed": freed, **table}))
         return
     for folder in skipped:
-        console.print(f"skipped {folder}: it is in use", style="yellow", markup=False)
+        lock = lock_of(folder)
+        is_sound = is_lock(lock) or not os.path.lexists(lock)
+        why = "it is in use" if is_sound else f"{lock} is no lock file of Carousel"
+        console.print(f"skipped {folder}: {why}", style="yellow", markup=False)
     texts = f"{len(removed)} text{'s' * (len(removed) != 1)}"
     print(f"{in_bytes(freed)} freed: {texts} deleted from {cache}")

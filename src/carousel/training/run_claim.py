@@ -13,6 +13,7 @@ from carousel.training.run_folder import RunFolder
 from carousel.training.run_mark import (
     CHECKPOINTS,
     FILES,
+    HOLDER,
     LOCK,
     MARK,
     SAMPLES,
@@ -85,5 +86,6 @@ def _undo(root: Path, before: set[str]) -> None:
     if CHECKPOINTS not in before and is_plain_folder(root / CHECKPOINTS):
         remove_empty(root / CHECKPOINTS)
     # The mark is the last but the lock: a kill on the way leaves a folder that is known as a run.
-    files = [name for name in FILES if name not in (MARK, LOCK)]
+    # Where a file beside the lock is the lock, that goes when the lock is released.
+    files = [name for name in FILES if name not in (MARK, LOCK, HOLDER)]
     remove_written(root, [name for name in (*files, MARK, LOCK) if name not in before])

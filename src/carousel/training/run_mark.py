@@ -27,11 +27,12 @@ from carousel.plain_paths import is_plain_file, is_plain_folder, kind_of
 MARK = "carousel-run.json"
 KIND, FORMAT = "carousel run", 1
 
-LOCK, METRICS, CHECKPOINTS, SAMPLES = "lock", "metrics.jsonl", "checkpoints", "samples"
+LOCK, HOLDER = "lock", "lock-holder"  # the second where the file system has no locks
+METRICS, CHECKPOINTS, SAMPLES = "metrics.jsonl", "checkpoints", "samples"
 POINTERS = ("best", "last")
 # Written under a temporary name, then renamed.
 PUBLISHED = (METRICS, *POINTERS, "loss.png", "loss.svg", MARK)
-FILES = (*PUBLISHED, LOCK, f"{LOCK}-holder")
+FILES = (*PUBLISHED, LOCK, HOLDER)
 STEP = re.compile(r"[0-9]{8,}")  # the name of a checkpoint
 SAMPLE = re.compile(r"[0-9]{8,}\.txt")
 
@@ -81,7 +82,7 @@ def check_run(root: Path, shown: str) -> None:
         )
     for name, is_sound in (
         *((name, is_plain_folder) for name in (CHECKPOINTS, SAMPLES)),
-        *((name, is_plain_file) for name in (LOCK, METRICS)),
+        *((name, is_plain_file) for name in (LOCK, HOLDER, METRICS)),
     ):
         path = root / name
         if os.path.lexists(path) and not is_sound(path) and kind_of(path) != "a file":
