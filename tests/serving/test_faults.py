@@ -109,7 +109,7 @@ def test_the_app_serves_two_models_by_name_and_ends_at_ctrl_c_twice(
         assert b"slow" in page
         assert post(port, model="slow", max_tokens=3).value["model"] == "slow"
         assert post(port, max_tokens=3).value["model"] == "other"
-        assert "torch" not in Path(f"/proc/{server.process.pid}/maps").read_text()
+        assert "/torch/lib/" not in Path(f"/proc/{server.process.pid}/maps").read_text()
         with Stream(port, model="slow", **LONG) as stream:
             assert until(lambda: len(stream.received) > 200)
             server.process.send_signal(signal.SIGINT)

@@ -2,17 +2,19 @@
 
 import json
 import random
+import sys
 from typing import Any
 
 import pytest
 
 from amounts import load, soak
 from carousel.sampling.config import SamplingConfig
+from carousel.serving import strict_json
 from carousel.serving.app import create_app
 from carousel.serving.fields import Field, Number, Text, Texts, Whole
 from carousel.serving.no_ops import OrNoOp
 from carousel.serving.request import COMPLETION, MAX_PROMPT, SCORE
-from carousel.serving.strict_json import MAX_DIGITS
+from carousel.serving.strict_json import MAX_DEPTH, MAX_DIGITS
 from serving.answers import refused
 from serving.fake_writer import FakeWriter
 
@@ -182,7 +184,7 @@ NO_JSON = {
     "empty": (b"", "Expecting value at character 0"),
     "cut": (b'{"n": 1', "Expecting ',' delimiter at character 7"),
     "quotes": (b"{'n': 1}", "Expecting property name enclosed in double quotes at character 1"),
-    "comma": (b'{"n": 1,}', " at character 8"),
+    "comma": (b'{"n": 1,}', f" at character {7 if sys.version_info >= (3, 13) else 8}"),
     "more": (b'{"n": 1} {}', "Extra data at character 9"),
     "control": (b'{"prompt": "a\nb"}', "Invalid control character at character 13"),
     "half an escape": (b'{"prompt": "\\u12"}', "Invalid \\uXXXX escape at character 13"),
@@ -197,8 +199,9 @@ NO_JSON = {
     "utf-16 without mark": ('{"n": 1}'.encode("utf-16-le"), "at character 1"),
     "mark": (b'\xef\xbb\xbf{"n": 1}', "Unexpected UTF-8 BOM"),
     "gzip": (b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", "byte 1 is not UTF-8"),
-    "deep": (b"[" * 60_000, "it is nested too deeply"),
+    "deep": (b"[" * 60_000, "it is nested too deeply; 500 levels would work"),
     "deep and whole": (b'{"n":' * 9_000 + b"1" + b"}" * 9_000, "it is nested too deeply"),
+    "a level too deep": (b"[" * 501 + b"]" * 501, "it is nested too deeply"),
     "digits": (b'{"seed": ' + b"9" * 5000 + b"}", f"has 5000 digits; {MAX_DIGITS} would work"),
     "twice": (b'{"n": 1, "n": 1}', "the field 'n' stands twice"),
     "twice within": (b'{"stream_options": {"\\u0061\\n": 1, "a\\n": 2}}', r"field 'a\n' stands tw"),
@@ -211,6 +214,15 @@ def test_what_is_no_json_is_told(data: bytes, reason: str) -> None:
     assert error["message"].startswith("the body is not valid JSON: ")
     assert reason in error["message"]
     assert error["code"] == "invalid_json"
+
+
+def test_brackets_side_by_side_and_in_strings_are_not_deep() -> None:
+    string = '[{"' * 600
+    for data in ([[]] * 1000, {"prompt": string}, [string, "\\", string]):
+        assert strict_json.parse(json.dumps(data).encode()) == data
+    whole = b"[" * MAX_DEPTH + b'"]"' + b"]" * MAX_DEPTH
+    assert strict_json.depth(whole.decode()) == MAX_DEPTH
+    strict_json.parse(whole)
 
 
 @pytest.mark.parametrize("depth", [10, 100, 900, 2000])
