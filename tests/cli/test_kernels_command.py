@@ -162,7 +162,9 @@ def test_a_cache_that_cannot_be_written_is_one_line(
     monkeypatch.setenv("CAROUSEL_KERNEL_CACHE", str(tmp_path / "file" / "cache"))
     result = call("kernels", "build")
     assert (result.code, result.out) == (1, "")
-    assert re.fullmatch(rf"carousel kernels: .*: {tmp_path / 'file'}.*\n", result.err)
+    reason = rf"{tmp_path / 'file' / 'cache'} cannot be written \(.*\)"
+    help = "let CAROUSEL_KERNEL_CACHE name a folder that can be"
+    assert re.fullmatch(rf"carousel kernels: {reason}: {help}\n", result.err)
 
 
 @needs_kernels

@@ -153,7 +153,8 @@ def test_what_cannot_be_loaded_is_done_without(calls: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     run = program(CAROUSEL_KERNEL_CACHE=str(tmp_path / "file" / "cache"))
-    assert run.stdout == f"File exists: {tmp_path / 'file'}\n"
+    reason = f"{tmp_path / 'file' / 'cache'} cannot be written (File exists)"
+    assert run.stdout == f"{reason}: let CAROUSEL_KERNEL_CACHE name a folder that can be\n"
 
 
 def test_an_unknown_processor_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
