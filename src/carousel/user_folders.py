@@ -17,7 +17,10 @@ from pathlib import Path
 from carousel.errors import StorageError
 
 # Of a place that cannot be written, whoever runs this and however often.
-_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_UNWRITABLE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
+    errno.ENOENT,  # as automounted folders say it, and /proc
+}
 
 
 def user_cache_folder() -> Path:
