@@ -33,7 +33,7 @@ def test_functional_gradients_are_torchs(name: str) -> None:
     assert_near({key: value[0] for key, value in each.items()}, want)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # by torch's own jvp
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is (deprecated|not)")  # in torch's own jvp
 @pytest.mark.parametrize("name", LAYERS)
 def test_what_torchs_layers_cannot_give_is_there_too(name: str) -> None:
     """Forward mode and second derivatives, against differences in float64."""
