@@ -49,7 +49,7 @@ CASES = {
     ),
 }
 cases = pytest.mark.parametrize("name", CASES)
-of_torchs_jvp = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+of_torchs_jvp = pytest.mark.filterwarnings("ignore:.torch.jit.script. is (deprecated|not)")
 
 
 def made(name: str, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Tensor]:
