@@ -168,15 +168,15 @@ class TorchModel(nn.Module):
 
 
 class Fed(nn.Module):
-    """A recurrence that is fed with vectors, as our models call one that reads ids."""
+    """A recurrence that is fed with vectors: no layer of ours, so the model embeds the ids first."""
 
     def __init__(self, recurrence: nn.Module) -> None:
         super().__init__()
         self.recurrence = recurrence
 
-    def from_ids(self, ids: Tensor, embedding: nn.Module, hx: Any) -> Any:
+    def forward(self, x: Tensor, hx: Any) -> Any:
         """Return outputs and the last state."""
-        return self.recurrence(embedding(ids), hx)
+        return self.recurrence(x, hx)
 
 
 def _language_model_pass(way: str, shape: Shape) -> Pass:

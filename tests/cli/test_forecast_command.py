@@ -251,7 +251,7 @@ def test_a_disk_that_refuses_takes_away_no_figures(
     assert result.code == 1
     assert "gru is worse than" in result.out
     assert result.err.endswith("carousel forecast: No space left on device: runs/tides\n")
-    assert list(Path("runs").iterdir()) == []
+    assert not Path("runs").exists()  # it was made for the figures alone
 
 
 MISTAKES: dict[str, tuple[list[str], int, str]] = {

@@ -38,7 +38,7 @@ WRONG = {
     "https://bücher.de": "browsers send https://xn--bcher-kva.de; use that",
     "http://[0:0::1]:3000": "browsers send http://[::1]:3000; use that",
     "null": "browsers send null for files and for sandboxed frames of any site",
-    "file:///home/page.html": "browsers send null for files and for sandboxed frames of any site",
+    "file:///page.html": "browsers send null for files and for sandboxed frames of any site",
     "http://*.example.org": "patterns are not supported; list each origin, or '*' alone for all",
     "http://localhost:*": "patterns are not supported; list each origin, or '*' alone for all",
     "": "it must be scheme://host or scheme://host:port, such as http://localhost:3000",

@@ -87,8 +87,9 @@ class Forecast:
 def main(arguments: list[str]) -> int:
     """Forecast, print the table to stdout, and return the exit code."""
     command = parse(Forecast, arguments, prog="carousel forecast")
-    path = _free_folder(command)
+    out = None if command.out is None else _free_folder(command.out)  # before anything takes long
     task = _task(command)
+    path = out or new_run(run_name(command.data.stem if command.data != STDIN else "stdin"))
     from carousel.cli.forecast_files import write
     from carousel.cli.forecast_report import as_json, show
     from carousel.cli.forecast_run import run
@@ -107,21 +108,19 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _free_folder(command: Forecast) -> Path:
-    """Return the folder to write to.
+def _free_folder(folder: Path) -> Path:
+    """Return the folder to write to, as it was typed.
 
     Raises:
         RunError: If it is there already, or cannot be.
     """
-    if command.out is None:
-        return new_run(run_name(command.data.stem if command.data != STDIN else "stdin"))
-    out = resolved(command.out)
+    out = resolved(folder)
     if os.path.lexists(out):
-        raise RunError(f"--out {command.out} is there already; name another folder")
+        raise RunError(f"--out {folder} is there already; name another folder")
     above = next(path for path in out.absolute().parents if path.exists())
-    if not above.is_dir():  # found out before anything takes long
-        raise RunError(f"--out {command.out}: {above} is a file")
-    return command.out
+    if not above.is_dir():
+        raise RunError(f"--out {folder}: {above} is a file")
+    return folder
 
 
 def _task(command: Forecast) -> "Task":

@@ -204,7 +204,12 @@ def is_entry(path: Path) -> bool:
     if not _ENTRY.fullmatch(path.name) or not is_plain_folder(path):
         return False
     content = _content(path)
-    return bool(content) and all(each.name in FILES and is_plain_file(each) for each in content)
+    return bool(content) and all(each.name in FILES and _holds_no_other(each) for each in content)
+
+
+def _holds_no_other(path: Path) -> bool:
+    """Tell whether a path is a file, or a folder with nothing in it that could be lost."""
+    return is_plain_file(path) or (is_plain_folder(path) and not _content(path))
 
 
 def size_on_disk(path: Path) -> int:
