@@ -168,7 +168,7 @@ class TorchModel(nn.Module):
 
 
 class Fed(nn.Module):
-    """A recurrence that is fed with vectors: no layer of ours, so the model embeds the ids first."""
+    """A recurrence fed with vectors: it is no layer of ours, so the model embeds the ids first."""
 
     def __init__(self, recurrence: nn.Module) -> None:
         super().__init__()
