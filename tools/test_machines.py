@@ -55,10 +55,10 @@ ARITHMETIC = [
     "tests/cli/test_verify_command.py", "tests/test_artefacts.py",
 ]  # fmt: skip
 QUICK = [
-    "tests/kernels", "tests/models", "tests/sampling/test_engine_bits.py",
-    "tests/sampling/test_generate.py", "tests/training/test_exact_resume.py",
-    "tests/pages/test_page_figures.py", "tests/ops", "tests/layers/test_streaming.py",
-    "tests/layers/test_hand_derived_layers.py",
+    "tests/kernels", "tests/ops/test_recurrences.py", "tests/models/test_sequence_model.py",
+    "tests/models/test_streaming_law.py", "tests/models/test_from_ids.py",
+    "tests/sampling/test_engine_bits.py", "tests/training/test_exact_resume.py",
+    "tests/pages/test_page_figures.py",
 ]  # fmt: skip
 
 
