@@ -78,6 +78,18 @@ def is_tracing() -> bool:
     return state() is not None
 
 
+def is_exporting() -> bool:
+    """Tell whether torch.export is at work.
+
+    torch.compile of torch 2.11 takes the public torch.compiler.is_exporting() to be true always;
+    of the flag behind it, it sees the value.
+    """
+    try:
+        return torch.compiler._is_exporting_flag
+    except AttributeError:
+        return torch.compiler.is_exporting()
+
+
 def is_dual_level_open() -> bool:
     """Tell whether forward-mode derivatives are at work: a block of forward_ad.dual_level().
 

@@ -4,11 +4,15 @@ A hand-derived gradient and a kernel serve the backward pass alone. torch.func, 
 derivatives and tracers need torch's operations themselves: the implementation `autograd`.
 """
 
-import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from carousel.torch_internals import is_dual_level_open, is_functorch_active, is_tracing
+from carousel.torch_internals import (
+    is_dual_level_open,
+    is_exporting,
+    is_functorch_active,
+    is_tracing,
+)
 
 
 def active_transform(*tensors: Tensor | None) -> str | None:
@@ -26,7 +30,7 @@ def active_transform(*tensors: Tensor | None) -> str | None:
 
 def has_symbolic_sizes() -> bool:
     """Tell whether sizes stand for any size: a branch on one would hold for the example alone."""
-    return torch.compiler.is_exporting() or is_tracing()
+    return is_exporting() or is_tracing()
 
 
 def _have_tangent(*tensors: Tensor | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from carousel.torch_internals import vmap_axis
+from carousel.torch_internals import is_exporting, vmap_axis
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,7 +25,7 @@ def opaque(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+        if torch.compiler.is_dynamo_compiling() and not is_exporting():
             outside: Callable[P, R] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
             return outside(*arguments, **named)
         return function(*arguments, **named)
