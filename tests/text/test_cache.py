@@ -71,6 +71,16 @@ def test_sizes_are_said_in_the_unit_that_suits_them(count: int, words: str) -> N
     assert in_bytes(count) == words
 
 
+def test_sizes_are_those_of_files_and_follow_no_link(tmp_path: Path) -> None:
+    (folder := tmp_path / "a" / "b").mkdir(parents=True)
+    (folder / "file").write_bytes(bytes(1000))
+    (folder / "loop").symlink_to(".")
+    (folder / "above").symlink_to(tmp_path)
+    links = sum((folder / name).lstat().st_size for name in ("loop", "above"))
+    assert size_on_disk(tmp_path) == 1000 + links
+    assert size_on_disk(tmp_path / "nowhere") == 0
+
+
 def test_the_list_names_what_is_kept(cache: Path) -> None:
     assert kept(cache) == []
     small = prepare_text("aab", "small", cache=cache)

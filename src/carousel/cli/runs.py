@@ -44,7 +44,7 @@ def shown(run: Path) -> str:
 def run_name(name: str) -> str:
     """Return a name that a run may have after its text or table; say so where it is another."""
     if (safe := _safe(name)) != name:
-        note = f"note: {name!r} would be no good name of a folder; the run is named after {safe!r}"
+        note = f"note: {name!r} cannot be the name of a run; the run is named after {safe!r}"
         console.print(note, markup=False)
     return safe
 
