@@ -24,6 +24,7 @@ _BELOW_SPACE = bytes(range(0x20))
 _CONTROLS = bytes({*range(0x20), *range(0x7F, 0xA0)} - {*_WHITE_SPACE, *_ESCAPE, 0x85})
 
 _LEAST_PAIRS = 8  # characters below which no pattern is certain
+_LEAST_BLOCK = 32  # of an alphabet whose high byte is white space in another encoding
 _LEAST_BINARY = 512
 _ONE_PACE = (
     0.99  # of the NULs that stand at every second place, where they are halves of characters
@@ -86,7 +87,8 @@ def wide_encoding(units: bytes) -> str | None:
 
     The high byte of an ASCII character is 0, and it stands at every second place (or three of every
     four are 0). Of other alphabets it is a control character, such as 4 in Cyrillic, and 0 again
-    after each space and line ending.
+    after each space and line ending. It is white space, such as 9 in Devanagari, in alphabets of
+    India; of a text in another encoding, as much of it stands at the other places.
 
     Args:
         units: Bytes from an offset that is a multiple of 4; or characters decoded as something
@@ -107,7 +109,7 @@ def wide_encoding(units: bytes) -> str | None:
     ):
         zeros_high, zeros_low = high.count(0), low.count(0)
         if zeros_high and zeros_high >= _ONE_PACE * (zeros_high + zeros_low):
-            controls_high = _count(high, _BELOW_SPACE)
+            controls_high = _count(high, _BELOW_SPACE) - _white_space_of_lines(high, low)
             controls_low = _count(low, _CONTROLS)
             if controls_high >= 0.7 * len(high) and controls_low < 0.7 * len(low):
                 return name
@@ -140,6 +142,15 @@ def guess_wide_encoding(data: bytes) -> str | None:
         if len(text) >= _LEAST_PAIRS and "\ufffd" not in text and not strange and usual:
             return name
     return None
+
+
+def _white_space_of_lines(high: bytes, low: bytes) -> int:
+    """Return how much white space among the high bytes is no alphabet's."""
+    counts = {each: high.count(each) for each in _WHITE_SPACE}
+    alphabet = max(counts, key=counts.__getitem__)
+    if len(high) >= _LEAST_BLOCK and counts[alphabet] >= 8 * low.count(alphabet):
+        counts[alphabet] = 0
+    return sum(counts.values())
 
 
 def _count(data: bytes, members: bytes) -> int:

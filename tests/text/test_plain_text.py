@@ -223,6 +223,14 @@ def test_units_are_judged_by_where_the_zeros_stand() -> None:
     assert wide_encoding("Hi".encode("utf-16-le")) is None
     assert wide_encoding(b"\0" * 100) is None
     assert wide_encoding(b"Once upon a time") is None
+    # Line ends and one U+0000 at every second place are no alphabet of India.
+    assert wide_encoding(b"0\x00000\n0\x1f000\n\n\n\n\n") is None
+    assert wide_encoding(b"0\0" + b"\n" * 100) is None
+    assert wide_encoding(b"0\0" + b"0\n" * 10) is None
+    for words in ("एक समय की बात है, ", "ஒரு காலத்தில் ", "ఒకప్పుడు ఒక ", "ഒരിക്കൽ ഒരു ", "ਇੱਕ ਵਾਰ "):
+        for name in ("utf-16-le", "utf-16-be"):
+            assert wide_encoding((words * 8).encode(name)) == name
+            assert wide_encoding((words * 8).encode()) is None
     assert not is_binary(b"\0" * 100)
     assert is_binary(b"\0" * 512)
     assert not is_binary(b"a" * 512 + b"\0" * 56)

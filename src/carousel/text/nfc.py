@@ -39,8 +39,7 @@ def nfc(chunks: Iterable[str]) -> Iterator[str]:
 @cache
 def reaching_back() -> frozenset[str]:
     """Return the characters that may compose, or change places, with what stands before them."""
-    characters = [chr(code) for code in range(sys.maxunicode + 1)]
-    decompositions = {c: d.split() for c in characters if (d := unicodedata.decomposition(c))}
+    decompositions = {c: d.split() for c in _characters() if (d := unicodedata.decomposition(c))}
     # The second halves of canonical pairs; a tag such as <compat> makes a decomposition another.
     seconds = {
         chr(int(codes[1], 16))
@@ -48,9 +47,14 @@ def reaching_back() -> frozenset[str]:
         if len(codes) == 2 and not codes[0].startswith("<")
     }
     seconds |= {chr(code) for code in (*_HANGUL_VOWELS, *_HANGUL_ENDS)}
-    marks = {c for c in characters if unicodedata.combining(c)}
+    marks = {c for c in _characters() if unicodedata.combining(c)}
     reaching = seconds | marks
     # U+0F73 and its like: starters themselves that decompose into marks.
     return frozenset(
         reaching | {c for c in decompositions if unicodedata.normalize("NFD", c)[0] in reaching}
     )
+
+
+def _characters() -> Iterator[str]:
+    """Yield all of Unicode: a list of them would take 90 MB."""
+    return map(chr, range(sys.maxunicode + 1))
