@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "corpora"  # optional: real texts, never part of the project
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the checker below
-from skipped import closing_line  # noqa: E402 - found by the line above
+from amounts import TORTURE  # noqa: E402 - found by the line above
+from skipped import closing_line  # noqa: E402
 
 # Must stand before the first import of what it checks.
 install_import_hook(["carousel.ops", "carousel.kernels", "carousel.models"], "shape_checker.check")
@@ -26,8 +27,9 @@ install_import_hook(["carousel.ops", "carousel.kernels", "carousel.models"], "sh
 # Compiled once, not anew by each program that a test gives a cache of its own. Inherited likewise.
 os.environ.setdefault("CAROUSEL_KERNEL_CACHE", str(user_cache_folder() / "kernels"))
 
-# A busy machine is no fault of the code.
-hypothesis.settings.register_profile("patient", deadline=None)
+# A busy machine is no fault of the code, so no deadline. `make test` draws the same examples each
+# time, so that a commit is judged alike everywhere; `make torture` draws new ones.
+hypothesis.settings.register_profile("patient", deadline=None, derandomize=not TORTURE)
 hypothesis.settings.load_profile("patient")
 
 
