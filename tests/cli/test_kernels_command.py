@@ -71,8 +71,9 @@ def table(result: Result) -> dict[str, list[str]]:
 def test_status_says_what_runs(call: Call) -> None:
     result = call("kernels", "status")
     said, rows = facts(result), table(result)
-    limit = os.environ.get("CAROUSEL_CPU")
-    assert said["setting"] == "CAROUSEL_KERNELS=auto" + (f", CAROUSEL_CPU={limit}" if limit else "")
+    limit = os.environ.get("CAROUSEL_CPU", "default")
+    cpu = "" if limit == "default" else f", CAROUSEL_CPU={limit}"
+    assert said["setting"] == f"CAROUSEL_KERNELS=auto{cpu}"
     assert said["processor"].startswith(torch.backends.cpu.get_cpu_capability())
     assert said["kernels"] == "run"
     assert build.is_whole(Path(said["library"]).parent)
