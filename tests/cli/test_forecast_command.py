@@ -295,8 +295,8 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         2,
         "season must be from 2 to 62, one less than the training part has values, got 0",
     ),
-    "no window": (["tides.csv", "--window", "0"], 2, "window must be at least 1, got 0"),
-    "no seeds": (["tides.csv", "--seeds", "0"], 2, "seeds must be at least 1, got 0"),
+    "no window": (["tides.csv", "--window", "0"], 2, "window must be a whole number, at least 1, got 0"),
+    "no seeds": (["tides.csv", "--seeds", "0"], 2, "seeds must be a whole number, at least 1, at most 1000, got 0"),
     "backwards": (["tides.csv", "--ahead", "-1"], 2, "ahead must be at least 0, got -1"),
     "unknown target": (
         ["tides.csv", "--target", "trend"],

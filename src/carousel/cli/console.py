@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from carousel.errors import UsageError
-from carousel.machine import compute_threads
+from carousel.machine import available_memory, compute_threads
 
 # Everything but generated text and data goes to stderr. NO_COLOR leaves out all style, bold too.
 console = Console(
@@ -105,6 +105,15 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory_of(device: str) -> int | None:
+    """Return the bytes of memory of a device; None where nobody says."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_properties(0).total_memory
+    return available_memory()
 
 
 def choose_device(device: str) -> str:

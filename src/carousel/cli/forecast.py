@@ -14,6 +14,7 @@ from carousel.cli.runs import new_run, run_name
 from carousel.errors import ConfigError, DataError, RunError
 from carousel.models.config import ModelConfig
 from carousel.plain_paths import resolved
+from carousel.sampling.config import check_integer
 from carousel.series.numbers import Decimal
 from carousel.series.order import Order
 from carousel.series.task import Target
@@ -79,9 +80,11 @@ class Forecast:
 
     def __post_init__(self) -> None:
         """Refuse what can be seen to be wrong without the file."""
-        for name, least in (("window", 1), ("seeds", 1), ("ahead", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        check_integer("window", self.window, at_least=1)
+        check_integer("seeds", self.seeds, at_least=1, at_most=1000)
+        check_integer("ahead", self.ahead, at_least=0, at_most=100_000)
+        if self.fit.seed + self.seeds > 2**64:
+            raise ConfigError(f"seed + seeds must be at most 2^64, got {self.fit.seed}")
 
 
 def main(arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from carousel.cli.console import console, printable, rows
 from carousel.cli.forecast import Forecast
+from carousel.machine import available_memory
 from carousel.models.sequence import SequenceModel
 from carousel.series.baselines import check_season, estimate_season
 from carousel.series.judging import Judged, held_out, judge, judge_baselines
@@ -22,6 +23,7 @@ from carousel.training.forecasting import (
     forecast,
     forecast_ahead,
 )
+from carousel.training.memory import check_weights
 from carousel.training.supervised import Epoch, Fitted
 
 
@@ -66,6 +68,7 @@ class Report(NamedTuple):
 
 def run(command: Forecast, task: Task, path: Path) -> Report:
     """Say what is going to happen, and do it."""
+    check_weights(command.model, 1, available_memory())
     season = command.season
     if season is None:
         season = estimate_season(task.train_values)

@@ -4,14 +4,14 @@ Exit codes: 0 done, 1 the run failed, 2 wrong usage; 129, 130 and 143 interrupte
 SIGTERM), training after saving.
 """
 
-import os
+import errno
 import re
 import sys
 from importlib import import_module
-from io import TextIOWrapper
 from typing import NoReturn
 
 from carousel._version import __version__
+from carousel.cli.streams import drop_output, open_streams
 from carousel.errors import CarouselError, UsageError
 
 COMMANDS = {
@@ -35,8 +35,38 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    if isinstance(sys.stdout, TextIOWrapper):  # text goes out exactly, whatever the locale
-        sys.stdout.reconfigure(encoding="utf-8")
+    open_streams()
+    known = arguments[:1] and arguments[0] in COMMANDS
+    prog = f"carousel {arguments[0]}" if known else "carousel"
+    try:
+        code = _command(arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has gone (`| head`): nothing is wrong, nothing to say
+        drop_output()
+        return 141
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted", file=sys.stderr)
+        return 130
+    except (CarouselError, OSError) as error:
+        print(f"{prog}: {_explain(error)}", file=sys.stderr)
+        if isinstance(error, OSError):
+            drop_output()
+        return 2 if isinstance(error, UsageError) else 1
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
+            raise
+        print(f"{prog}: out of memory: smaller sizes would work", file=sys.stderr)
+        return 1
+    except ImportError as error:  # a library that does not fit into the memory that is left
+        if ".so" not in str(error):
+            raise
+        print(f"{prog}: a library cannot be loaded: {_explain(error)}", file=sys.stderr)
+        return 1
+
+
+def _command(arguments: list[str]) -> int:
+    """Run one command and return its exit code; errors are the caller's."""
     if not arguments:
         print(_help(), file=sys.stderr)
         return 2
@@ -51,32 +81,18 @@ def run(arguments: list[str]) -> int:
         known = ", ".join(COMMANDS)
         print(f"carousel: no command {name!r}; there are {known}", file=sys.stderr)
         return 2
-    try:
-        code: int = import_module(f"carousel.cli.{name}").main(rest)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader has gone (`| head`): nothing is wrong, nothing to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except KeyboardInterrupt:
-        print(f"carousel {name}: interrupted", file=sys.stderr)
-        return 130
-    except (CarouselError, OSError) as error:
-        print(f"carousel {name}: {_explain(error)}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
-            raise
-        print(f"carousel {name}: out of memory: smaller sizes would work", file=sys.stderr)
-        return 1
+    code: int = import_module(f"carousel.cli.{name}").main(rest)
+    return code
 
 
 # What torch says in a RuntimeError: CUDA and MPS, Linux, Windows, and a size beyond all bounds.
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory|calculation overflowed")
 
 
-def _explain(error: CarouselError | OSError) -> str:
+def _explain(error: Exception) -> str:
     """Return one line; an OSError names its file."""
+    if isinstance(error, OSError) and error.errno == errno.EBADF and not error.filename:
+        return "stdout is closed: there is nowhere to write to"
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}"

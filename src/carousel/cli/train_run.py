@@ -13,6 +13,7 @@ import torch
 from carousel.cli.console import (
     clock,
     console,
+    memory_of,
     one_thread,
     use_available_processors,
 )
@@ -30,6 +31,7 @@ from carousel.text.opening import opening_of
 from carousel.text.pieces import part, total
 from carousel.text.split import Split, sha256
 from carousel.training.config import RunConfig
+from carousel.training.memory import check_memory
 from carousel.training.fit import End, Progress, Session, Validation, fit
 from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder
@@ -243,6 +245,7 @@ def _fresh(command: Train, corpus: Corpus, parts: Split, folder: RunFolder, devi
             markup=False,
         )
     settings = resolve(command.settings, len(train_ids))
+    check_memory(settings, len(vocabulary), memory_of(device))
     trainer = new_trainer(settings, len(vocabulary), train_ids, device)
     if command.init_from is not None:
         trained = load_model(find_run(command.init_from), device=device)

@@ -143,7 +143,11 @@ def compiler() -> list[str]:
     Raises:
         BuildError: If there is none, or CXX names none.
     """
-    if chosen := shlex.split(os.environ.get("CXX", "")):
+    try:
+        chosen = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise BuildError(f"CXX is no command line: {error}") from None
+    if chosen:
         if shutil.which(chosen[0]) is None:
             raise BuildError(f"CXX names {chosen[0]}, and there is no such program")
         return chosen

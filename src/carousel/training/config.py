@@ -114,6 +114,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Refuse what is no list of numbers; whether they add up is the split's affair."""
         _ = self.parts
+        if "\0" in (self.index or ""):
+            raise ConfigError(f"index must be the name of a file, got {self.index!r}")
         if not 0 <= self.split_seed < 2**64:
             raise ConfigError(f"split_seed must be in [0, 2^64), got {self.split_seed}")
 

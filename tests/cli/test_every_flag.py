@@ -1,0 +1,177 @@
+"""Every flag of every command with values that nobody means: one line, and nothing left behind.
+
+What takes long (training, fitting, listening, proving, measuring) is left out here: it begins only
+when all arguments are accepted. `make torture` runs the same in processes of their own.
+"""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+from carousel.cli import bench, forecast_run, serve, train_run, verify
+from carousel.training.supervised import Fitted
+from cli.commands import TINY, Call, caller
+from cli.flags import Flag, flags
+from cli.foreign import picture
+
+VALUES = {
+    "minus one": "-1",
+    "zero": "0",
+    "a huge float": "1e308",
+    "not a number": "nan",
+    "infinity": "inf",
+    "nothing": "",
+    "many letters": "x" * 5000,
+    "many digits": "7" * 5000,
+    "2^63": str(2**63),
+    "2^31": str(2**31),
+    "an escape": "\x1b[31m\x1b]0;title\x07",
+    "a folder": "folder",
+    "a missing file": "missing/file",
+    "the folder above": "..",
+}
+SECONDS = 5  # that a mistake may take here, torch imported: many times what it takes on an idle core
+LONGEST_LINE = 700
+
+
+class AtWork(BaseException):
+    """All arguments are accepted: what follows takes long."""
+
+
+def begin(*_: Any, **__: Any) -> NoReturn:
+    raise AtWork
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        capture = SimpleNamespace(readouterr=lambda: ("", ""))
+        call = caller(folder, patch, capture)
+        assert call("train", "song.txt", *TINY, "--steps", "2", "--out", "run").code == 0
+    return folder
+
+
+@pytest.fixture
+def call(
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Call:
+    """A folder with what each command needs, and one above that is nobody's."""
+    place = tmp_path / "above" / "place"
+    (place / "folder").mkdir(parents=True)
+    (place / "folder" / "letter.md").write_text("dear diary")
+    rows = [f"{k},{100 + 10 * np.sin(k / 3):.3f}" for k in range(90)]
+    (place / "tides.csv").write_text("\n".join(["day,metres", *rows, ""]))
+    call = caller(place, monkeypatch, capfd)
+    monkeypatch.setenv("CAROUSEL_CACHE", str(run_folder / "cache"))
+    monkeypatch.setattr(train_run, "seconds_per_step", lambda trainer: 0.001)
+    monkeypatch.setattr(train_run, "_watch", begin)
+    monkeypatch.setattr(
+        forecast_run, "fit_forecaster", lambda *_: iter([Fitted("patience", 1, 1, 0.5)])
+    )
+    monkeypatch.setattr("carousel.cli.forecast_files.write", begin)
+    monkeypatch.setattr(verify, "_found", begin)
+    monkeypatch.setattr(bench, "_measure", begin)
+    monkeypatch.setattr(serve, "_announce", begin)
+    monkeypatch.setattr(
+        "carousel.serving.writer.process_writer",
+        lambda run, name, **_: SimpleNamespace(
+            wait=lambda: None, close=lambda: None, name=name, card=None
+        ),
+    )
+    monkeypatch.setattr("carousel.serving.app.create_app", lambda *_, **__: None)
+    return call
+
+
+def arguments(flag: Flag, value: str, run: Path) -> list[str]:
+    """The command, with what it needs beside the flag."""
+    needed = {
+        "prepare": ["song.txt"],
+        "train": ["song.txt", *TINY, "--steps", "2"],
+        "sample": [str(run), "--length", "3", "--candidates", "1"],
+        "eval": [str(run), "song.txt"],
+        "serve": [str(run), "--port", "0"],
+        "forecast": ["tides.csv", "--embedding-size", "4", "--hidden-size", "6", "--window", "7"],
+        "kernels": [],
+        "verify": [],
+        "bench": [],
+        "tales": [],
+    }[flag.command]
+    if flag.name:
+        return [flag.command, *needed, f"{flag.name}={value}"]
+    if flag.field == "corpus" and flag.command == "eval":
+        return [flag.command, str(run), "--", value]
+    rest = [word for word in needed if word not in ("song.txt", "tides.csv", str(run))]
+    return [flag.command, *rest, "--", value]
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Fail a block that takes longer."""
+
+    def give_up(number: int, frame: FrameType | None) -> NoReturn:
+        raise TimeoutError(f"not answered within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer on Windows")
+@pytest.mark.parametrize("flag", list(flags()), ids=lambda f: f"{f.command} {f.name or f.field}")
+def test_no_value_ends_in_a_traceback(
+    flag: Flag, call: Call, run_folder: Path, tmp_path: Path
+) -> None:
+    faults = []
+    for name, value in VALUES.items():
+        before = picture(tmp_path)
+        start, result = time.monotonic(), None
+        try:
+            with limited(SECONDS):
+                result = call(*arguments(flag, value, run_folder / "run"))
+        except AtWork:
+            pass
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is a fault
+            faults.append(f"{name}: {type(error).__name__}: {str(error)[:300]}")
+        if result is not None and (fault := wrong(result.code, result.err)):
+            faults.append(f"{name}: {fault}")
+        took = time.monotonic() - start
+        if took > 1: print(f"{flag} {name} {took:.1f}s")
+        if (result is None or result.code) and picture(tmp_path) != before:
+            faults.append(f"{name}: left something behind")
+    assert not faults, "\n".join(faults)
+
+
+def wrong(code: int, err: str) -> str | None:
+    """Say what is wrong with how a command ended, if anything is."""
+    if code not in (0, 1, 2):
+        return f"exit code {code}"
+    if not code:
+        return None
+    *before, last = err.splitlines() or [""]
+    remarks = re.compile(r"(note|warning): |\s|\w+ {2,}")
+    if strange := [line for line in before if line and not remarks.match(line)]:
+        return f"more than one line: {strange[0][:200]}"
+    if not last.startswith("carousel "):
+        return f"no line of carousel: {last[:200]!r}"
+    if len(last) > LONGEST_LINE:
+        return f"a line of {len(last)} characters: {last[:100]}"
+    if "\x1b" in last or "\x07" in last:
+        return f"an escape: {last!r}"
+    return None
