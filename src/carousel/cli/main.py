@@ -12,7 +12,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 from carousel._version import __version__
-from carousel.errors import CarouselError, UsageError
+from carousel.errors import CarouselError, UsageError, shorten
 
 COMMANDS = {
     "prepare": "turn a text into what training reads, or see to the cache of such",
@@ -75,12 +75,15 @@ def run(arguments: list[str]) -> int:
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory|calculation overflowed")
 
 
+_LONGEST_LINE = 2000  # characters: room for two long paths and a quotation
+
+
 def _explain(error: CarouselError | OSError) -> str:
     """Return one line; an OSError names its file."""
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{where}"
-    return " ".join(str(error).split())
+    return shorten(" ".join(str(error).split()), _LONGEST_LINE)
 
 
 def _help() -> str:

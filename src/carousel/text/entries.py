@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from carousel.input_files import ENTRY_LIMIT, VOCABULARY_LIMIT, open_regular, read_regular
 from carousel.text.documents import find_documents
 from carousel.text.pipeline import ordered_map
 from carousel.text.vocabulary import Ids, Vocabulary
@@ -67,7 +68,7 @@ def open_entry(folder: Path, sha256: str, step: Step) -> Entry:
         OSError: If something is missing or unreadable.
         ValueError, KeyError, TypeError: If something is damaged, or of another version or text.
     """
-    about = json.loads((folder / "corpus.json").read_bytes())
+    about = json.loads(read_regular(folder / "corpus.json", ENTRY_LIMIT))
     # Sizes and version first: they cost nothing.
     if about["version"] != VERSION or about["sha256"] != sha256:
         raise ValueError(f"{folder} is of another text or version")
@@ -83,7 +84,8 @@ def open_entry(folder: Path, sha256: str, step: Step) -> Entry:
 
 def map_entry(folder: Path) -> Entry:
     """Map a folder whose files are known to be sound."""
-    vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text(encoding="utf-8"))
+    data = read_regular(folder / "vocabulary.json", VOCABULARY_LIMIT)
+    vocabulary = Vocabulary.from_json(data.decode())
     return Entry(
         vocabulary,
         _mapped(folder / "ids.bin", vocabulary.dtype),
@@ -143,7 +145,7 @@ def describe(entry: Entry, name: str, sha256: str, sums: dict[str, list[int]]) -
 def summary(folder: Path) -> Summary | None:
     """Return what a folder says of itself, unchecked; None if it says nothing intelligible."""
     try:
-        about = json.loads((folder / "corpus.json").read_bytes())
+        about = json.loads(read_regular(folder / "corpus.json", ENTRY_LIMIT))
         if about["version"] != VERSION:
             return None
         return Summary(
@@ -151,7 +153,7 @@ def summary(folder: Path) -> Summary | None:
             str(about["sha256"]),
             *(int(about[key]) for key in ("characters", "symbols", "documents")),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -178,7 +180,7 @@ def _counts(folder: Path) -> dict[str, int]:
 def _checksum(piece: tuple[Path, int]) -> int:
     path, begin = piece
     checksum = 0
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         file.seek(begin)
         for block in _blocks(file.read, CHECKED):
             checksum = zlib.crc32(block, checksum)
