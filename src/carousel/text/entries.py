@@ -16,12 +16,14 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from carousel.errors import StorageError
 from carousel.input_files import ENTRY_LIMIT, VOCABULARY_LIMIT, open_regular, read_regular
 from carousel.text.documents import find_documents
 from carousel.text.pipeline import ordered_map
@@ -35,6 +37,35 @@ FILES = (*_CHECKED_FILES, "corpus.json")
 _BUFFER = 1 << 20  # bytes read at a time
 
 Step = Callable[[int, int], None]  # told how much is done, and how much there is
+
+
+class MappedArray(np.memmap[Any, np.dtype[Any]]):
+    """An array on disk; before each look at it the size of its file is checked.
+
+    Who reads what was cut off a mapped file is ended by the system (SIGBUS), which Python cannot
+    catch. The check takes 0.6 µs, and leaves the moment between it and the reading. Reading with
+    pread would leave none, but a batch of 32 windows takes 100 µs with it, and 11 µs so.
+    """
+
+    _mmap: mmap | None  # None of a copy
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return elements as an array does.
+
+        Raises:
+            StorageError: If the file is shorter than it was.
+        """
+        mapped = self._mmap
+        if mapped is None:
+            return super().__getitem__(key)
+        if mapped.size() < len(mapped):
+            raise StorageError(
+                f"{self.filename} was cut short while it was in use: run the command again, which "
+                "prepares the text anew"
+            )
+        found = super().__getitem__(key)
+        is_copy = isinstance(found, MappedArray) and found._mmap is None
+        return found.view(np.ndarray) if is_copy else found
 
 
 class Entry(NamedTuple):
@@ -197,4 +228,4 @@ def _blocks(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
 def _mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     if path.stat().st_size == 0:
         return np.empty(0, dtype)  # nothing cannot be mapped
-    return np.memmap(path, dtype, mode="r")
+    return MappedArray(path, dtype, mode="r")

@@ -65,6 +65,17 @@ def is_new(root: Path) -> bool:
     return root.is_dir() and all(is_leftover(path, MARK) for path in root.iterdir())
 
 
+def has_only_an_old_lock(root: Path) -> bool:
+    """Tell whether a folder has nothing but the lock of a process that has ended.
+
+    A start that was undone, and killed before its last file was removed, leaves that.
+    """
+    if not root.is_dir():
+        return False
+    names = {path.name for path in root.iterdir()}
+    return LOCK in names <= {LOCK, HOLDER} and _holder_has_ended(root / LOCK)
+
+
 def check_run(root: Path, shown: str) -> None:
     """Refuse a folder that is neither new nor a run, and a run of which a part is a link.
 
@@ -116,8 +127,8 @@ def _foreign_item(root: Path) -> str | None:
     names = {path.name for path in root.iterdir()}
     if not names & {LOCK, CHECKPOINTS}:
         return ""
-    if names <= {LOCK, HOLDER} and _holder_has_ended(root / LOCK):
-        return None  # a start was undone, and killed before its last file was removed
+    if has_only_an_old_lock(root):
+        return None
     checkpoints = root / CHECKPOINTS
     if not is_plain_folder(checkpoints):
         return CHECKPOINTS if CHECKPOINTS in names else LOCK
