@@ -35,3 +35,16 @@ class StorageError(CarouselError):
 
 class DivergenceError(CarouselError):
     """Training met a loss or gradient that is not a finite number."""
+
+
+class UnreadableError(CarouselError, OSError):
+    """A file is not one that can be read here: a device, a pipe, larger than it may be."""
+
+
+QUOTED = 300  # characters of a file that a message quotes at most
+
+
+def shorten(quoted: object, limit: int = QUOTED) -> str:
+    """Return what a message quotes from a file, cut at 300 characters: it may have megabytes."""
+    text = str(quoted)
+    return f"{text[:limit]}… ({len(text):,} characters)" if len(text) > limit else text

@@ -12,6 +12,7 @@ from carousel.cli.console import console, one_thread, rows
 from carousel.cli.parse import parse
 from carousel.cli.runs import new_run, run_name
 from carousel.errors import ConfigError, DataError, RunError
+from carousel.input_files import TABLE_LIMIT, read_input, read_stream
 from carousel.models.config import ModelConfig
 from carousel.plain_paths import resolved
 from carousel.sampling.config import check_integer
@@ -132,13 +133,13 @@ def _task(command: Forecast) -> "Task":
     from carousel.series.task import frame
 
     if command.data == STDIN:
-        data, name = sys.stdin.buffer.read(), "stdin"
+        data, name = read_stream(sys.stdin.buffer, TABLE_LIMIT, "stdin"), "stdin"
     elif command.data.is_dir():
         raise DataError(f"{command.data} is a folder: name a CSV file")
     elif not command.data.exists():
         raise DataError(f"no such file: {command.data}")
     else:
-        data, name = command.data.read_bytes(), command.data.name
+        data, name = read_input(command.data, TABLE_LIMIT), command.data.name
     series = parse_series(
         data,
         name,

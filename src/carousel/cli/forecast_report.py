@@ -1,6 +1,5 @@
 """What `carousel forecast` found, as a table for a terminal and for programs."""
 
-import json
 import math
 import statistics
 import sys
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from carousel.cli.console import printable
 from carousel.cli.forecast_run import Report
+from carousel.cli.json_output import dump_json
 from carousel.series.judging import Judged, in_words, verdicts
 from carousel.series.metrics import Accuracy
 
@@ -63,7 +63,7 @@ def _cell(values: Sequence[float], decimals: int) -> str:
 
 def as_json(report: Report) -> str:
     """Return one object: what was asked, how the series was parted and scaled, what came of it."""
-    return json.dumps(facts(report))
+    return dump_json(facts(report))
 
 
 def facts(report: Report) -> dict[str, Any]:

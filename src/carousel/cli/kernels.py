@@ -1,6 +1,5 @@
 """`carousel kernels`: compile the C++ kernels ahead of time, or say what runs here, and why."""
 
-import json
 import logging
 import os
 import shutil
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import tyro
 
 from carousel.cli.console import console
+from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _build(as_json: bool) -> int:
     if setting == "off":
         console.print("note: the layers do without: CAROUSEL_KERNELS=off", style="yellow")
     if as_json:
-        print(json.dumps({"library": str(library), "was_there": was_there, "obstacle": reason}))
+        print(dump_json({"library": str(library), "was_there": was_there, "obstacle": reason}))
     return 1 if reason and setting == "auto" else 0
 
 
@@ -101,7 +101,7 @@ def _status(as_json: bool) -> int:
         status = examine()
     if as_json:
         library = None if status.library is None else str(status.library)
-        print(json.dumps(status._asdict() | {"library": library}))
+        print(dump_json(status._asdict() | {"library": library}))
     else:
         print("\n".join([*_facts(status), "", *_table(status)]))
     return 0
@@ -162,7 +162,7 @@ def _entry() -> Path:
     """Return where in the cache the library for this machine is kept."""
     from carousel.kernels import build
 
-    return build.cache_folder() / build.key(build.compiler_flags())
+    return build.trusted_folder() / build.key(build.compiler_flags())
 
 
 def _obstacle(variant: "Variant", product: "torch.dtype", why: str | None) -> str | None:

@@ -5,14 +5,17 @@ SIGTERM), training after saving.
 """
 
 import errno
+import os
 import re
 import sys
+import traceback
 from importlib import import_module
 from typing import NoReturn
 
 from carousel._version import __version__
 from carousel.cli.streams import drop_output, open_streams
-from carousel.errors import CarouselError, UsageError
+from carousel.cli.terminal import folded, one_line, visible_output, width
+from carousel.errors import CarouselError, UsageError, shorten
 
 COMMANDS = {
     "prepare": "turn a text into what training reads, or see to the cache of such",
@@ -30,12 +33,24 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except Exception:  # a fault of ours; its message may hold anything
+        with visible_output():
+            traceback.print_exc()
+        code = 1
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     open_streams()
+    with visible_output():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command, say in one line what is wrong, and return the exit code."""
     known = arguments[:1] and arguments[0] in COMMANDS
     prog = f"carousel {arguments[0]}" if known else "carousel"
     try:
@@ -89,19 +104,25 @@ def _command(arguments: list[str]) -> int:
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory|calculation overflowed")
 
 
+_LONGEST_LINE = 2000  # characters: room for two long paths and a quotation
+
+
 def _explain(error: Exception) -> str:
     """Return one line; an OSError names its file."""
     if isinstance(error, OSError) and error.errno == errno.EBADF and not error.filename:
         return "stdout is closed: there is nowhere to write to"
     if isinstance(error, OSError) and error.strerror:
-        where = f": {error.filename}" if error.filename else ""
-        return f"{error.strerror}{where}"
-    return " ".join(str(error).split())
+        where = f": {one_line(os.fsdecode(error.filename))}" if error.filename else ""
+        return shorten(f"{error.strerror}{where}", _LONGEST_LINE)
+    return shorten(one_line(re.sub(r"\s*\n\s*", " ", str(error).strip())), _LONGEST_LINE)
+
+
+_MORE = "carousel COMMAND --help explains a command; carousel --version names the version."
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    longest, columns = max(map(len, COMMANDS)), width(sys.stdout)
+    lines = [folded(f"  {name:<{longest}}  ", text, columns) for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "usage: carousel COMMAND …",
@@ -110,6 +131,6 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "carousel COMMAND --help explains a command; carousel --version names the version.",
+            folded("", _MORE, columns),
         ]
     )

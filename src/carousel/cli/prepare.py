@@ -1,6 +1,5 @@
 """`carousel prepare`: a text ready for training, ahead of time; and what the cache keeps."""
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from carousel.cli.console import clock, console, duration
+from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
 from carousel.errors import UsageError
 from carousel.files import user_cache_folder
@@ -67,7 +67,7 @@ def _prepare(command: Prepare, cache: Path) -> None:
     facts = _facts(corpus) | {"seconds": round(clock() - before, 3), "from_cache": was_kept}
     warn_of_control_characters(corpus)
     if command.json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print(dump_json(facts, ensure_ascii=False))
         return
     from carousel.text.cache import in_bytes
 
@@ -112,7 +112,7 @@ def _list(cache: Path, *, as_json: bool) -> None:
             | {"bytes": each.size, "folder": str(each.folder)}
             for each in texts
         ]
-        print(json.dumps(table, ensure_ascii=False))
+        print(dump_json(table, ensure_ascii=False))
         return
     if not texts:
         console.print(f"no text is kept in {cache}", markup=False)
@@ -133,7 +133,7 @@ def _clear(cache: Path, *, as_json: bool) -> None:
     if as_json:
         folders = {"removed": removed, "skipped": skipped}
         table = {key: [str(path) for path in paths] for key, paths in folders.items()}
-        print(json.dumps({"freed": freed, **table}))
+        print(dump_json({"freed": freed, **table}))
         return
     for folder in skipped:
         lock = lock_of(folder)

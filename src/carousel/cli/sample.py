@@ -12,6 +12,7 @@ from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.cli.typed_text import best_normal_form, check_stops, note_escapes, unescape
 from carousel.errors import TextError, UsageError
+from carousel.input_files import PROMPT_LIMIT, read_input, read_stream
 from carousel.sampling.config import TELLING, Precision, SamplingConfig, check_integer
 from carousel.text.plain_text import decode_utf8
 from carousel.text.reading import normalise_newlines
@@ -120,9 +121,9 @@ def _read_prompt(request: Sample) -> str:
         case None:
             return request.prompt
         case Path(name="-"):
-            source, data = "stdin", sys.stdin.buffer.read()
+            source, data = "stdin", read_stream(sys.stdin.buffer, PROMPT_LIMIT, "stdin")
         case path:
-            source, data = str(path), path.read_bytes()
+            source, data = str(path), read_input(path, PROMPT_LIMIT)
     return "".join(normalise_newlines([decode_utf8(data, source)]))
 
 

@@ -17,6 +17,7 @@ from carousel.cli.console import console, printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
 from carousel.errors import ConfigError, UsageError
+from carousel.input_files import TOKEN_LIMIT, read_input
 from carousel.sampling.config import Precision, check_integer
 from carousel.serving.origin import ANY, check_origins
 from carousel.text.plain_text import decode_utf8
@@ -153,7 +154,7 @@ def _token(file: Path | None) -> str | None:
 
 
 def _read(file: Path) -> str:
-    return decode_utf8(file.read_bytes(), str(file)).strip()
+    return decode_utf8(read_input(file, TOKEN_LIMIT), str(file)).strip()
 
 
 def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) -> None:

@@ -226,8 +226,8 @@ def _resumed(
         warning = f"warning: {fault}; falling back to step {step:,}"
         console.print(warning, style="yellow", markup=False)
     console.print(f"resuming {folder.path} from step {step:,}", style="bold", markup=False)
-    threads: int = resumed.config["threads"]  # sums may be grouped by thread
-    torch.set_num_threads(threads)
+    threads = resumed.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)  # sums may be grouped by thread
     return _Begun(resumed.trainer, resumed.settings, resumed.progress, threads)
 
 

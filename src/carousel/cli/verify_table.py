@@ -1,6 +1,5 @@
 """What `carousel verify` found, as tables for a terminal, for the README, and for programs."""
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as Printed
 from rich.text import Text
 
+from carousel.cli.json_output import dump_json
 from carousel.verify.figure import Figure
 from carousel.verify.table import Cell, Check, Table
 
@@ -80,7 +80,7 @@ def as_json(found: list[Cell]) -> str:
         }
         for cell in found
     ]
-    return json.dumps({"holds": all(cell.figure.holds for cell in found), "cells": cells})
+    return dump_json({"holds": all(cell.figure.holds for cell in found), "cells": cells})
 
 
 def verdict(found: list[Cell]) -> str:

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from carousel.errors import ConfigError
+from carousel.errors import ConfigError, UnreadableError, shorten
+from carousel.input_files import TOML_LIMIT, read_input
 from carousel.models.config import ModelConfig
 from carousel.tables import from_table
 
@@ -204,10 +205,11 @@ def read_toml(path: Path) -> Tables:
         ConfigError: If it is not TOML, or holds anything but tables.
     """
     try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+        tables = tomllib.loads(read_input(path, TOML_LIMIT).decode())
+    except UnreadableError as error:
+        raise ConfigError(str(error)) from None
+    except (ValueError, RecursionError) as error:  # no TOML, or no UTF-8
+        raise ConfigError(f"{path} is not a TOML file: {shorten(error)}") from None
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {name} stands in no table; there are [model], [training]")
