@@ -31,8 +31,8 @@ from carousel.text.opening import opening_of
 from carousel.text.pieces import part, total
 from carousel.text.split import Split, sha256
 from carousel.training.config import RunConfig
-from carousel.training.memory import check_memory
 from carousel.training.fit import End, Progress, Session, Validation, fit
+from carousel.training.memory import check_memory
 from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder
 from carousel.training.start import (
