@@ -180,8 +180,13 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         2,
         "learned positions end after context_length 128, and sequence_length is 129",
     ),
-    "model beyond all memory": (
+    "model beyond all bounds": (
         ["song.txt", "--hidden-size", "10000000000000"],
+        2,
+        "hidden_size must be at most 1,048,576, got 10000000000000",
+    ),
+    "model beyond all memory": (
+        ["song.txt", "--hidden-size", "1000000"],
         1,
         "out of memory: smaller sizes would work",
     ),
