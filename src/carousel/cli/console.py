@@ -5,25 +5,65 @@ import os
 import shutil
 import sys
 import time
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import wrap
+from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 
+from carousel.cli.terminal import bare, folded, printable
 from carousel.errors import UsageError
 from carousel.machine import compute_threads
+from carousel.plain_paths import readable
 
-# Everything but generated text and data goes to stderr. NO_COLOR leaves out all style, bold too.
-console = Console(
-    stderr=True,
-    highlight=False,
-    soft_wrap=True,
-    color_system=None if os.environ.get("NO_COLOR") else "auto",
-)
+
+class VisibleConsole(Console):
+    """A console of rich's whose own escapes reach the terminal, and nobody else's.
+
+    Names hold no :emoji:. NO_COLOR leaves out all style, bold too.
+
+    Args:
+        stderr: Write to stderr, else to stdout.
+        options: Further ones of rich's Console.
+    """
+
+    def __init__(self, *, stderr: bool, **options: Any) -> None:
+        super().__init__(
+            stderr=stderr,
+            highlight=False,
+            emoji=False,
+            color_system=None if os.environ.get("NO_COLOR") else "auto",
+            **{"soft_wrap": True} | options,
+        )
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream that rich writes to, its escapes with it."""
+        return bare(super().file)
+
+    @file.setter
+    def file(self, stream: IO[str]) -> None:
+        self._file = stream
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print; strings before rich leaves out controls or counts columns."""
+        super().print(*(self._shown(o) if isinstance(o, str) else o for o in objects), **how)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the pieces of what is printed, each for a terminal to show."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else self._shown(text), style, control)
+
+    def _shown(self, text: str) -> str:
+        return printable(text) if self.is_terminal else readable(text)
+
+
+console = VisibleConsole(stderr=True)  # for everything but generated text and data
 
 
 def duration(seconds: float) -> str:
@@ -41,21 +81,11 @@ def nats(loss: float) -> str:
 
 def rows(table: dict[str, str]) -> None:
     """Print names and what they mean, the names aligned, long lines folded on a terminal."""
-    width = min(console.width, 100) - 9 if console.is_terminal else 10_000
+    columns = min(console.width, 100) if console.is_terminal else 10_000
     for name, text in table.items():
-        folded = wrap(text, width, break_long_words=False, break_on_hyphens=False)
-        console.print(f"[bold]{name:<8}[/bold] {escape(f'{chr(10)}{9 * chr(32)}'.join(folded))}")
-
-
-def printable(line: str) -> str:
-    """Replace characters that a terminal would obey, but for tabs."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if _is_obeyed(c) else c for c in line)
-
-
-def _is_obeyed(character: str) -> bool:
-    """Tell what moves the cursor, recolours or renames the terminal, or turns the writing round."""
-    is_control = unicodedata.category(character) == "Cc" and character != "\t"
-    return is_control or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        shown = printable(text) if console.is_terminal else readable(text)
+        rest = folded(f"{name:<8} ", shown, columns).removeprefix(name)
+        console.print(f"[bold]{name}[/bold]{escape(rest)}")
 
 
 def clock() -> float:

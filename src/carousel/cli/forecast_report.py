@@ -3,17 +3,15 @@
 import json
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from carousel.cli.console import printable
+from carousel.cli.console import VisibleConsole
 from carousel.cli.forecast_run import Report
 from carousel.series.judging import Judged, in_words, verdicts
 from carousel.series.metrics import Accuracy
@@ -21,7 +19,7 @@ from carousel.series.metrics import Accuracy
 
 def show(report: Report) -> None:
     """Print the table to stdout, and below it what it comes to."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = VisibleConsole(stderr=False)
     labels, test = report.task.series.labels, report.task.parts.test
     table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
     table.add_column(f"test part, {len(test)} rows", no_wrap=True)
@@ -34,12 +32,11 @@ def show(report: Report) -> None:
         table.add_row(Text(name), *cells([row.test for row in rows], largest))
     console.print(table)
     console.print()
-    console.print(Text(in_words(report.command.model.model, judged, report.baselines), "bold"))
-    console.print(
-        Text(
-            f"MAE and RMSE are in the units of {printable(report.task.series.column)}; each value "
-            f"from {printable(labels[test.start])} on is forecast from the true ones before it."
-        )
+    verdict = in_words(report.command.model.model, judged, report.baselines)
+    console.print(verdict, style="bold", markup=False)
+    print(
+        f"MAE and RMSE are in the units of {report.task.series.column}; each value "
+        f"from {labels[test.start]} on is forecast from the true ones before it."
     )
 
 

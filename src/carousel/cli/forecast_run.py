@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from carousel.cli.console import console, printable, rows
+from carousel.cli.console import console, rows
 from carousel.cli.forecast import Forecast
 from carousel.models.sequence import SequenceModel
 from carousel.series.baselines import check_season, estimate_season
@@ -119,9 +119,9 @@ def _announce(command: Forecast, task: Task, season: int | None, path: Path) -> 
     windows = len(task.places(parts.train))
     signal = "changes" if task.target == "change" else "values"
     shown = {
-        "series": f"{series.name}: {len(series):,} values of {printable(series.column)}, from "
-        f"{printable(series.labels[0])} to {printable(series.labels[-1])}",
-        **{topic: printable(note) for topic, note in series.notes.items()},
+        "series": f"{series.name}: {len(series):,} values of {series.column}, from "
+        f"{series.labels[0]} to {series.labels[-1]}",
+        **series.notes,
         "parts": f"{len(parts.train):,} train, {len(parts.validation):,} validation, "
         f"{len(parts.test):,} test",
         "model": f"{model.model}{f' ({model.variant})' if model.variant else ''}, embedding "

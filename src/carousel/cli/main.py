@@ -7,11 +7,12 @@ SIGTERM), training after saving.
 import os
 import re
 import sys
+import traceback
 from importlib import import_module
-from io import TextIOWrapper
 from typing import NoReturn
 
 from carousel._version import __version__
+from carousel.cli.terminal import folded, one_line, visible_output, width
 from carousel.errors import CarouselError, UsageError
 
 COMMANDS = {
@@ -30,13 +31,22 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except Exception:  # a fault of ours; its message may hold anything
+        with visible_output():
+            traceback.print_exc()
+        code = 1
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
-    if isinstance(sys.stdout, TextIOWrapper):  # text goes out exactly, whatever the locale
-        sys.stdout.reconfigure(encoding="utf-8")
+    with visible_output():
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
     if not arguments:
         print(_help(), file=sys.stderr)
         return 2
@@ -78,14 +88,17 @@ _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory|calcula
 def _explain(error: CarouselError | OSError) -> str:
     """Return one line; an OSError names its file."""
     if isinstance(error, OSError) and error.strerror:
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {one_line(os.fsdecode(error.filename))}" if error.filename else ""
         return f"{error.strerror}{where}"
-    return " ".join(str(error).split())
+    return one_line(re.sub(r"\s*\n\s*", " ", str(error).strip()))
+
+
+_MORE = "carousel COMMAND --help explains a command; carousel --version names the version."
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    longest, columns = max(map(len, COMMANDS)), width(sys.stdout)
+    lines = [folded(f"  {name:<{longest}}  ", text, columns) for name, text in COMMANDS.items()]
     return "\n".join(
         [
             "usage: carousel COMMAND …",
@@ -94,6 +107,6 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "carousel COMMAND --help explains a command; carousel --version names the version.",
+            folded("", _MORE, columns),
         ]
     )

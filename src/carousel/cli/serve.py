@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from carousel.cli.console import console, printable
+from carousel.cli.console import console
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
+from carousel.cli.terminal import VisibleFormatter
 from carousel.errors import ConfigError, UsageError
 from carousel.sampling.config import Precision, check_integer
 from carousel.serving.origin import ANY, check_origins
@@ -212,15 +213,7 @@ def _stopping(stop: Callable[[], None]) -> Iterator[None]:
 def _log_to_stderr() -> None:
     """Log a line for each request and each worker that is replaced."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("{asctime} {message}", "%Y-%m-%dT%H:%M:%S", style="{"))
+    handler.setFormatter(VisibleFormatter("{asctime} {message}", "%Y-%m-%dT%H:%M:%S", style="{"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("carousel.serving").setLevel(logging.INFO)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may wait for a thread
-
-
-class _OneLine(logging.Formatter):
-    """A message is one line, which no terminal obeys; what a program's fault adds may be more."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        return printable(super().formatMessage(record))

@@ -13,9 +13,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
-from carousel.cli.console import console, nats, printable
+from carousel.cli.console import console, nats
+from carousel.cli.terminal import printable
 from carousel.training.trainer import StepReport
 
 
@@ -93,6 +93,6 @@ class Display:
 
     def sample(self, prompt: str, text: str) -> None:
         """Show what the model writes now."""
-        for line in (prompt + text).strip("\n").splitlines():
-            for row in wrap(printable(line), min(console.width, 100) - 6) or [""]:
-                console.print(Text(f"    │ {row}", style="cyan"))
+        for line in printable(prompt + text).strip("\n").split("\n"):
+            for row in wrap(line, max(10, min(console.width, 100) - 6)) or [""]:
+                console.print(f"    │ {row}", style="cyan", markup=False)
