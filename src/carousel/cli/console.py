@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
+from rich.table import Table
 
 from carousel.cli.terminal import bare, folded, printable
 from carousel.errors import UsageError
@@ -86,6 +88,19 @@ def rows(table: dict[str, str]) -> None:
         shown = printable(text) if console.is_terminal else readable(text)
         rest = folded(f"{name:<8} ", shown, columns).removeprefix(name)
         console.print(f"[bold]{name}[/bold]{escape(rest)}")
+
+
+NARROW = 72  # columns; a terminal of fewer has no place for a bar and words beside it
+
+
+def print_table(table: Table, columns: int) -> None:
+    """Print a table to stdout, wider than these columns if need be: no figure is cut short."""
+    needed = len(table.columns) - 1
+    for column in table.columns:
+        cells = [str(cell) for cell in (column.header, *column.cells)]
+        pieces = [p for cell in cells for p in (cell.split("\n" if column.no_wrap else None))]
+        needed += max(map(cell_len, pieces)) + table.padding[1] + table.padding[3]
+    VisibleConsole(stderr=False, width=max(columns, needed), soft_wrap=False).print(table)
 
 
 def clock() -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from carousel.cli.console import console, rows
+from carousel.cli.console import NARROW, console, rows
 from carousel.cli.forecast import Forecast
 from carousel.models.sequence import SequenceModel
 from carousel.series.baselines import check_season, estimate_season
@@ -99,9 +99,10 @@ def _progress(seed: int, epochs: int) -> Iterator[Callable[[Epoch], None]]:
     """Yield what moves a bar on a terminal, and does nothing elsewhere."""
     with Progress(
         TextColumn("seed {task.description}"),
-        BarColumn(),
+        *((BarColumn(),) if console.width >= NARROW else ()),
         MofNCompleteColumn(),
-        TextColumn("epochs at most, validation loss {task.fields[loss]}"),
+        TextColumn(f"{'epochs at most, validation ' * (console.width >= NARROW)}loss "),
+        TextColumn("{task.fields[loss]}"),
         console=console,
         transient=True,
         disable=not console.is_terminal,

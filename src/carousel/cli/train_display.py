@@ -14,7 +14,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from carousel.cli.console import console, nats
+from rich.text import Text
+
+from carousel.cli.console import NARROW, console, nats
 from carousel.cli.terminal import printable
 from carousel.training.trainer import StepReport
 
@@ -42,11 +44,13 @@ class Display:
 
     def __post_init__(self) -> None:
         """Lay out the bar."""
+        speed = TextColumn("{task.fields[speed]} characters/s")
+        is_wide = console.width >= NARROW
         self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
+            *((TextColumn("training"), BarColumn()) if is_wide else ()),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[speed]} characters/s"),
+            TextColumn("loss {task.fields[loss]} "),
+            *((speed,) if is_wide else ()),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
@@ -88,11 +92,11 @@ class Display:
         line = f"step {step:>6,}  validation {nats(loss)}"
         if self.floor is not None:
             line += f", {loss - self.floor:.3f} above the floor"
-        style = "bold" if is_best else "dim"
-        console.print(line + ("" if is_best else "  (not the best)"), style=style)
+        style = "bold" if is_best else "dim"  # of a Text: print's would be the bar's, too
+        console.print(Text(line + ("" if is_best else "  (not the best)"), style=style))
 
     def sample(self, prompt: str, text: str) -> None:
         """Show what the model writes now."""
         for line in printable(prompt + text).strip("\n").split("\n"):
             for row in wrap(line, max(10, min(console.width, 100) - 6)) or [""]:
-                console.print(f"    │ {row}", style="cyan", markup=False)
+                console.print(Text(f"    │ {row}", style="cyan"))

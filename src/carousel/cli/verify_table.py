@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table as Printed
 from rich.text import Text
 
-from carousel.cli.console import VisibleConsole
+from carousel.cli.console import print_table
 from carousel.cli.terminal import folded, width
 from carousel.verify.figure import Figure
 from carousel.verify.table import Cell, Check, Table
@@ -24,14 +24,13 @@ MASKED = (
 
 def show(tables: Sequence[Table], found: list[Cell]) -> None:
     """Print the tables to stdout, and below each what the figures are."""
-    console = VisibleConsole(stderr=False, width=WIDTH, soft_wrap=False)
     for k, table in enumerate(tables):
         if k > 0:
-            console.print()
-        _show(console, table, of_table(table, found))
+            print()
+        _show(table, of_table(table, found))
 
 
-def _show(console: VisibleConsole, table: Table, found: list[Cell]) -> None:
+def _show(table: Table, found: list[Cell]) -> None:
     printed = Printed(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     printed.add_column(table.kind)
     for check in table.checks:
@@ -42,8 +41,8 @@ def _show(console: VisibleConsole, table: Table, found: list[Cell]) -> None:
         shown = (Text(short(f), style="" if f.holds else "bold red") for f in figures)
         printed.add_row(f"  {use}" if use and family in above else name, *shown)
         above.append(name)
-    console.print(printed)
-    console.print()
+    print_table(printed, WIDTH)
+    print()
     for name, text in legend(table, found).items():
         print(folded(f"{name:<17} ", text, min(WIDTH, width(sys.stdout))))
 
