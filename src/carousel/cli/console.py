@@ -1,7 +1,9 @@
 """What every command says the same way: the terminal, numbers, the machine."""
 
+import json
 import math
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -88,6 +90,24 @@ def rows(table: dict[str, str]) -> None:
         shown = printable(text) if console.is_terminal else readable(text)
         rest = folded(f"{name:<8} ", shown, columns).removeprefix(name)
         console.print(f"[bold]{name}[/bold]{escape(rest)}")
+
+
+def json_line(value: Any) -> str:
+    """Return one line of JSON, in it U+FFFD where a name is not UTF-8."""
+    return readable(json.dumps(value, ensure_ascii=False))
+
+
+def shell_word(text: str) -> str:
+    r"""Return a text as it is to be typed; $'\x1b' in it where nobody could type a character."""
+    if text == printable(text):
+        return shlex.quote(text)
+    return f"$'{''.join(map(_typed, text))}'"
+
+
+def _typed(character: str) -> str:
+    if character == printable(character) and character not in "\\'":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 NARROW = 72  # columns; a terminal of fewer has no place for a bar and words beside it

@@ -1,6 +1,5 @@
 """`carousel eval`: how well a trained model predicts a text."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from rich.progress import Progress
 
-from carousel.cli.console import console, use_available_processors
+from carousel.cli.console import console, json_line, use_available_processors
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.errors import RunError, TextError, UsageError
@@ -99,7 +98,7 @@ def main(arguments: list[str]) -> int:
     if floor is not None:
         figures["best_possible_nats_per_character"] = floor
     if command.json:
-        print(json.dumps(figures))
+        print(json_line(figures))
         return 0
     for name, value in figures.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

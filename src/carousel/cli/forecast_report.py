@@ -1,6 +1,5 @@
 """What `carousel forecast` found, as a table for a terminal and for programs."""
 
-import json
 import math
 import statistics
 import sys
@@ -12,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from carousel.cli.console import VisibleConsole, print_table
+from carousel.cli.console import VisibleConsole, json_line, print_table
 from carousel.cli.forecast_run import Report
 from carousel.cli.terminal import folded, printable, width
 from carousel.series.judging import Judged, in_words, verdicts
@@ -63,7 +62,7 @@ def _cell(values: Sequence[float], decimals: int) -> str:
 
 def as_json(report: Report) -> str:
     """Return one object: what was asked, how the series was parted and scaled, what came of it."""
-    return json.dumps(facts(report))
+    return json_line(facts(report))
 
 
 def facts(report: Report) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`carousel kernels`: compile the C++ kernels ahead of time, or say what runs here, and why."""
 
-import json
 import logging
 import os
 import sys
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import tyro
 
-from carousel.cli.console import console
+from carousel.cli.console import console, json_line
 from carousel.cli.parse import parse
 from carousel.cli.terminal import folded, width
 
@@ -64,7 +63,7 @@ def _build(as_json: bool) -> int:
     if setting == "off":
         console.print("note: the layers do without: CAROUSEL_KERNELS=off", style="yellow")
     if as_json:
-        print(json.dumps({"library": str(library), "was_there": was_there, "obstacle": reason}))
+        print(json_line({"library": str(library), "was_there": was_there, "obstacle": reason}))
     return 1 if reason and setting == "auto" else 0
 
 
@@ -100,7 +99,7 @@ def _status(as_json: bool) -> int:
         status = examine()
     if as_json:
         library = None if status.library is None else str(status.library)
-        print(json.dumps(status._asdict() | {"library": library}))
+        print(json_line(status._asdict() | {"library": library}))
     else:
         print("\n".join([*_facts(status), "", *_table(status)]))
     return 0

@@ -18,6 +18,7 @@ from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
 from carousel.cli.terminal import VisibleFormatter
 from carousel.errors import ConfigError, UsageError
+from carousel.plain_paths import readable
 from carousel.sampling.config import Precision, check_integer
 from carousel.serving.origin import ANY, check_origins
 from carousel.text.plain_text import decode_utf8
@@ -128,10 +129,10 @@ def _names(runs: Sequence[Path]) -> list[str]:
     Raises:
         UsageError: If two would be called the same: a request could not tell them apart.
     """
-    names = [run.resolve().name for run in runs]
+    names = [readable(run.resolve().name) for run in runs]
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        same = " and ".join(str(run) for run in runs if run.resolve().name == name)
+        same = " and ".join(str(run) for run in runs if readable(run.resolve().name) == name)
         raise UsageError(
             f"{same} would both be called {name}: a copy or link of another name helps"
         )

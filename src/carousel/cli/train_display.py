@@ -13,7 +13,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-
 from rich.text import Text
 
 from carousel.cli.console import NARROW, console, nats

@@ -1,7 +1,7 @@
 """What `carousel train` says before it begins and after it ends."""
 
+import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +18,10 @@ from carousel.cli.console import (
     one_thread,
     peak_memory,
     rows,
+    shell_word,
     this_command,
 )
+from carousel.cli.terminal import one_line
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
@@ -146,8 +148,8 @@ def sum_up(
         begin = f" --length {best.model.longest_stream}"
     name = str(path if path.exists() else root)  # as typed, unless the system finds nothing there
     suggestions = [
-        f"{command} sample {shlex.quote(name)}{begin}",
-        f"{command} serve {shlex.quote(name)}",
+        f"{command} sample {shell_word(name)}{begin}",
+        f"{command} serve {shell_word(name)}",
     ]
     if floor is not None:  # these were the tales
         suggestions.append(f"{command} train a-text-of-your-own.txt")
@@ -177,7 +179,7 @@ def _flag(prompt: str) -> str:
     """Return --prompt as it is to be typed; in most shells, where that is possible."""
     if re.fullmatch(r"\w[\w ,.:;?'-]*", prompt):
         return f'--prompt "{prompt}"'
-    return f"--prompt={shlex.quote(prompt)}"
+    return f"--prompt={shell_word(prompt)}"
 
 
 @contextmanager
@@ -189,6 +191,6 @@ def warning_of_the_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {one_line(os.fsdecode(error.filename))}" if error.filename else ""
         message = f"warning: {error.strerror or error}{where}"
         console.print(message, style="yellow", markup=False)

@@ -48,7 +48,8 @@ class TrainedModel(NamedTuple):
 
 def to_json(table: Any) -> bytes:
     """Return readable JSON, the same bytes for the same table."""
-    return (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # half a surrogate pair becomes \udce9
 
 
 def model_files(
