@@ -52,6 +52,11 @@ class VisibleConsole(Console):
     def file(self, stream: IO[str]) -> None:
         self._file = stream
 
+    @property
+    def can_move(self) -> bool:
+        """Whether this is a terminal whose cursor moves, so that a bar can be drawn again."""
+        return self.is_terminal and not self.is_dumb_terminal
+
     def print(self, *objects: Any, **how: Any) -> None:
         """Print; strings before rich leaves out controls or counts columns."""
         super().print(*(self._shown(o) if isinstance(o, str) else o for o in objects), **how)

@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
         raise TextError(
             f"{source.corpus.name} has {len(ids)} characters; it takes 2 to predict one"
         )
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=console, transient=True, disable=not console.can_move) as progress:
         task = progress.add_task("evaluating", total=len(ids))
 
         def proceed(done: int) -> bool:

@@ -105,7 +105,7 @@ def _progress(seed: int, epochs: int) -> Iterator[Callable[[Epoch], None]]:
         TextColumn("{task.fields[loss]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.can_move,
     ) as bar:
         task = bar.add_task(str(seed), total=epochs, loss="…")
         yield lambda epoch: bar.update(

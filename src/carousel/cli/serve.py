@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> int:
         for run, name in zip(runs, names, strict=True)
     ]
     try:
-        with console.status("loading …") if console.is_terminal else nullcontext():
+        with console.status("loading …") if console.can_move else nullcontext():
             for writer in writers:
                 writer.wait()
         app = create_app(

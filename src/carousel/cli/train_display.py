@@ -52,7 +52,7 @@ class Display:
             *((speed,) if is_wide else ()),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.can_move,
         )
         self._task = self._bar.add_task("training", total=self.steps, loss="…", speed="…")
 

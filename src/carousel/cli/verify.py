@@ -90,7 +90,7 @@ def _found(tables: "list[Table]", processes: int) -> "list[Cell]":
         fused.missing(torch.float32)  # compiled, or its lack explained, before many ask for it
     found = []
     number = sum(len(table.rows) * len(table.checks) for table in tables)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=console, transient=True, disable=not console.can_move) as progress:
         task = progress.add_task("verifying", total=number)
         for cell in cells(tables, processes=processes):
             found.append(cell)
