@@ -55,6 +55,7 @@ def screen(raw: str) -> list[str]:
             continue
         character, raw = raw[0], raw[1:]
         if character == "\r":
+            assert raw[:1] in ("\n", "\x1b", ""), "rich alone writes over a line"
             column = 0
         elif character == "\n":
             row += 1

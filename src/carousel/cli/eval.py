@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.progress import Progress
 
 from carousel.cli.console import console, json_line, use_available_processors
 from carousel.cli.parse import parse
+from carousel.cli.progress import VisibleProgress
 from carousel.cli.runs import find_run
 from carousel.errors import RunError, TextError, UsageError
 from carousel.text.reading import Reading
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
         raise TextError(
             f"{source.corpus.name} has {len(ids)} characters; it takes 2 to predict one"
         )
-    with Progress(console=console, transient=True, disable=not console.can_move) as progress:
+    with VisibleProgress(console=console, transient=True, disable=not console.can_move) as progress:
         task = progress.add_task("evaluating", total=len(ids))
 
         def proceed(done: int) -> bool:

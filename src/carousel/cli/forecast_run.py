@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from carousel.cli.console import NARROW, console, rows
 from carousel.cli.forecast import Forecast
+from carousel.cli.progress import VisibleProgress
 from carousel.models.sequence import SequenceModel
 from carousel.series.baselines import check_season, estimate_season
 from carousel.series.judging import Judged, held_out, judge, judge_baselines
@@ -97,7 +98,7 @@ def _fit(command: Forecast, task: Task, seed: int) -> Fit:
 @contextmanager
 def _progress(seed: int, epochs: int) -> Iterator[Callable[[Epoch], None]]:
     """Yield what moves a bar on a terminal, and does nothing elsewhere."""
-    with Progress(
+    with VisibleProgress(
         TextColumn("seed {task.description}"),
         *((BarColumn(),) if console.width >= NARROW else ()),
         MofNCompleteColumn(),

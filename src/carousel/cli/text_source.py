@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from carousel.cli.console import console
+from carousel.cli.progress import VisibleProgress
 from carousel.errors import TextError, UsageError
 from carousel.files import user_cache_folder
 from carousel.text.control_characters import find_control_characters
@@ -69,7 +70,7 @@ def open_source(
 def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None) -> Prepared:
     """Prepare files, folders and - for stdin, with a bar on a terminal that shows how far it is."""
     phases = set[str]()
-    progress = Progress(
+    progress = VisibleProgress(
         TextColumn("{task.description}"),
         BarColumn(),
         TransferSpeedColumn(),

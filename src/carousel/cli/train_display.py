@@ -8,7 +8,6 @@ from typing import Self
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -16,6 +15,7 @@ from rich.progress import (
 from rich.text import Text
 
 from carousel.cli.console import NARROW, console, nats
+from carousel.cli.progress import VisibleProgress
 from carousel.cli.terminal import printable
 from carousel.training.trainer import StepReport
 
@@ -38,14 +38,14 @@ class Display:
     seconds: float = 0.0
     done: int = 0
     average: float | None = None
-    _bar: Progress = field(init=False)
+    _bar: VisibleProgress = field(init=False)
     _task: TaskID = field(init=False)
 
     def __post_init__(self) -> None:
         """Lay out the bar."""
         speed = TextColumn("{task.fields[speed]} characters/s")
         is_wide = console.width >= NARROW
-        self._bar = Progress(
+        self._bar = VisibleProgress(
             *((TextColumn("training"), BarColumn()) if is_wide else ()),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]} "),

@@ -5,10 +5,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.progress import Progress
 
 from carousel.cli.console import clock, console, duration
 from carousel.cli.parse import parse
+from carousel.cli.progress import VisibleProgress
 from carousel.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _found(tables: "list[Table]", processes: int) -> "list[Cell]":
         fused.missing(torch.float32)  # compiled, or its lack explained, before many ask for it
     found = []
     number = sum(len(table.rows) * len(table.checks) for table in tables)
-    with Progress(console=console, transient=True, disable=not console.can_move) as progress:
+    with VisibleProgress(console=console, transient=True, disable=not console.can_move) as progress:
         task = progress.add_task("verifying", total=number)
         for cell in cells(tables, processes=processes):
             found.append(cell)
