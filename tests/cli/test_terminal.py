@@ -14,6 +14,7 @@ from carousel.cli.progress import VisibleProgress
 from carousel.cli.terminal import VisibleFormatter, folded, one_line, printable
 from carousel.models.characters import build
 from carousel.models.checkpoint import FORMAT, model_files, write_checkpoint
+from carousel.text.corpus import prepare
 from carousel.text.vocabulary import Vocabulary
 from cli.commands import LINES, TEXT, TINY, Call, caller
 from sampling.saved_model import SMALL
@@ -43,9 +44,11 @@ def call(
 VOCABULARY = Vocabulary.from_text(TEXT)
 
 
-def _save(folder: str, vocabulary: Vocabulary, name: str = "poems", **others: str) -> None:
+def _save(
+    folder: str, vocabulary: Vocabulary, name: str = "poems", sha256: str = "0", **others: str
+) -> None:
     """Write a run, and in its checkpoint these other files."""
-    corpus = {"name": name, "sha256": "0" * 64, "opening": "", "parts": {"train": 9}}
+    corpus = {"name": name, "sha256": sha256, "opening": "", "parts": {"train": 9, name: 9}}
     files = model_files(
         build(SMALL, len(vocabulary)), vocabulary, {"model": asdict(SMALL), "corpus": corpus}
     )
@@ -90,6 +93,7 @@ PLACES: dict[str, list[str]] = {
     "a value of a TOML file": ["train", "song.txt", "--config", "value.toml"],
     "a broken TOML file": ["train", "song.txt", "--config", "broken.toml"],
     "the name of a model's text": ["eval", "other", "song.txt", "--part", "test"],
+    "the parts of a model's text": ["eval", "other", "song.txt"],
     "a vocabulary": ["sample", "damaged"],
     "a model's settings": ["sample", "damaged"],
     "the header of an index": ["train", "song.txt", "--split", "books", "--index", "index.tsv"],
@@ -123,6 +127,10 @@ def _furnish(place: str) -> None:
                 Path(path).write_text(Path(path).read_text().replace("\\udb40\\udc41", ""))
         case _, "the name of a model's text":
             _save("other", VOCABULARY, name=HOSTILE)
+        case _, "the parts of a model's text":
+            link = f"[link=http://example.org][red]{HOSTILE}"
+            sha256 = prepare([Path("song.txt")], cache=Path("cache")).sha256
+            _save("other", VOCABULARY, name=link, sha256=sha256)
         case _, "an unknown character":
             _save("other", VOCABULARY)
         case _, "a vocabulary":

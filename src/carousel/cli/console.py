@@ -14,9 +14,9 @@ from typing import IO, Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from carousel.cli.terminal import bare, folded, printable
 from carousel.errors import UsageError
@@ -27,7 +27,7 @@ from carousel.plain_paths import readable
 class VisibleConsole(Console):
     """A console of rich's whose own escapes reach the terminal, and nobody else's.
 
-    Names hold no :emoji:. NO_COLOR leaves out all style, bold too.
+    Names hold no :emoji: and no [markup]. NO_COLOR leaves out all style, bold too.
 
     Args:
         stderr: Write to stderr, else to stdout.
@@ -39,6 +39,7 @@ class VisibleConsole(Console):
             stderr=stderr,
             highlight=False,
             emoji=False,
+            markup=False,
             color_system=None if os.environ.get("NO_COLOR") else "auto",
             **{"soft_wrap": True} | options,
         )
@@ -94,7 +95,7 @@ def rows(table: dict[str, str]) -> None:
     for name, text in table.items():
         shown = printable(text) if console.is_terminal else readable(text)
         rest = folded(f"{name:<8} ", shown, columns).removeprefix(name)
-        console.print(f"[bold]{name}[/bold]{escape(rest)}")
+        console.print(Text.assemble((name, "bold"), rest))
 
 
 def json_line(value: Any) -> str:
@@ -120,7 +121,7 @@ NARROW = 72  # columns; a terminal of fewer has no place for a bar and words bes
 
 def print_table(table: Table, columns: int) -> None:
     """Print a table to stdout, wider than these columns if need be: no figure is cut short."""
-    needed = len(table.columns) - 1
+    needed = len(table.columns) - 1 + 2 * table.show_edge
     for column in table.columns:
         cells = [str(cell) for cell in (column.header, *column.cells)]
         pieces = [p for cell in cells for p in (cell.split("\n" if column.no_wrap else None))]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from rich.markup import escape
 
 from carousel.analysis.curves import loss_curve
 from carousel.cli.console import (
@@ -114,7 +113,7 @@ def sum_up(
         done += f", {display.speed:,.0f} characters/s"
     if memory is not None:
         done += f", peak memory {memory / 2**20:,.0f} MiB"
-    console.print(f"\n[bold]{done}[/bold]")
+    console.print(f"\n{done}", style="bold")
     if progress.best_loss is not None:
         best_loss = (
             f"validation {nats(progress.best_loss)} per character, "
@@ -142,7 +141,7 @@ def sum_up(
             sys.stdout.write(piece)
             sys.stdout.flush()
     print()
-    console.print("\n[bold]try next[/bold]")
+    console.print("\ntry next", style="bold")
     begin = f" {_flag(prompt)}" if prompt else ""
     if best.model.longest_stream is not None:
         begin = f" --length {best.model.longest_stream}"
@@ -154,7 +153,7 @@ def sum_up(
     if floor is not None:  # these were the tales
         suggestions.append(f"{command} train a-text-of-your-own.txt")
     for line in suggestions:
-        console.print(f"  {escape(line)}")
+        console.print(f"  {line}", markup=False)
 
 
 def knows_by_heart(progress: Progress) -> bool:

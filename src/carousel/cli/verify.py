@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from carousel.cli.console import clock, console, duration
 from carousel.cli.parse import parse
 from carousel.cli.progress import VisibleProgress
@@ -55,9 +53,9 @@ def main(arguments: list[str]) -> int:
     failed = [cell for cell in found if not cell.figure.holds]
     for cell in failed:
         line = f"{cell.family}: {cell.check} fails: {verify_table.explained(cell.figure)}"
-        console.print(escape(line), style="red")
-    verdict = escape(verify_table.verdict(found))
-    console.print(f"{verdict}, in {duration(clock() - start)}", style="dim")
+        console.print(line, style="red", markup=False)
+    verdict = f"{verify_table.verdict(found)}, in {duration(clock() - start)}"
+    console.print(verdict, style="dim", markup=False)
     return 1 if failed else 0
 
 
