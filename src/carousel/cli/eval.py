@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from rich.progress import Progress
 
 from carousel.cli.console import console, use_available_processors
 from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
+from carousel.cli.progress import VisibleProgress
 from carousel.cli.runs import find_run
 from carousel.errors import CheckpointError, RunError, TextError, UsageError, shorten
 from carousel.text.reading import Reading
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
         raise TextError(
             f"{source.corpus.name} has {len(ids)} characters; it takes 2 to predict one"
         )
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with VisibleProgress(console=console, transient=True, disable=not console.can_move) as progress:
         task = progress.add_task("evaluating", total=len(ids))
 
         def proceed(done: int) -> bool:

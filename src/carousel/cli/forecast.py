@@ -14,7 +14,7 @@ from carousel.cli.runs import new_run, run_name
 from carousel.errors import ConfigError, DataError, RunError
 from carousel.input_files import TABLE_LIMIT, read_input, read_stream
 from carousel.models.config import ModelConfig
-from carousel.plain_paths import resolved
+from carousel.plain_paths import readable, resolved
 from carousel.sampling.config import check_integer
 from carousel.series.numbers import Decimal
 from carousel.series.order import Order
@@ -93,7 +93,9 @@ def main(arguments: list[str]) -> int:
     command = parse(Forecast, arguments, prog="carousel forecast")
     out = None if command.out is None else _free_folder(command.out)  # before anything takes long
     task = _task(command)
-    path = out or new_run(run_name(command.data.stem if command.data != STDIN else "stdin"))
+    path = out or new_run(
+        run_name(readable(command.data.stem) if command.data != STDIN else "stdin")
+    )
     from carousel.cli.forecast_files import write
     from carousel.cli.forecast_report import as_json, show
     from carousel.cli.forecast_run import run
@@ -139,7 +141,7 @@ def _task(command: Forecast) -> "Task":
     elif not command.data.exists():
         raise DataError(f"no such file: {command.data}")
     else:
-        data, name = read_input(command.data, TABLE_LIMIT), command.data.name
+        data, name = read_input(command.data, TABLE_LIMIT), readable(command.data.name)
     series = parse_series(
         data,
         name,

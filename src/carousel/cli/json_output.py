@@ -4,11 +4,13 @@ import json
 import math
 from typing import Any
 
+from carousel.plain_paths import readable
 
-def dump_json(value: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
-    """Return a value as JSON; a number that is not finite becomes null."""
-    finite = _finite(value)
-    return json.dumps(finite, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+
+def dump_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON: null for what is not finite, U+FFFD where a name is not UTF-8."""
+    dumped = json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return readable(dumped)
 
 
 def _finite(value: Any) -> Any:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import tyro
 
-from carousel.cli.console import printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.cli.typed_text import best_normal_form, check_stops, note_escapes, unescape
@@ -166,7 +165,6 @@ def _known(prompt: str, vocabulary: Vocabulary, on_unknown: OnUnknown) -> str:
 
 
 def _write(text: str) -> None:
-    """Write UTF-8 to stdout at once, whatever the locale; a terminal is to obey none of it."""
-    shown = "\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text
-    sys.stdout.buffer.write(shown.encode("utf-8"))
-    sys.stdout.buffer.flush()
+    """Write to stdout at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()

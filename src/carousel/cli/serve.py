@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from carousel.cli.console import console, printable
+from carousel.cli.console import console
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
+from carousel.cli.terminal import VisibleFormatter
 from carousel.errors import ConfigError, UsageError
 from carousel.input_files import TOKEN_LIMIT, read_input
+from carousel.plain_paths import readable
 from carousel.sampling.config import Precision, check_integer
 from carousel.serving.origin import ANY, check_origins
 from carousel.text.plain_text import decode_utf8
@@ -96,7 +98,7 @@ def main(arguments: list[str]) -> int:
         for run, name in zip(runs, names, strict=True)
     ]
     try:
-        with console.status("loading …") if console.is_terminal else nullcontext():
+        with console.status("loading …") if console.can_move else nullcontext():
             for writer in writers:
                 writer.wait()
         app = create_app(
@@ -128,10 +130,10 @@ def _names(runs: Sequence[Path]) -> list[str]:
     Raises:
         UsageError: If two would be called the same: a request could not tell them apart.
     """
-    names = [run.resolve().name for run in runs]
+    names = [readable(run.resolve().name) for run in runs]
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        same = " and ".join(str(run) for run in runs if run.resolve().name == name)
+        same = " and ".join(str(run) for run in runs if readable(run.resolve().name) == name)
         raise UsageError(
             f"{same} would both be called {name}: a copy or link of another name helps"
         )
@@ -213,15 +215,7 @@ def _stopping(stop: Callable[[], None]) -> Iterator[None]:
 def _log_to_stderr() -> None:
     """Log a line for each request and each worker that is replaced."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("{asctime} {message}", "%Y-%m-%dT%H:%M:%S", style="{"))
+    handler.setFormatter(VisibleFormatter("{asctime} {message}", "%Y-%m-%dT%H:%M:%S", style="{"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("carousel.serving").setLevel(logging.INFO)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may wait for a thread
-
-
-class _OneLine(logging.Formatter):
-    """A message is one line, which no terminal obeys; what a program's fault adds may be more."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        return printable(super().formatMessage(record))

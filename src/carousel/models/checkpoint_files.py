@@ -40,7 +40,8 @@ _LIMITS = {
 
 def to_json(table: Any) -> bytes:
     """Return readable JSON, the same bytes for the same table."""
-    return (json.dumps(table, indent=1, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # half a surrogate pair becomes \udce9
 
 
 def write_checkpoint(folder: Path, files: Mapping[str, bytes]) -> None:

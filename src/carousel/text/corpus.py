@@ -25,7 +25,7 @@ from carousel.files import (
     remove_leftovers,
     user_cache_folder,
 )
-from carousel.plain_paths import kind_of
+from carousel.plain_paths import kind_of, readable
 from carousel.text.cache import (
     ELSEWHERE,
     check_room,
@@ -117,7 +117,7 @@ def prepare(
     files = find_files(paths, reading.pattern)
     size = size_in_bytes(files)
     source = _Source(
-        name or name_of(paths), size, lambda advance: read_text(files, reading, advance)
+        readable(name or name_of(paths)), size, lambda advance: read_text(files, reading, advance)
     )
     kept, show = cache or user_cache_folder(), progress or _silent
     _warn_of_others(kept)
@@ -140,7 +140,9 @@ def prepare_text(
         StorageError: If the cache has no room for it.
         OSError: If the cache cannot be written.
     """
-    source = _Source(name, len(text), lambda advance: normalise_newlines(_slices(text, advance)))
+    source = _Source(
+        readable(name), len(text), lambda advance: normalise_newlines(_slices(text, advance))
+    )
     kept = cache or user_cache_folder()
     _warn_of_others(kept)
     return _prepare(source, kept, progress or _silent)
@@ -154,7 +156,7 @@ def _warn_of_others(cache: Path) -> None:
 
 
 def name_of(paths: Sequence[Path]) -> str:
-    """Return what to call the text of these files and folders: after the first.
+    """Return what to call the text of these files and folders: after the first, in UTF-8.
 
     The ending of a compressed file is left out, as that of the file in it counts.
     """
@@ -162,7 +164,8 @@ def name_of(paths: Sequence[Path]) -> str:
     name = first.resolve().name if first.is_dir() else first.name
     if is_compressed(first) and not first.is_dir():
         name = first.stem
-    return f"{name or 'text'} and {len(more)} more" if more else name or "text"
+    name = readable(name or "text")
+    return f"{name} and {len(more)} more" if more else name
 
 
 class _Source(NamedTuple):
