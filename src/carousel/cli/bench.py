@@ -106,7 +106,8 @@ def _cases(form: str, threads: list[int], only: str) -> "list[Case]":
     possible = [count for count in threads if count <= machine.cores()]
     if len(possible) < len(threads):
         console.print(
-            f"not run: more threads than the {machine.cores()} processors there are", style="yellow"
+            f"note: more threads than the {machine.cores()} processors there are are not run",
+            style="yellow",
         )
     if not possible:
         raise UsageError(f"--threads: there are only {machine.cores()} processors")

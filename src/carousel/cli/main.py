@@ -15,7 +15,7 @@ from typing import NoReturn
 from carousel._version import __version__
 from carousel.cli.streams import drop_output, open_streams
 from carousel.cli.terminal import folded, one_line, visible_output, width
-from carousel.errors import CarouselError, UsageError, shorten
+from carousel.errors import CarouselError, UsageError, shorten, shorten_words
 
 COMMANDS = {
     "prepare": "turn a text into what training reads, or see to the cache of such",
@@ -94,7 +94,7 @@ def _command(arguments: list[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         known = ", ".join(COMMANDS)
-        print(f"carousel: no command {name!r}; there are {known}", file=sys.stderr)
+        print(f"carousel: no command {shorten(repr(name))}; there are {known}", file=sys.stderr)
         return 2
     code: int = import_module(f"carousel.cli.{name}").main(rest)
     return code
@@ -104,7 +104,7 @@ def _command(arguments: list[str]) -> int:
 _OUT_OF_MEMORY = re.compile("out of memory|allocate memory|enough memory|calculation overflowed")
 
 
-_LONGEST_LINE = 2000  # characters: room for two long paths and a quotation
+_LONGEST_LINE = 2000  # characters: room for several quotations
 
 
 def _explain(error: Exception) -> str:
@@ -113,8 +113,10 @@ def _explain(error: Exception) -> str:
         return "stdout is closed: there is nowhere to write to"
     if isinstance(error, OSError) and error.strerror:
         where = f": {one_line(os.fsdecode(error.filename))}" if error.filename else ""
-        return shorten(f"{error.strerror}{where}", _LONGEST_LINE)
-    return shorten(one_line(re.sub(r"\s*\n\s*", " ", str(error).strip())), _LONGEST_LINE)
+        line = f"{error.strerror}{where}"
+    else:
+        line = one_line(re.sub(r"\s*\n\s*", " ", str(error).strip()))
+    return shorten(shorten_words(line), _LONGEST_LINE)
 
 
 _MORE = "carousel COMMAND --help explains a command; carousel --version names the version."

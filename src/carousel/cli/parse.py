@@ -14,6 +14,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from carousel.cli.terminal import folded, one_line, width
+from carousel.errors import shorten_words
 
 C = TypeVar("C")
 _STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
@@ -51,7 +52,7 @@ def _build(cls: type, arguments: list[str], prog: str, **how: Any) -> Any:
 
 def usage_error(message: str, prog: str) -> NoReturn:
     """Say in one line what is wrong, and leave with exit code 2."""
-    print(f"{prog}: {one_line(message)} (see {prog} --help)", file=sys.stderr)
+    print(f"{prog}: {shorten_words(one_line(message))} (see {prog} --help)", file=sys.stderr)
     raise SystemExit(2)
 
 
