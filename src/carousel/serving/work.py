@@ -21,10 +21,12 @@ class Client:
 
     Attributes:
         name: By which its budget is known.
+        address: By which its share of the texts is known.
         is_gone: Says whether it has hung up.
     """
 
     name: str
+    address: str
     is_gone: Callable[[], bool]
 
 
