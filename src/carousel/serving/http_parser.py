@@ -17,11 +17,13 @@ from carousel.serving.request import MAX_BODY
 
 MAX_HEADER = 16 << 10  # bytes
 MAX_RECEIVED = 1 << 20  # bytes of a body in its transfer; of these, MAX_BODY are kept
+MAX_HEADERS = 200  # lines of them
 MAX_BLANK = 8  # bytes of empty lines before a request
 
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Z-]+ [!-~\x80-\xff]+ HTTP/1\.([01])")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _LENGTH_NAME, _CODING_NAME = b"content-length", b"transfer-encoding"
 _SINGLE = {_LENGTH_NAME, _CODING_NAME, b"host"}  # of these, a request has one at most
@@ -42,11 +44,11 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         if self.completed:
             return 0
         skipped = self._skip_blank_lines(data) if self._is_at_start else 0
-        if self.completed or skipped == len(data):
-            return skipped
-        count: int = skipped + super().received(data[skipped:])
-        self._bound()
-        return count
+        count = skipped
+        if not self.completed and skipped < len(data):
+            count += super().received(data[skipped:])
+            self._bound()
+        return len(data) if self.error else count  # nothing behind a mistake can be understood
 
     @property
     def held(self) -> int:
@@ -117,6 +119,10 @@ def _checked(head: bytes) -> bytes:
     match = _REQUEST_LINE.fullmatch(request_line)
     if match is None:
         raise ParsingError("the request line must be METHOD TARGET HTTP/1.1, each line with CR LF")
+    if _BAD_PERCENT.search(request_line):
+        raise ParsingError("% in a target must be followed by two hexadecimal digits")
+    if len(lines) > MAX_HEADERS:
+        raise ParsingError(f"a request has at most {MAX_HEADERS} headers")
     fields = [_field(line) for line in lines]
     single: dict[bytes, bytes] = {}
     for name, value in fields:
