@@ -50,7 +50,7 @@ def test_an_engine_without_texts_has_no_news(model: LanguageModel) -> None:
 def test_nothing_to_draw_is_over_at_once(model: LanguageModel, prompt: list[int]) -> None:
     engine = Engine(model)
     engine.join("it", Task(prompt=prompt, length=0))
-    assert engine.advance(10.0) == [("it", [], [], True, None)]
+    assert engine.advance(10.0) == [("it", [], [], True, None, 0)]
     assert len(engine) == 0
 
 

@@ -19,6 +19,7 @@ from serving.client import get
 from serving.running import memory, served, serving, until
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: Chunked\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -155,8 +156,8 @@ def test_a_malformed_request_line_is_refused_and_the_connection_closed(
         (b"\r\n" + GET + b"\r\n\r\n" + GET, ["0", "0"]),
         (HEAD + b"Content-Length: 05\r\n\r\nabcde" + GET, ["5", "0"]),
         (HEAD + b"Content-Length:\t 5 \t\r\n\r\nabcde" + GET, ["5", "0"]),
-        (HEAD + b"Transfer-Encoding: Chunked\r\n\r\n5;x=y\r\nabcde\r\n0\r\n\r\n" + GET, ["5", "0"]),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0A\r\n0123456789\r\n00\r\nx: y\r\n\r\n" + GET, ["10", "0"]),
+        (CHUNKED + b"5;x=y\r\nabcde\r\n0\r\n\r\n" + GET, ["5", "0"]),
+        (CHUNKED + b"0A\r\n0123456789\r\n00\r\nx: y\r\n\r\n" + GET, ["10", "0"]),
         (HEAD + b"Expect: 100-continue\r\n\r\n" + GET, ["0", "0"]),
         (HEAD + b"Content-Length: %d\r\n\r\n%s" % (MAX_BODY, b"a" * MAX_BODY), [str(MAX_BODY)]),
         (b"GET / HTTP/1.0\r\n\r\n", ["0"]),
@@ -168,7 +169,7 @@ def test_what_reads_in_one_way_is_served(data: bytes, bodies: list[str], port: i
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_the_pieces_in_which_bytes_come_change_nothing(size: int, port: int) -> None:
-    data = b"\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;x\r\nabcde\r\n2\r\nfg\r\n0\r\n\r\n"
+    data = b"\r\n" + CHUNKED + b"5;x\r\nabcde\r\n2\r\nfg\r\n0\r\n\r\n"
     with connected(port) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for place in range(0, len(data), size):

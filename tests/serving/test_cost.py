@@ -164,7 +164,8 @@ LINES = {
 
 def parsed(data: bytes, size: int = 8192) -> RequestParser:
     """Return what is read of these bytes, in pieces of a size."""
-    parser = RequestParser(Adjustments(max_request_header_size=MAX_HEADER, max_request_body_size=1 << 20))  # fmt: skip
+    limits = {"max_request_header_size": MAX_HEADER, "max_request_body_size": 1 << 20}
+    parser = RequestParser(Adjustments(**limits))
     for place in range(0, len(data), size):
         parser.received(data[place : place + size])
     return parser

@@ -22,8 +22,20 @@ PATHS = ["/", "/static/page.js", "/v1/models", "/health/live", "/health/ready", 
 FOREIGN = ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.7", "[::2]"]
 JUNK = [
     *("", " ", ":", ":5000", "a b", "a,b", "localhost, localhost", "localhost,evil.example"),
-    *("localhost:x", "localhost:123456", "user@localhost", "http://localhost", "localhost/", "[::1"),
-    *("::1", "[127.0.0.1]", "a..b", ".", "-a", "1.2.3", "999.0.0.1", "\xff", "a" * 300, "a" * 9000),
+    *("localhost:x", "localhost:123456", "user@localhost", "http://localhost", "localhost/"),
+    *(
+        "[::1",
+        "::1",
+        "[127.0.0.1]",
+        "a..b",
+        ".",
+        "-a",
+        "1.2.3",
+        "999.0.0.1",
+        "\xff",
+        "a" * 300,
+        "a" * 9000,
+    ),
 ]
 
 

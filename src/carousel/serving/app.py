@@ -93,7 +93,7 @@ def create_app(
     )
     _add_api(app, front, description, has_token=token is not None, log_prompts=log_prompts)
     _add_rules(app, front, token, cors, hosts)
-    app.wsgi_app = HostCheck(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = HostCheck(app.wsgi_app)  # type: ignore[assignment, method-assign]
     app.extensions["cors"] = cors  # the port asks it about requests that never come this far
     return app
 
@@ -169,7 +169,7 @@ def _add_api(
 
 
 def _add_rules(app: Flask, front: Front, token: str | None, cors: Cors, hosts: Hosts) -> None:
-    """Add what holds for every request: number, host, origin, token, the form of errors, the log."""
+    """Add what holds for every request: number, host, origin, token, form of errors, log."""
 
     @app.before_request
     def admit() -> Response | None:

@@ -7,6 +7,7 @@ patterns take quadratic time for what these checks refuse or shorten.
 """
 
 import re
+from typing import Any
 
 from waitress.buffers import OverflowableBuffer  # type: ignore[import-untyped]
 from waitress.parser import HTTPRequestParser, ParsingError  # type: ignore[import-untyped]
@@ -33,6 +34,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """A parser that refuses what is ambiguous, and keeps no more of a body than is allowed."""
 
     path = "/"  # where there is no request line
+    body_rcv: Any
+    expect_continue: bool
     _blank = b""  # the empty lines so far
     _is_too_large = False
 
@@ -156,4 +159,3 @@ def _check_framing(headers: dict[bytes, bytes], *, is_1_0: bool) -> None:
         raise ParsingError("Transfer-Encoding must be chunked, with HTTP/1.1")
     if length is not None:
         raise ParsingError("a request has Content-Length or Transfer-Encoding, not both")
-

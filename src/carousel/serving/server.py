@@ -26,6 +26,7 @@ from carousel.errors import CarouselError
 from carousel.sampling.config import check_integer
 from carousel.serving.app import HOST
 from carousel.serving.crowd import client_of, to_close
+from carousel.serving.fair_share import BEGUN
 from carousel.serving.http_error import HttpError
 from carousel.serving.http_parser import MAX_HEADER, MAX_RECEIVED, RequestParser
 from carousel.serving.threads import Threads
@@ -167,7 +168,7 @@ def bind(app: Flask, host: str = HOST, port: int = PORT, *, streams: int = MAX_S
         CarouselError: If the address cannot be had.
     """
     check_integer("port", port, at_least=0, at_most=65535)
-    return Server(app, host, port, streams + SPARE_THREADS)
+    return Server(app, host, port, BEGUN * streams + SPARE_THREADS)
 
 
 def _connections() -> int:
