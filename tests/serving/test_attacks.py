@@ -10,10 +10,12 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 from flask import Flask, request
+from waitress.adjustments import Adjustments
 
 from amounts import load, say, soak
 from carousel.serving import server
 from carousel.serving.crowd import client_of, to_close
+from carousel.serving.http_parser import MAX_HEADER, MAX_RECEIVED, RequestParser
 from carousel.serving.request import MAX_BODY
 from serving.client import get
 from serving.running import memory, served, serving, until
@@ -326,6 +328,22 @@ def test_addresses_of_one_half_are_one_client(address: str, client: str) -> None
 
 
 # Memory.
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_nothing_is_kept_of_a_body_that_is_too_long(is_chunked: bool) -> None:
+    limits = {"max_request_header_size": MAX_HEADER, "max_request_body_size": MAX_RECEIVED}
+    parser = RequestParser(Adjustments(**limits))
+    head = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: 519001"
+    parser.received(HEAD + head + b"\r\n\r\n")
+    parser.received(b"7eb59\r\n" if is_chunked else b"")
+    for _ in range(100):
+        parser.received(b"a" * 5000)
+        assert parser.held < MAX_BODY + 10_000
+    assert parser.held < 1000
+    parser.received(b"a" * 19_001 + b"\r\n0\r\n\r\n")
+    assert parser.completed
+    assert parser.error.code == 413
 
 
 @pytest.mark.serial
