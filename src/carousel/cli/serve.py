@@ -1,6 +1,5 @@
 """`carousel serve`: trained models behind an HTTP API, and the story-teller in the browser."""
 
-import ipaddress
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from carousel.errors import ConfigError, UsageError
 from carousel.input_files import TOKEN_LIMIT, read_input
 from carousel.plain_paths import readable
 from carousel.sampling.config import Precision, check_integer
+from carousel.serving.hosts import check_names, is_loopback
 from carousel.serving.origin import ANY, check_origins
 from carousel.text.plain_text import decode_utf8
 
@@ -55,6 +55,11 @@ class Serve:
             a browser (CORS); may be given several times. Pages of other origins are refused. '*'
             allows every page that anybody who reaches the server opens: with a token only those
             that send it, without a token all of them.
+        allowed_host: Answer requests whose Host header names this host, such as
+            models.example.org, too; may be given several times. Without it a server on a loopback
+            address answers to localhost, 127.0.0.1 and [::1] alone (against DNS rebinding). On
+            another address it answers to IP addresses and the name in --host; with a token, until
+            a host is listed, to every name. '*' allows every name.
     """
 
     run: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN …]")] = ()
@@ -66,6 +71,7 @@ class Serve:
     precision: Precision = "float32"
     log_prompts: bool = False
     cors_origin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    allowed_host: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before a model is loaded."""
@@ -77,6 +83,10 @@ class Serve:
             check_origins(self.cors_origin)
         except ConfigError as error:
             raise UsageError(f"--cors-origin: {error}") from None
+        try:
+            check_names(self.allowed_host)
+        except ConfigError as error:
+            raise UsageError(f"--allowed-host: {error}") from None
 
 
 def main(arguments: list[str]) -> int:
@@ -107,6 +117,8 @@ def main(arguments: list[str]) -> int:
             characters_per_minute=request.characters_per_minute,
             log_prompts=request.log_prompts,
             cors_origins=request.cors_origin,
+            host=request.host,
+            allowed_hosts=request.allowed_host,
         )
         streams = request.max_streams * len(writers)
         server = bind(app, request.host, request.port, streams=streams)
@@ -163,7 +175,7 @@ def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) ->
     """Say where the server is, and who can reach it."""
     models = ", ".join(map(shown, runs))
     url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-    is_local = _is_loopback(host)
+    is_local = is_loopback(host)
     reach = "this machine alone can reach it" if is_local else "other machines can reach it"
     console.print(f"{models} at {url} ({reach}; Ctrl-C ends it)", markup=False)
     if not (is_local or has_token):
@@ -189,13 +201,6 @@ def _announce_origins(origins: Sequence[str], *, has_token: bool) -> None:
             style="yellow",
             markup=False,
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @contextmanager
