@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from carousel.cli.console import console, json_line, use_available_processors
+from carousel.cli.console import can_redraw, console, json_line, use_available_processors
 from carousel.cli.parse import parse
 from carousel.cli.progress import VisibleProgress
 from carousel.cli.runs import find_run
@@ -79,7 +79,9 @@ def main(arguments: list[str]) -> int:
         raise TextError(
             f"{source.corpus.name} has {len(ids)} characters; it takes 2 to predict one"
         )
-    with VisibleProgress(console=console, transient=True, disable=not console.can_move) as progress:
+    with VisibleProgress(
+        console=console, transient=True, disable=not can_redraw(console)
+    ) as progress:
         task = progress.add_task("evaluating", total=len(ids))
 
         def proceed(done: int) -> bool:
