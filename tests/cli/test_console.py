@@ -30,7 +30,7 @@ def test_names_hold_no_emoji_and_no_markup(
 ) -> None:
     """`:cat:` and `[red]` may be the names of files."""
     rows({"text": r":cat: [red]a[/red] \[b] c\ "})
-    console.print(":cat: [red]", markup=False)
+    console.print(":cat: [red]")
     assert capfd.readouterr().err == "text     :cat: [red]a[/red] \\[b] c\\\n:cat: [red]\n"
 
 

@@ -13,7 +13,7 @@ from carousel.cli.console import shell_word
 from carousel.cli.runs import find_run
 from carousel.models.checkpoint import load_model, to_json
 from carousel.plain_paths import readable
-from carousel.text.corpus import prepare
+from carousel.text.corpus import name_of, prepare
 from carousel.text.tales import tell
 from cli.commands import TEXT, TINY, Call, caller, ended, started
 from cli.test_parts import BOOKS, HEADER, INDEX
@@ -201,7 +201,7 @@ def test_a_message_is_one_line_of_utf8(call: Call, arguments: list[str]) -> None
 def test_names_in_python(call: Call, tmp_path: Path) -> None:
     """A corpus by its path, a checkpoint in such a folder, a table with half a pair in it."""
     corpus = prepare([Path(f"{NAME}.txt")], cache=tmp_path / f"cache {NAME}")
-    assert corpus.name == f"{SHOWN}.txt"
+    assert corpus.name == name_of([Path(f"{NAME}.txt")]) == f"{SHOWN}.txt"
     assert np.array_equal(corpus.ids, prepare([Path("song.txt")], cache=tmp_path / "cache").ids)
     assert prepare([Path("song.txt")], cache=tmp_path, name=NAME).name == SHOWN
     run = save_run(tmp_path / NAME)

@@ -1,6 +1,7 @@
 """What comes from outside is shown by a terminal and obeyed by none; pipes get it as it is."""
 
 import ast
+import io
 import json
 import logging
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from carousel.cli.console import shell_word
 from carousel.cli.progress import VisibleProgress
-from carousel.cli.terminal import VisibleFormatter, folded, one_line, printable
+from carousel.cli.terminal import VisibleFormatter, VisibleStream, folded, one_line, printable
 from carousel.models.characters import build
 from carousel.models.checkpoint import FORMAT, model_files, write_checkpoint
 from carousel.text.corpus import prepare
@@ -112,6 +113,8 @@ def test_a_terminal_shows_what_it_could_obey(
     assert r"\x1b" in "".join(lines), lines
     assert "Traceback" not in shown.raw
     assert shown.code in (0, 1, 2)
+    if place == "the parts of a model's text":
+        assert "[link=http://example.org][red]" in "".join(lines), "no markup of rich's"
 
 
 def _furnish(place: str) -> None:
@@ -234,6 +237,18 @@ def test_what_is_seen_stays() -> None:
 
 def test_a_line_stays_one() -> None:
     assert one_line("a\nb\r\u2028\x85c\td") == "a\\nb\\r\\u2028\\x85c\td"
+
+
+def test_a_file_name_with_a_line_feed_makes_no_second_line(call: Call) -> None:
+    result = call("train", "song.txt", "--config", "a\ncarousel: all is well")
+    message = "carousel train: No such file or directory: a\\ncarousel: all is well\n"
+    assert result.err == message
+
+
+def test_streams_that_are_no_terminals_take_all_but_halves_of_pairs() -> None:
+    stream = io.StringIO()
+    VisibleStream(stream).writelines([HOSTILE, "caf\udce9"])
+    assert stream.getvalue() == f"{HOSTILE}caf\ufffd"
 
 
 def test_words_for_the_shell_name_bytes_that_nobody_can_type() -> None:

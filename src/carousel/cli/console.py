@@ -52,11 +52,6 @@ class VisibleConsole(Console):
     def file(self, stream: IO[str]) -> None:
         self._file = stream
 
-    @property
-    def can_move(self) -> bool:
-        """Whether this is a terminal whose cursor moves, so that a bar can be drawn again."""
-        return self.is_terminal and not self.is_dumb_terminal
-
     def print(self, *objects: Any, **how: Any) -> None:
         """Print; strings before rich leaves out controls or counts columns."""
         super().print(*(self._shown(o) if isinstance(o, str) else o for o in objects), **how)
@@ -95,6 +90,11 @@ def rows(table: dict[str, str]) -> None:
         shown = printable(text) if console.is_terminal else readable(text)
         rest = folded(f"{name:<8} ", shown, columns).removeprefix(name)
         console.print(Text.assemble((name, "bold"), rest))
+
+
+def can_redraw(target: Console) -> bool:
+    """Tell a terminal whose cursor moves, so that a bar can be drawn again and again."""
+    return target.is_terminal and not target.is_dumb_terminal
 
 
 def shell_word(text: str) -> str:

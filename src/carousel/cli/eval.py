@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from carousel.cli.console import console, use_available_processors
+from carousel.cli.console import can_redraw, console, use_available_processors
 from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
 from carousel.cli.progress import VisibleProgress
@@ -84,7 +84,9 @@ def main(arguments: list[str]) -> int:
         raise TextError(
             f"{source.corpus.name} has {len(ids)} characters; it takes 2 to predict one"
         )
-    with VisibleProgress(console=console, transient=True, disable=not console.can_move) as progress:
+    with VisibleProgress(
+        console=console, transient=True, disable=not can_redraw(console)
+    ) as progress:
         task = progress.add_task("evaluating", total=len(ids))
 
         def proceed(done: int) -> bool:

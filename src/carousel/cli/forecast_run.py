@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from carousel.cli.console import NARROW, console, rows
+from carousel.cli.console import NARROW, can_redraw, console, rows
 from carousel.cli.forecast import Forecast
 from carousel.cli.progress import VisibleProgress
 from carousel.machine import available_memory
@@ -109,7 +109,7 @@ def _progress(seed: int, epochs: int) -> Iterator[Callable[[Epoch], None]]:
         TextColumn("{task.fields[loss]}"),
         console=console,
         transient=True,
-        disable=not console.can_move,
+        disable=not can_redraw(console),
     ) as bar:
         task = bar.add_task(str(seed), total=epochs, loss="…")
         yield lambda epoch: bar.update(

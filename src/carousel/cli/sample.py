@@ -24,7 +24,8 @@ class Sample:
 
     With several samples a line such as "=== sample 2 of 3 ===" stands before each. The same
     command prints the same text; another --seed, another one. In --prompt and --stop \n is a line
-    feed, \t a tab and \\ a backslash; a prompt file is taken as it is.
+    feed, \t a tab and \\ a backslash; a prompt file is taken as it is. A terminal shows
+    characters that it would obey or hide as escapes such as \x1b; a pipe or file gets them.
 
     Attributes:
         run: Run folder, or one checkpoint of it; or story, which ships. None: the newest run in

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from carousel.cli.console import console
+from carousel.cli.console import can_redraw, console
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
 from carousel.cli.terminal import VisibleFormatter
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
         for run, name in zip(runs, names, strict=True)
     ]
     try:
-        with console.status("loading …") if console.can_move else nullcontext():
+        with console.status("loading …") if can_redraw(console) else nullcontext():
             for writer in writers:
                 writer.wait()
         app = create_app(

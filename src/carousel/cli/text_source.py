@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from carousel.cli.console import console
+from carousel.cli.console import can_redraw, console
 from carousel.cli.progress import VisibleProgress
 from carousel.errors import TextError, UsageError
 from carousel.files import user_cache_folder
@@ -77,7 +77,7 @@ def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None)
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.can_move,
+        disable=not can_redraw(console),
     )
     with _stdin_in_a_file(paths, cache or user_cache_folder()) as files:
 

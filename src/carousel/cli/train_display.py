@@ -14,7 +14,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from carousel.cli.console import NARROW, console, nats
+from carousel.cli.console import NARROW, can_redraw, console, nats
 from carousel.cli.progress import VisibleProgress
 from carousel.cli.terminal import printable
 from carousel.training.trainer import StepReport
@@ -52,7 +52,7 @@ class Display:
             *((speed,) if is_wide else ()),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.can_move,
+            disable=not can_redraw(console),
         )
         self._task = self._bar.add_task("training", total=self.steps, loss="…", speed="…")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from carousel.cli.console import clock, console, duration
+from carousel.cli.console import can_redraw, clock, console, duration
 from carousel.cli.parse import parse
 from carousel.cli.progress import VisibleProgress
 from carousel.errors import RunError, UsageError
@@ -88,7 +88,9 @@ def _found(tables: "list[Table]", processes: int) -> "list[Cell]":
         fused.missing(torch.float32)  # compiled, or its lack explained, before many ask for it
     found = []
     number = sum(len(table.rows) * len(table.checks) for table in tables)
-    with VisibleProgress(console=console, transient=True, disable=not console.can_move) as progress:
+    with VisibleProgress(
+        console=console, transient=True, disable=not can_redraw(console)
+    ) as progress:
         task = progress.add_task("verifying", total=number)
         for cell in cells(tables, processes=processes):
             found.append(cell)
