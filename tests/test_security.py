@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 PAGE = ROOT / "SECURITY.md"
+PROMISED = "The threat model"
 REMOVED, READ = "What Carousel removes or overwrites", "What Carousel reads"
 REMOVES = {
     *("unlink", "rmdir", "rename", "rmtree", "ftruncate", "truncate", "removedirs", "remove_made"),
@@ -86,8 +87,12 @@ def rows(heading: str) -> list[list[str]]:
     """Return the cells of the table below a heading."""
     _, _, below = PAGE.read_text(encoding="utf-8").partition(f"\n## {heading}\n")
     lines = below.partition("\n## ")[0].splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
-    return [row for row in cells if row[0].startswith("`")]
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in lines
+        if line.startswith("|")
+    ]
+    return cells[2:]  # below the names of the columns, and a rule
 
 
 def listed(heading: str) -> set[str]:
@@ -131,8 +136,29 @@ def test_every_row_has_a_proof_and_a_test_that_exists(heading: str) -> None:
     for calls, target, proof, tests in rows(heading):
         assert target, calls
         assert proof, calls
-        found = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", tests)
-        assert found, calls
-        for path, name in found:
-            text = (ROOT / path).read_text(encoding="utf-8")
-            assert f"def {name}(" in text, f"{calls}: no {name} in {path}"
+        check_tests(tests, calls)
+
+
+def check_tests(cell: str, what: str) -> None:
+    """Fail unless a cell names tests, and there are all of them."""
+    found = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", cell)
+    assert found, what
+    for path, name in found:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert f"def {name}(" in text, f"{what}: no {name} in {path}"
+
+
+def test_every_promise_has_a_test_that_exists() -> None:
+    assert len(rows(PROMISED)) > 20
+    for who, promise, tests in rows(PROMISED):
+        assert who
+        check_tests(tests, promise)
+
+
+def test_no_pickle_is_read() -> None:
+    """Nothing in the package unpickles: checkpoints are JSON and safetensors."""
+    unpickling = re.compile(r"\b(pickle|marshal|shelve|dill|joblib)\b|torch\.load\b|allow_pickle")
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom | ast.Call | ast.Attribute):
+                assert not unpickling.search(ast.unparse(node)), f"{path}: {ast.unparse(node)}"

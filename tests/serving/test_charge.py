@@ -144,7 +144,7 @@ def test_many_prompts_with_nothing_to_write_use_up_the_budget() -> None:
     refused(client.post("/v1/completions", json=body), 429)
 
 
-def test_a_prompt_within_the_limits_is_served_once_a_minute_at_least() -> None:
+def test_a_prompt_within_the_limits_is_served_once_its_debt_is_paid() -> None:
     clock = [0.0]
     budget = Budget(100, clock=lambda: clock[0])
     assert budget.take("c", 10, 3200) == 0  # more than a minute's, but the budget is full
