@@ -142,3 +142,41 @@ def test_mistakes_end_in_one_line(arguments: list[str], line: str) -> None:
     assert run.returncode == 1
     assert run.stderr.startswith(line)
     assert run.stderr.count("\n") == 1
+
+
+# A folder is removed only if the tool made it.
+
+
+@pytest.fixture
+def no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(version_environments.subprocess, "run", lambda *_, **__: done)
+
+
+@pytest.mark.usefixtures("no_pip")
+@pytest.mark.parametrize("content", ["letter.txt", version_environments.MARK])
+def test_a_folder_of_the_user_s_is_neither_removed_nor_filled(tmp_path: Path, content: str) -> None:
+    venv = tmp_path / "python3.12-torch2.13.0"
+    venv.mkdir()
+    (venv / content).write_text("theirs")
+    assert "this tool did not make it" in version_environments.install(venv, "python", "2.13.0")
+    assert [path.read_text() for path in venv.iterdir()] == ["theirs"]
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_a_link_in_the_place_of_an_environment_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "link").symlink_to("theirs")
+    assert "did not make it" in version_environments.install(tmp_path / "link", "python", "")
+    assert list((tmp_path / "theirs").iterdir()) == []
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_a_half_made_environment_is_made_anew(tmp_path: Path) -> None:
+    venv = tmp_path / "environments" / "one"
+    assert version_environments.install(venv, "python", "") == ""
+    (venv / "complete").unlink()  # as a kill leaves it
+    (venv / "half").write_text("installed")
+    assert version_environments.install(venv, "python", "") == ""
+    assert not (venv / "half").exists()
+    assert version_environments.is_made_here(venv)

@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[1]
 SOURCES = ("src", "tests", "pyproject.toml")  # a change repeats the tests
 
 
+# Written into a folder before anything else: only what has it is ever removed.
+MARK, MARKED = "carousel-environment", "made by tools/version_environments.py\n"
+
+
 class Pair(NamedTuple):
     """A version of Python and one of torch; torch is empty for the newest that pip offers."""
 
@@ -38,6 +42,16 @@ class Outcome(NamedTuple):
 def environment_folder(folder: Path, pair: Pair) -> Path:
     """Return the folder of a pair's virtual environment."""
     return folder / f"python{pair.python}-torch{pair.torch or '-newest'}"
+
+
+def is_made_here(venv: Path) -> bool:
+    """Tell whether `install` made a folder: it is empty, or has the mark; a link is refused."""
+    if venv.is_symlink() or not venv.is_dir():
+        return False
+    mark = venv / MARK
+    if mark.is_symlink() or not mark.is_file():
+        return not any(venv.iterdir())
+    return mark.stat().st_size == len(MARKED) and mark.read_text(encoding="ascii") == MARKED
 
 
 def is_installed(venv: Path) -> bool:
@@ -95,13 +109,18 @@ def _version(python: str) -> str | None:
 def install(venv: Path, python: str, torch: str) -> str:
     """Make an environment with this checkout, or bring one up to date.
 
+    A folder that this tool did not mark is neither removed nor filled.
+
     Returns:
-        Which command failed; "" if none did.
+        Which command failed, or what is in the way; "" if all went well.
     """
     is_new = not (venv / "complete").exists()
+    if is_new and os.path.lexists(venv) and not is_made_here(venv):
+        return f"{venv} is in the way: this tool did not make it"
     if is_new:
         shutil.rmtree(venv, ignore_errors=True)
-    venv.mkdir(parents=True, exist_ok=True)
+        venv.mkdir(parents=True)
+        (venv / MARK).write_text(MARKED, encoding="ascii")
     constraints = venv / "constraints.txt"
     constraints.write_text("".join(_pins()), encoding="utf-8")
     pip = [_python(venv), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-U"]

@@ -1,5 +1,7 @@
 """What a user can mend: each of these ends as one clear line, never as a traceback."""
 
+import re
+
 
 class CarouselError(Exception):
     """Something went wrong that its message explains: what, where, and what would work."""
@@ -35,3 +37,21 @@ class StorageError(CarouselError):
 
 class DivergenceError(CarouselError):
     """Training met a loss or gradient that is not a finite number."""
+
+
+class UnreadableError(CarouselError, OSError):
+    """A file is not one that can be read here: a device, a pipe, larger than it may be."""
+
+
+QUOTED = 300  # characters of a file that a message quotes at most
+
+
+def shorten(quoted: object, limit: int = QUOTED) -> str:
+    """Return what a message quotes from a file, cut at 300 characters: it may have megabytes."""
+    text = str(quoted)
+    return f"{text[:limit]}… ({len(text):,} characters)" if len(text) > limit else text
+
+
+def shorten_words(line: str, limit: int = QUOTED) -> str:
+    """Return a line whose longest words are cut at 300 characters: a user may type thousands."""
+    return re.sub(rf"\S{{{limit + 1},}}", lambda word: shorten(word[0], limit), line)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from carousel.errors import RunError
+from carousel.input_files import MARK_LIMIT, POINTER_LIMIT, read_regular
 from carousel.plain_paths import NO_FOLLOW, is_plain_file, kind_of
 
 _log = logging.getLogger("carousel")
@@ -85,7 +86,7 @@ class Lock:
     def _in_use(self) -> str:
         """Say who holds the lock, and if nobody here can tell whether it lives, what would help."""
         try:
-            pid = str(int(self._path.read_text(encoding="ascii")))
+            pid = str(int(read_regular(self._path, POINTER_LIMIT)))
         except (OSError, ValueError):
             pid = "unknown"
         holder = f"pid {pid}"
@@ -129,7 +130,7 @@ def _try_lock(path: Path) -> Callable[[], object] | None:
 def is_lock(path: Path) -> bool:
     """Tell whether a path is a lock file: a file of its own that holds a pid, or nothing yet."""
     try:
-        return is_plain_file(path) and _holds_a_pid(path.read_bytes())
+        return is_plain_file(path) and _holds_a_pid(read_regular(path, POINTER_LIMIT))
     except OSError:
         return False
 
@@ -260,7 +261,7 @@ def _read_holder(file: Path) -> _Holder | None:
     try:
         if file.is_symlink():
             return _Holder(0, 0, "")
-        pid, start, machine = file.read_text(encoding="utf-8").split(" ", 2)
+        pid, start, machine = read_regular(file, MARK_LIMIT).decode().split(" ", 2)
         return _Holder(int(pid), int(start), machine)
     except FileNotFoundError:
         return None

@@ -7,6 +7,7 @@ refused or, where a file is published by a rename, replaced without a look at wh
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def resolved(path: Path) -> Path:
     What does not exist yet is taken for a folder. A path without `..` is returned as it is.
     """
     return Path(os.path.realpath(path)) if ".." in path.parts else path
+
+
+def readable(name: str | Path) -> str:
+    """Return a name as it is stored and shown: U+FFFD where it is not UTF-8.
+
+    Python hands over such a byte as half of a surrogate pair, which opens the file again, and which
+    neither JSON nor a terminal can hold.
+    """
+    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", str(name))
 
 
 def _mode(path: Path) -> int:

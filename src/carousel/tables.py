@@ -4,7 +4,7 @@ import types
 from dataclasses import fields
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from carousel.errors import ConfigError
+from carousel.errors import ConfigError, shorten
 
 C = TypeVar("C")
 
@@ -22,17 +22,21 @@ def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
             names it and says what there is.
     """
     if not isinstance(table, dict):
-        raise ConfigError(f"{where or cls.__name__} must be a table, got {table!r}")
+        raise ConfigError(f"{where or cls.__name__} must be a table, got {shorten(repr(table))}")
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     place = f" in {where}" if where else ""
     if unknown := sorted(set(table) - set(known)):
-        raise ConfigError(f"no setting named {', '.join(unknown)}{place}; there are {known}")
+        raise ConfigError(
+            f"no setting named {shorten(', '.join(unknown))}{place}; there are {known}"
+        )
     values = {}
     for name, value in table.items():
         values[name] = tuple(value) if isinstance(value, list) else value
         if not _fits(values[name], hints[name]):
-            raise ConfigError(f"{name}{place} must be {_words(hints[name])}, got {value!r}")
+            raise ConfigError(
+                f"{name}{place} must be {_words(hints[name])}, got {shorten(repr(value))}"
+            )
     return cls(**values)
 
 

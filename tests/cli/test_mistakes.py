@@ -180,26 +180,84 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         2,
         "learned positions end after context_length 128, and sequence_length is 129",
     ),
-    "model beyond all memory": (
+    "model beyond all bounds": (
         ["song.txt", "--hidden-size", "10000000000000"],
+        2,
+        "hidden_size must be at most 1,048,576, got 10000000000000",
+    ),
+    "model beyond all memory": (
+        ["song.txt", "--hidden-size", "1000000"],
         1,
         "out of memory: smaller sizes would work",
     ),
 }
 
 
+TERMINALS: dict[str, tuple[int, dict[str, str]]] = {
+    "80 columns": (80, {}),
+    "80 columns without colours": (80, {"NO_COLOR": "1"}),
+    "200 columns": (200, {}),
+    "200 columns without colours": (200, {"NO_COLOR": "1"}),
+    "a dumb terminal": (80, {"TERM": "dumb"}),
+}
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line(tmp_path: Path, call: Call, name: str) -> None:
+    check_mistake(tmp_path, call, name)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_a_mistake_is_the_same_line_on_a_terminal(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, terminal: str, name: str
+) -> None:
+    from cli.screen import terminal_caller
+
+    columns, changes = TERMINALS[terminal]
+    check_mistake(tmp_path, terminal_caller(call, monkeypatch, columns, **changes), name)
+
+
+def check_mistake(folder: Path, call: Call, name: str) -> None:
     arguments, code, message = MISTAKES[name]
-    furnish(tmp_path / "theirs")
-    before = picture_but_cache(tmp_path)
+    furnish(folder / "theirs")
+    before = picture_but_cache(folder)
     result = call("train", *arguments)
-    message = message.format(train=train_part(tmp_path)) if "{" in message else message
+    message = message.format(train=train_part(folder)) if "{" in message else message
     assert result.err.startswith(f"carousel train: {message}"), result.err
     assert result.err.count("\n") == 1
     assert result.err.endswith("\n")
     assert (result.code, result.out) == (code, "")
-    assert picture_but_cache(tmp_path) == before
+    assert picture_but_cache(folder) == before
+
+
+@pytest.mark.parametrize("terminal", TERMINALS)
+def test_a_usage_error_has_no_box_and_no_colour_on_a_terminal(
+    tmp_path: Path, terminal: str
+) -> None:
+    """In a process of its own, which knows nothing but a terminal."""
+    from cli.screen import on_terminal
+
+    columns, changes = TERMINALS[terminal]
+    message = "Unrecognized options: --hiden-size, 3; perhaps you meant --hidden-size" + HELP
+    shown = on_terminal(
+        tmp_path, "train", "song.txt", "--hiden-size", "3", columns=columns, **changes
+    )
+    assert shown == (2, f"carousel train: {message}\r\n")
+
+
+@pytest.mark.parametrize("columns", [20, 80])
+def test_a_long_word_in_a_usage_error_is_not_broken(
+    call: Call, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    from cli.screen import in_process
+
+    word = "x" * 300
+    shown = in_process(monkeypatch, "train", "--steps", word, columns=columns)
+    assert shown == (
+        2,
+        f"carousel train: --steps must be a whole number, got {word!r}{HELP}\r\n",
+    )
 
 
 def train_part(folder: Path) -> int:

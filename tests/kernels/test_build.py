@@ -1,10 +1,12 @@
 """How the library comes about: once, whole or not at all, and what happens where it cannot."""
 
+import hashlib
 import logging
 import os
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -171,3 +173,99 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     reason = f"{folder} cannot be written (File exists)"
     assert run.stdout.startswith(reason)
     assert run.stdout.endswith("let CAROUSEL_KERNEL_CACHE name a folder that can be\n")
+
+
+# A cache in which others can write: a library planted there would run as this user.
+
+posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no owners")
+
+
+@pytest.fixture
+def not_yet_said() -> Iterator[None]:
+    build._private_folder.cache_clear()
+    yield
+    build._private_folder.cache_clear()
+
+
+@posix
+@pytest.mark.usefixtures("not_yet_said")
+@pytest.mark.parametrize("level", ["cache", "above"])
+def test_a_planted_library_in_a_folder_of_everybody_is_not_used(
+    level: str, calls: Path, tmp_path: Path, monkeypatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "above" / "cache"
+    monkeypatch.setenv("CAROUSEL_KERNEL_CACHE", str(cache))
+    planted = build.library()
+    (cache if level == "cache" else cache.parent).chmod(0o777)
+    with caplog.at_level(logging.WARNING, "carousel"):
+        found = build.library()
+    assert found.parent.name == planted.parent.name
+    assert not found.is_relative_to(cache)
+    assert found.parents[1].stat().st_mode & 0o777 == 0o700
+    assert compiled(calls) == 2
+    assert build.library() == found  # compiled once
+    said = [r.message for r in caplog.records if "can be written by everybody" in r.message]
+    assert len(said) == 1
+    assert planted.read_text() == "object\n"  # what is not ours stays
+
+
+@posix
+@pytest.mark.usefixtures("not_yet_said")
+def test_the_private_folder_is_gone_when_the_process_ends(calls: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    code = "from carousel.kernels import build; print(build.library())"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert not Path(ended.stdout.strip()).parents[1].exists()
+    assert ended.stderr.count("can be written by everybody") == 1
+    assert list(cache.iterdir()) == []
+
+
+@posix
+def test_a_folder_open_to_a_group_becomes_private_and_is_compiled_anew(calls: Path) -> None:
+    library = build.library()
+    library.write_text("planted\n")
+    library.with_name(build.SHA256).write_text(hashlib.sha256(b"planted\n").hexdigest())
+    cache = library.parents[1]
+    (cache / "letter.txt").write_text("of the user's")
+    cache.chmod(0o775)
+    assert build.library() == library
+    assert library.read_text() == "object\n"
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert (cache / "letter.txt").exists()
+    assert compiled(calls) == 2
+
+
+@posix
+@pytest.mark.parametrize("name", [".", build.LIBRARY, build.SHA256])
+def test_an_entry_that_others_can_write_is_compiled_anew(calls: Path, name: str) -> None:
+    library = build.library()
+    (library.parent / name).chmod(0o777)
+    assert build.library() == library
+    assert compiled(calls) == 2
+    assert not (library.parent / name).stat().st_mode & 0o022
+
+
+@posix
+def test_no_umask_leaves_the_cache_open(calls: Path) -> None:
+    before = os.umask(0)
+    try:
+        library = build.library()
+    finally:
+        os.umask(before)
+    assert build.library() == library
+    assert compiled(calls) == 1
+    for path in (library, library.with_name(build.SHA256), *library.parents[:2]):
+        assert not path.stat().st_mode & 0o022, path
+
+
+@posix
+def test_a_pipe_in_the_place_of_a_library_is_damage(calls: Path) -> None:
+    library = build.library()
+    library.unlink()
+    os.mkfifo(library)
+    assert not build.is_whole(library.parent)

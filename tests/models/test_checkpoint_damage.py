@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from amounts import amount, torture
+from carousel import input_files
 from carousel.errors import CheckpointError
 from carousel.models.checkpoint import load_model, read_checkpoint
 from models.checkpoints import (
@@ -269,13 +271,12 @@ def test_a_folder_in_the_place_of_a_file_is_refused(checkpoint: Path) -> None:
 def test_a_disk_that_cannot_read_is_a_damage(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Path, *arguments: object, **settings: object) -> object:
-        if self.name == broken:
-            raise OSError(number, os.strerror(number), str(self))
-        return real(self, *arguments, **settings)
+    def fail(path: Path, flags: int) -> int:
+        if path.name == broken:
+            raise OSError(number, os.strerror(number), str(path))
+        return os.open(path, flags)
 
-    real = Path.open
-    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(input_files, "os", SimpleNamespace(**vars(os) | {"open": fail}))
     for name in NAMES:
         broken, number = name, errno.EIO
         assert f"{checkpoint / name} is damaged: {os.strerror(number)}" in refused(checkpoint)

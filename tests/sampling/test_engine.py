@@ -15,6 +15,7 @@ from carousel.models.base import LanguageModel
 from carousel.sampling.compiled import Compiled
 from carousel.sampling.config import SamplingConfig
 from carousel.sampling.engine import Engine
+from carousel.sampling.marks import Marks
 from carousel.sampling.plain import Plain
 from carousel.sampling.task import ENDLESS, Task
 from sampling.markov import Markov
@@ -50,7 +51,7 @@ def test_an_engine_without_texts_has_no_news(model: LanguageModel) -> None:
 def test_nothing_to_draw_is_over_at_once(model: LanguageModel, prompt: list[int]) -> None:
     engine = Engine(model)
     engine.join("it", Task(prompt=prompt, length=0))
-    assert engine.advance(10.0) == [("it", [], [], True, None)]
+    assert engine.advance(10.0) == [("it", [], [], True, None, 0)]
     assert len(engine) == 0
 
 
@@ -354,3 +355,36 @@ def test_a_call_takes_about_as_long_as_it_may(steps: list[int]) -> None:
 def test_a_model_in_training_mode_is_refused() -> None:
     with pytest.raises(ValueError, match=r"call model\.eval\(\) first"):
         Engine(lively(V, hidden_size=8).train())
+
+
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_a_paused_text_draws_nothing_and_goes_on_as_if_it_had_not_been(
+    model: LanguageModel, candidates: int
+) -> None:
+    config = SamplingConfig(temperature=0.9, candidates=candidates)
+    marks = Marks.of("abcdef. \n"[:V]) if candidates > 1 else None
+    task = Task(prompt=[1, 2], length=200, sampling=config, marks=marks)
+    (want,) = written(Engine(model), task)
+    engine = Engine(model)
+    engine.join("a", task)
+    engine.join("b", Task(prompt=[3], length=10**9))
+    text = Text()
+    for _ in range(5):
+        for news in engine.advance(0.0):
+            if news.key == "a":
+                text.add(news)
+        engine.pause("a")
+        assert not engine.is_idle
+        for _ in range(3):
+            drawn = {news.key: news.drawn for news in engine.advance(0.001)}
+            assert drawn.get("a", 0) == 0
+            assert drawn["b"] > 0
+        engine.resume("a")
+    engine.leave("b")
+    engine.pause("a")
+    assert engine.is_idle or len(engine) == 0
+    engine.resume("a")
+    while len(engine):
+        for news in engine.advance(0.01):
+            text.add(news)
+    assert text.ids == want.ids

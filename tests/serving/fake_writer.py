@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from carousel.errors import CarouselError
 from carousel.sampling.stop import until_stop
@@ -49,6 +49,7 @@ class FakeText:
         self._text = "".join(written)
         self._whole = (job.prompt or "\n") + self._text
         self._start = len(self._whole) - len(self._text)
+        self._candidates = job.sampling.candidates
         self._k = job.alternatives
         self._told = 0
         self._due = time.monotonic() + writer.delay
@@ -66,7 +67,12 @@ class FakeText:
         start, self._told = self._told, self._told + self._writer.pace
         text = self._text[start : self._told]
         self.is_over = self._told >= len(self._text)
-        return Piece(text, self._chances(start, text), self._finish if self.is_over else None)
+        finish = self._finish if self.is_over else None
+        return Piece(text, self._chances(start, text), finish, self._draws(len(text)))
+
+    def _draws(self, length: int) -> int:
+        """Return what was drawn for so much of it; after a stop string, no more."""
+        return length * self._candidates
 
     def _chances(self, start: int, text: str) -> list[Chance]:
         if self._k is None:
@@ -79,7 +85,7 @@ class FakeText:
         likeliest = [(character, -0.1 - i) for i, character in enumerate(characters)]
         return [Chance(log_p(self._whole, place), likeliest) for place in places]
 
-    def cancel(self) -> None:
+    def cancel(self, on_drawn: Callable[[int], None] = lambda drawn: None) -> None:
         """Stop."""
         self.is_cancelled = True
 
@@ -111,7 +117,7 @@ class FakeWriter:
         """Return what is set."""
         return self.why_not
 
-    def write(self, jobs: Sequence[Job]) -> list[FakeText]:
+    def write(self, jobs: Sequence[Job], client: str = "") -> list[FakeText]:
         """Begin these texts."""
         if self.refusal is not None:
             raise self.refusal

@@ -17,6 +17,27 @@ FIELDS = (
 PATHS = (*["/v1/completions"] * 8, *["/v1/score"] * 4, "/v1/models/x", "/", "/%00", "/v1")
 METHODS = (*["POST"] * 12, "GET", "PUT", "DELETE", "OPTIONS", "HEAD")
 ORIGINS = ("http://localhost:3000", "null", "", "a b", "*", "http://" + "a" * 3000)
+HEADERS = (
+    *(("Host", host) for host in ("localhost", "evil.example", "a b", "", "[::1]:80", "a" * 5000)),
+    *(("Content-Length", length) for length in ("5", "-1", "+5", "1_0", "9" * 5000, "")),
+    *(("Transfer-Encoding", coding) for coding in ("chunked", "gzip", "chunked, gzip", "")),
+    *(("Content_Length", "5"), ("Content-Length ", "5"), ("x", " " * 9000 + "a"), ("Expect", "a")),
+    *(("Connection", "close"), ("Cookie", "a=b; " * 500), ("Authorization", "Bearer " + "a" * 999)),
+    *(("Accept-Language", "\xff\x85"), ("X-Forwarded-Host", "evil.example"), ("Upgrade", "h2c")),
+)
+LINE_ENDS = (*["\r\n"] * 150, "\n", "\r", "\r\n ", "\n\n", "\x00\r\n")
+TARGETS = (
+    *(*PATHS, *PATHS),
+    "/" * 3000,
+    "/%",
+    "http://[",
+    "http://evil.example/",
+    "*",
+    "//a",
+    "/?" + "a&" * 999,
+)
+VERSIONS = (*["HTTP/1.1"] * 40, "HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "", "http/1.1")
+BEGINS = (*[""] * 30, "\r\n", "\r\n" * 9, "\n", " ", "\x16\x03\x01")
 TYPES = (*["application/json"] * 12, "text/plain", "", "a/b; c=d")
 
 
@@ -27,6 +48,25 @@ def request(chooser: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
         headers["Origin"] = chooser.choice(ORIGINS)
         headers["Access-Control-Request-Method"] = chooser.choice(METHODS)
     return chooser.choice(METHODS), chooser.choice(PATHS), body(chooser), headers
+
+
+def raw(chooser: random.Random) -> bytes:
+    """Return bytes that are one request, none, or several, by who reads them."""
+    data = body(chooser)
+    headers = [("Host", "localhost"), ("Content-Type", "application/json")]
+    headers += chooser.choices(HEADERS, k=chooser.choice([0, 0, 0, 1, 1, 2]))
+    if chooser.random() < 0.9:
+        headers.append(("Content-Length", str(len(data))))
+    chooser.shuffle(headers)
+    method, target = chooser.choice(METHODS), chooser.choice(TARGETS)
+    lines = [f"{method} {target} {chooser.choice(VERSIONS)}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    head = chooser.choice(BEGINS) + "".join(line + chooser.choice(LINE_ENDS) for line in lines)
+    whole = bytearray(head.encode("latin-1") + b"\r\n" + data)
+    if chooser.random() < 0.1:
+        place = chooser.randrange(len(whole))
+        whole[place : place + chooser.randrange(3)] = chooser.randbytes(chooser.randrange(4))
+    return bytes(whole)
 
 
 def body(chooser: random.Random) -> bytes:

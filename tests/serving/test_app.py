@@ -71,7 +71,7 @@ def test_models_are_listed_and_found(client: FlaskClient) -> None:
         ("GET", "/nosuch", 404),
         ("GET", "/static/nosuch.js", 404),
         ("GET", "/static/../app.py", 404),
-        ("POST", "//v1/completions", 404),
+        ("POST", "/v1//completions", 404),
         ("GET", "/v1/completions/", 404),
         ("GET", "/v1/completions", 405),
         ("DELETE", "/v1/score", 405),

@@ -108,7 +108,8 @@ def test_the_work_stops_when_the_client_goes(is_streamed: bool) -> None:
             with socket.create_connection(("127.0.0.1", port)) as connection:
                 body = {"prompt": "a", "max_tokens": 4000, "stream": is_streamed}
                 data = json.dumps(body).encode()
-                head = f"POST /v1/completions HTTP/1.1\r\nContent-Length: {len(data)}\r\n"
+                head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+                head += f"Content-Length: {len(data)}\r\n"
                 head += "Content-Type: application/json\r\n\r\n"
                 connection.sendall(head.encode() + data)
                 assert until(lambda: len(writer) == 1)
@@ -208,7 +209,8 @@ def answered(port: int, route: str) -> int:
 def test_slow_clients_do_not_slow_down_the_others() -> None:
     number, seconds = 200, load(4, 20)
     long = json.dumps({"prompt": "a", "max_tokens": 4000, "stream": True, "logprobs": 5}).encode()
-    head = b"POST /v1/completions HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: "
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: "
     with slow_server(0.005, 16) as (port, _), ExitStack() as stack:
 
         def connections(begin: bytes, number: int) -> list[socket.socket]:
@@ -227,7 +229,9 @@ def test_slow_clients_do_not_slow_down_the_others() -> None:
         time.sleep(0.5)
         headers = connections(b"POST /v1/completions HTTP/1.1\r\n", number)
         bodies = connections(head + b"1000\r\n\r\n", number)
-        readers += connections(b"GET /openapi.json HTTP/1.1\r\n\r\n" * 2, number - 8)
+        readers += connections(
+            b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2, number - 8
+        )
         assert until(lambda: answered(port, "/openapi.json") >= 2 * (number - 8))
         began = time.monotonic()
         is_over = threading.Event()

@@ -2,10 +2,12 @@
 
 import http.client
 import random
+import re
+import socket
 import threading
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -117,4 +119,40 @@ def test_no_fuzzed_request_is_a_fault_of_the_server(tmp_path: Path) -> None:
         say(f"fuzzed: {dict(statuses)}")
         assert sum(statuses.values()) >= load(400, 20_000)
         assert all(status < 500 for status in statuses), statuses
+        assert is_ready(server.port)
+
+
+def answered(port: int, data: bytes) -> list[int]:
+    """Send bytes, and return the statuses of all answers until there are no more for a while."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        with suppress(OSError):
+            connection.sendall(data)
+        received = b""
+        connection.settimeout(0.2)
+        with suppress(ConnectionError, TimeoutError):
+            while part := connection.recv(100_000):
+                received += part
+    return [int(status) for status in re.findall(rb"^HTTP/1\.[01] (\d{3}) ", received, re.M)]
+
+
+def test_no_fuzzed_bytes_are_a_fault_of_the_server(tmp_path: Path) -> None:
+    """Of the heads of requests; each answer is one that is defined, and others are answered."""
+    run = save_run(tmp_path / "small")
+    with command(str(run)) as server:
+        statuses: Counter[int] = Counter()
+
+        def client(seed: int) -> None:
+            chooser = random.Random(seed)
+            for _ in range(load(400, 4_000) // 4):
+                statuses.update(answered(server.port, fuzz.raw(chooser)))
+
+        clients = [threading.Thread(target=client, args=(seed,)) for seed in range(4)]
+        for thread in clients:
+            thread.start()
+        for thread in clients:
+            thread.join()
+        say(f"fuzzed bytes: {dict(statuses)}")
+        assert statuses.keys() <= {200, 204, 400, 403, 404, 405, 413, 415, 421, 429, 431}, statuses
+        assert min(statuses[status] for status in (200, 400)) > load(5, 100)
+        assert not any("Traceback" in line or "uncaptured" in line for line in server.lines)
         assert is_ready(server.port)

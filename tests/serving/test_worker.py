@@ -142,7 +142,7 @@ def test_chances_stand_beside_their_characters(stop: tuple[str, ...], is_scored:
         text, chances, _ = desk.text()
         assert text == wanted(job)[0]
         held = 0  # never is a character told without its chance, or the other way round
-        for _, part, of_part, _, _ in desk.rows():
+        for _, part, of_part, *_ in desk.rows():
             held += len(of_part) - len(part)
             assert held in ((4,) if is_scored else (0,))
     whole = job.prompt + text

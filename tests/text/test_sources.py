@@ -130,7 +130,7 @@ def test_what_cannot_be_read_names_its_file(tmp_path: Path, monkeypatch) -> None
         raise PermissionError(errno.EACCES, "Permission denied", str(arguments[0]))
 
     with monkeypatch.context() as patch:  # not by its mode: the test may run as root
-        patch.setattr(Path, "open", refuse)
+        patch.setattr(sources, "open_regular", refuse)
         with pytest.raises(PermissionError) as caught:
             list(read_text([tmp_path / "a"]))
         assert caught.value.filename == str(tmp_path / "a")
@@ -159,7 +159,7 @@ def test_a_disk_that_fails_while_it_is_read_names_the_file(
         readinto = read
 
     written(tmp_path, name)
-    monkeypatch.setattr(Path, "open", lambda *_, **__: Failing())
+    monkeypatch.setattr(sources, "open_regular", lambda path: Failing())
     with pytest.raises(OSError, match="Input/output error") as caught:
         list(read_blocks(tmp_path / name, 10, lambda count: None))
     assert caught.value.filename == str(tmp_path / name)

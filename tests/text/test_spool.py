@@ -5,10 +5,12 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from carousel.errors import StorageError, TextError
+from carousel.text import cache as cache_module
 from carousel.text.spool import spooled
 
 
@@ -44,6 +46,27 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     message = rf"^stdin cannot be kept in {tmp_path} while it is read \(No space left on device\): "
     with pytest.raises(StorageError, match=message), spooled(Full(), tmp_path):
         pass
+    assert hidden(tmp_path) == []
+
+
+def test_a_stdin_without_end_leaves_room_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ids take as much again: what does not fit twice is not read on."""
+
+    class Endless(io.BytesIO):
+        count = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.count += 1
+            return b"y\n" * ((size or 0) // 2)
+
+    disk = SimpleNamespace(free=5 << 20)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: disk)
+    stream = Endless()
+    with pytest.raises(StorageError, match="make room"), spooled(stream, tmp_path):
+        pass
+    assert stream.count == 6
     assert hidden(tmp_path) == []
 
 

@@ -1,6 +1,7 @@
 """How every figure looks: readable on white and on black, the same bytes for the same numbers."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from carousel.files import write_durably
 
 # The figure is transparent, its ink of middle grey.
 INK, BLUE, ORANGE, GREEN = "#808080", "#4c9be8", "#e8833a", "#3aa76d"
+
+# Characters that XML 1.0 (section 2.2) does not allow, escaped or not.
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @contextmanager
@@ -55,6 +59,12 @@ def drawn(
                 metadata = {"Date": None} if ending == "svg" else None
                 path, data = stem.with_name(f"{stem.name}.{ending}"), io.BytesIO()
                 figure.savefig(data, format=ending, dpi=150, transparent=True, metadata=metadata)
-                write_durably(path, data.getvalue())  # a link of this name is not followed
+                content = _well_formed(data.getvalue()) if ending == "svg" else data.getvalue()
+                write_durably(path, content)  # a link of this name is not followed
         finally:
             plt.close(figure)
+
+
+def _well_formed(svg: bytes) -> bytes:
+    """Replace what a user's name of a column may have and XML may not."""
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", svg.decode()).encode()

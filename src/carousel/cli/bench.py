@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 import carousel
 from carousel.cli.console import clock, console, duration
 from carousel.cli.parse import parse
@@ -108,7 +106,8 @@ def _cases(form: str, threads: list[int], only: str) -> "list[Case]":
     possible = [count for count in threads if count <= machine.cores()]
     if len(possible) < len(threads):
         console.print(
-            f"not run: more threads than the {machine.cores()} processors there are", style="yellow"
+            f"note: more threads than the {machine.cores()} processors there are are not run",
+            style="yellow",
         )
     if not possible:
         raise UsageError(f"--threads: there are only {machine.cores()} processors")
@@ -161,7 +160,7 @@ def _tell_last(session: "Session") -> None:
             ours = quartiles(result.ways[way].ms).median
             console.print(f"    {way} {ours:.2f} ms, {peer} {found.median:.2f}×", style="dim")
     for way, reason in result.not_run.items():
-        console.print(f"    {way} not run: {escape(reason)}", style="yellow")
+        console.print(f"    {way} not run: {reason}", style="yellow", markup=False)
 
 
 def _write(session: "Session", folder: Path) -> None:
@@ -180,9 +179,9 @@ def _write(session: "Session", folder: Path) -> None:
             line = f"{verdict.what}, {verdict.against}, {verdict.bar}: {verdict.found}"
             print(f"{verdict.outcome:<17} {line}")
     for line in report.warnings(session):
-        console.print(escape(line), style="yellow")
+        console.print(line, style="yellow", markup=False)
     drawn = f" and {len(stems)} plots" if stems else ""
-    console.print(escape(f"{folder}: {FIGURES}, {PAGE}{drawn}"))
+    console.print(f"{folder}: {FIGURES}, {PAGE}{drawn}", markup=False)
 
 
 def _check(command: Bench, threads: list[int]) -> int:

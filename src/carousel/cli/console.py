@@ -2,28 +2,72 @@
 
 import math
 import os
+import shlex
 import shutil
 import sys
 import time
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import wrap
+from typing import IO, Any
 
-from rich.console import Console
-from rich.markup import escape
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
 
+from carousel.cli.terminal import bare, folded, printable
 from carousel.errors import UsageError
-from carousel.machine import compute_threads
+from carousel.machine import available_memory, compute_threads
+from carousel.plain_paths import readable
 
-# Everything but generated text and data goes to stderr. NO_COLOR leaves out all style, bold too.
-console = Console(
-    stderr=True,
-    highlight=False,
-    soft_wrap=True,
-    color_system=None if os.environ.get("NO_COLOR") else "auto",
-)
+
+class VisibleConsole(Console):
+    """A console of rich's whose own escapes reach the terminal, and nobody else's.
+
+    Names hold no :emoji: and no [markup]. NO_COLOR leaves out all style, bold too.
+
+    Args:
+        stderr: Write to stderr, else to stdout.
+        options: Further ones of rich's Console.
+    """
+
+    def __init__(self, *, stderr: bool, **options: Any) -> None:
+        super().__init__(
+            stderr=stderr,
+            highlight=False,
+            emoji=False,
+            markup=False,
+            color_system=None if os.environ.get("NO_COLOR") else "auto",
+            **{"soft_wrap": True} | options,
+        )
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream that rich writes to, its escapes with it."""
+        return bare(super().file)
+
+    @file.setter
+    def file(self, stream: IO[str]) -> None:
+        self._file = stream
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print; strings before rich leaves out controls or counts columns."""
+        super().print(*(self._shown(o) if isinstance(o, str) else o for o in objects), **how)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the pieces of what is printed, each for a terminal to show."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else self._shown(text), style, control)
+
+    def _shown(self, text: str) -> str:
+        return printable(text) if self.is_terminal else readable(text)
+
+
+console = VisibleConsole(stderr=True)  # for everything but generated text and data
 
 
 def duration(seconds: float) -> str:
@@ -41,21 +85,42 @@ def nats(loss: float) -> str:
 
 def rows(table: dict[str, str]) -> None:
     """Print names and what they mean, the names aligned, long lines folded on a terminal."""
-    width = min(console.width, 100) - 9 if console.is_terminal else 10_000
+    columns = min(console.width, 100) if console.is_terminal else 10_000
     for name, text in table.items():
-        folded = wrap(text, width, break_long_words=False, break_on_hyphens=False)
-        console.print(f"[bold]{name:<8}[/bold] {escape(f'{chr(10)}{9 * chr(32)}'.join(folded))}")
+        shown = printable(text) if console.is_terminal else readable(text)
+        rest = folded(f"{name:<8} ", shown, columns).removeprefix(name)
+        console.print(Text.assemble((name, "bold"), rest))
 
 
-def printable(line: str) -> str:
-    """Replace characters that a terminal would obey, but for tabs."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if _is_obeyed(c) else c for c in line)
+def can_redraw(target: Console) -> bool:
+    """Tell a terminal whose cursor moves, so that a bar can be drawn again and again."""
+    return target.is_terminal and not target.is_dumb_terminal
 
 
-def _is_obeyed(character: str) -> bool:
-    """Tell what moves the cursor, recolours or renames the terminal, or turns the writing round."""
-    is_control = unicodedata.category(character) == "Cc" and character != "\t"
-    return is_control or character in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+def shell_word(text: str) -> str:
+    r"""Return a text as it is to be typed; $'\x1b' in it where nobody could type a character."""
+    if text == printable(text):
+        return shlex.quote(text)
+    return f"$'{''.join(map(_typed, text))}'"
+
+
+def _typed(character: str) -> str:
+    if character == printable(character) and character not in "\\'":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+
+
+NARROW = 72  # columns; a terminal of fewer has no place for a bar and words beside it
+
+
+def print_table(table: Table, columns: int) -> None:
+    """Print a table to stdout, wider than these columns if need be: no figure is cut short."""
+    needed = len(table.columns) - 1 + 2 * table.show_edge
+    for column in table.columns:
+        cells = [str(cell) for cell in (column.header, *column.cells)]
+        pieces = [p for cell in cells for p in (cell.split("\n" if column.no_wrap else None))]
+        needed += max(map(cell_len, pieces)) + table.padding[1] + table.padding[3]
+    VisibleConsole(stderr=False, width=max(columns, needed), soft_wrap=False).print(table)
 
 
 def clock() -> float:
@@ -105,6 +170,15 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory_of(device: str) -> int | None:
+    """Return the bytes of memory of a device; None where nobody says."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_properties(0).total_memory
+    return available_memory()
 
 
 def choose_device(device: str) -> str:

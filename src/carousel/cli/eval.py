@@ -1,17 +1,18 @@
 """`carousel eval`: how well a trained model predicts a text."""
 
-import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from rich.progress import Progress
 
-from carousel.cli.console import console, use_available_processors
+from carousel.cli.console import can_redraw, console, use_available_processors
+from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
+from carousel.cli.progress import VisibleProgress
 from carousel.cli.runs import find_run
-from carousel.errors import RunError, TextError, UsageError
+from carousel.errors import CheckpointError, RunError, TextError, UsageError, shorten
 from carousel.text.reading import Reading
 from carousel.text.vocabulary import OnUnknown
 
@@ -67,7 +68,10 @@ def main(arguments: list[str]) -> int:
 
     use_available_processors()
     trained = load_model(find_run(command.run))
-    if not command.corpus and trained.config["corpus"]["name"] != "tales":
+    about = _text_of(trained)
+    if not command.corpus and about is None:
+        raise RunError(f"{command.run} does not say on which text it was trained: name one")
+    if not command.corpus and about is not None and about["name"] != "tales":
         raise RunError(f"{command.run} was trained on a text of its own: name one to evaluate on")
     source = open_source(command.corpus, command.reading, command.cache_dir)
     ranges = _ranges(command, trained, source.corpus)
@@ -80,7 +84,9 @@ def main(arguments: list[str]) -> int:
         raise TextError(
             f"{source.corpus.name} has {len(ids)} characters; it takes 2 to predict one"
         )
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with VisibleProgress(
+        console=console, transient=True, disable=not can_redraw(console)
+    ) as progress:
         task = progress.add_task("evaluating", total=len(ids))
 
         def proceed(done: int) -> bool:
@@ -89,6 +95,11 @@ def main(arguments: list[str]) -> int:
 
         loss = evaluate(trained.model, ids, lanes=command.lanes, proceed=proceed)
     assert loss is not None, "only proceed could abandon it"
+    if not math.isfinite(loss):
+        raise CheckpointError(
+            f"{trained.folder} predicts nothing: the loss on {source.corpus.name} is {loss}, "
+            "so its weights are damaged or training diverged; an earlier checkpoint would work"
+        )
     figures = {
         "nats_per_character": loss,
         "bits_per_character": bits_per_character(loss),
@@ -99,12 +110,21 @@ def main(arguments: list[str]) -> int:
     if floor is not None:
         figures["best_possible_nats_per_character"] = floor
     if command.json:
-        print(json.dumps(figures))
+        print(dump_json(figures))
         return 0
     for name, value in figures.items():
         shown = f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
         print(f"{name.replace('_', ' '):<34}{shown:>12}")
     return 0
+
+
+def _text_of(trained: "TrainedModel") -> "dict[str, Any] | None":
+    """Return what config.json says of the text of a model; None if that is not what runs write."""
+    about = trained.config.get("corpus")
+    if not isinstance(about, dict) or not isinstance(trained.config.get("settings"), dict):
+        return None
+    kinds = {"name": str, "sha256": str, "split_sha256": str, "parts": dict}
+    return about if all(isinstance(about.get(k), kind) for k, kind in kinds.items()) else None
 
 
 def _ranges(command: Eval, trained: "TrainedModel", corpus: "Corpus") -> "Ranges":
@@ -113,7 +133,14 @@ def _ranges(command: Eval, trained: "TrainedModel", corpus: "Corpus") -> "Ranges
 
     from carousel.cli.parts import make_again
 
-    own = trained.config["corpus"]
+    own = _text_of(trained)
+    if own is None and command.part == "whole":
+        return np.array([[0, len(corpus)]])
+    if own is None:
+        raise RunError(
+            f"{command.run} does not say how the text that it was trained on was split: without "
+            f"--part {command.part} it is judged on all of the text that you name"
+        )
     is_own = corpus.sha256 == own["sha256"]
     if command.part == "whole":
         if is_own:
@@ -123,10 +150,11 @@ def _ranges(command: Eval, trained: "TrainedModel", corpus: "Corpus") -> "Ranges
     if not is_own:
         raise RunError(
             f"--part {command.part} is of the text that the model was trained on "
-            f"({own['name']}), and this is another"
+            f"({shorten(own['name'])}), and this is another"
         )
     if command.part not in own["parts"]:
-        raise RunError(f"the run's split has no {command.part} part; it has {list(own['parts'])}")
+        parts = shorten(list(own["parts"]))
+        raise RunError(f"the run's split has no {command.part} part; it has {parts}")
     return make_again(corpus, trained.config, command.index)[command.part]
 
 

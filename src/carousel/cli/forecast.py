@@ -12,8 +12,10 @@ from carousel.cli.console import console, one_thread, rows
 from carousel.cli.parse import parse
 from carousel.cli.runs import new_run, run_name
 from carousel.errors import ConfigError, DataError, RunError
+from carousel.input_files import TABLE_LIMIT, read_input, read_stream
 from carousel.models.config import ModelConfig
-from carousel.plain_paths import resolved
+from carousel.plain_paths import readable, resolved
+from carousel.sampling.config import check_integer
 from carousel.series.numbers import Decimal
 from carousel.series.order import Order
 from carousel.series.task import Target
@@ -79,9 +81,11 @@ class Forecast:
 
     def __post_init__(self) -> None:
         """Refuse what can be seen to be wrong without the file."""
-        for name, least in (("window", 1), ("seeds", 1), ("ahead", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        check_integer("window", self.window, at_least=1)
+        check_integer("seeds", self.seeds, at_least=1, at_most=1000)
+        check_integer("ahead", self.ahead, at_least=0, at_most=100_000)
+        if self.fit.seed + self.seeds > 2**64:
+            raise ConfigError(f"seed + seeds must be at most 2^64, got {self.fit.seed}")
 
 
 def main(arguments: list[str]) -> int:
@@ -89,7 +93,9 @@ def main(arguments: list[str]) -> int:
     command = parse(Forecast, arguments, prog="carousel forecast")
     out = None if command.out is None else _free_folder(command.out)  # before anything takes long
     task = _task(command)
-    path = out or new_run(run_name(command.data.stem if command.data != STDIN else "stdin"))
+    path = out or new_run(
+        run_name(readable(command.data.stem) if command.data != STDIN else "stdin")
+    )
     from carousel.cli.forecast_files import write
     from carousel.cli.forecast_report import as_json, show
     from carousel.cli.forecast_run import run
@@ -129,13 +135,13 @@ def _task(command: Forecast) -> "Task":
     from carousel.series.task import frame
 
     if command.data == STDIN:
-        data, name = sys.stdin.buffer.read(), "stdin"
+        data, name = read_stream(sys.stdin.buffer, TABLE_LIMIT, "stdin"), "stdin"
     elif command.data.is_dir():
         raise DataError(f"{command.data} is a folder: name a CSV file")
     elif not command.data.exists():
         raise DataError(f"no such file: {command.data}")
     else:
-        data, name = command.data.read_bytes(), command.data.name
+        data, name = read_input(command.data, TABLE_LIMIT), readable(command.data.name)
     series = parse_series(
         data,
         name,

@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 
 from carousel.analysis.forecasts import ForecastPicture, forecast_plot
 from carousel.cli.forecast_report import facts
 from carousel.cli.forecast_run import Report
+from carousel.cli.json_output import dump_json
 from carousel.files import make_folder, publishing, remove_made
 from carousel.series.judging import held_out
 
@@ -29,7 +29,7 @@ def write(report: Report, path: Path) -> None:
 def _publish(report: Report, path: Path) -> None:
     with publishing(path) as folder:
         (folder / "forecast.csv").write_bytes(table(report).encode())
-        (folder / "forecast.json").write_text(json.dumps(facts(report), indent=1) + "\n", "utf-8")
+        (folder / "forecast.json").write_text(dump_json(facts(report), indent=1) + "\n", "utf-8")
         forecast_plot(_picture(report), folder / "forecast")
 
 

@@ -1,6 +1,5 @@
 """What `carousel forecast` found, as a table for a terminal and for programs."""
 
-import json
 import math
 import statistics
 import sys
@@ -9,22 +8,23 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from carousel.cli.console import printable
+from carousel.cli.console import VisibleConsole, print_table
 from carousel.cli.forecast_run import Report
+from carousel.cli.json_output import dump_json
+from carousel.cli.terminal import folded, printable, width
 from carousel.series.judging import Judged, in_words, verdicts
 from carousel.series.metrics import Accuracy
 
 
 def show(report: Report) -> None:
     """Print the table to stdout, and below it what it comes to."""
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console = VisibleConsole(stderr=False)
     labels, test = report.task.series.labels, report.task.parts.test
     table = Table(box=SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column(f"test part, {len(test)} rows", no_wrap=True)
+    table.add_column(f"test part, {len(test)} rows")
     for measure in ("MAE", "RMSE", "MASE"):
         table.add_column(measure, justify="right", no_wrap=True)
     judged = [fit.judged for fit in report.fits]
@@ -32,15 +32,15 @@ def show(report: Report) -> None:
     for rows in (judged, *([baseline] for baseline in report.baselines)):
         name = f"{rows[0].name}, {len(rows)} seeds" if len(rows) > 1 else rows[0].name
         table.add_row(Text(name), *cells([row.test for row in rows], largest))
-    console.print(table)
+    print_table(table, width(sys.stdout))
     console.print()
-    console.print(Text(in_words(report.command.model.model, judged, report.baselines), "bold"))
-    console.print(
-        Text(
-            f"MAE and RMSE are in the units of {printable(report.task.series.column)}; each value "
-            f"from {printable(labels[test.start])} on is forecast from the true ones before it."
-        )
+    verdict = in_words(report.command.model.model, judged, report.baselines)
+    console.print(verdict, style="bold", markup=False, soft_wrap=not console.is_terminal)
+    units = (
+        f"MAE and RMSE are in the units of {report.task.series.column}; each value "
+        f"from {labels[test.start]} on is forecast from the true ones before it."
     )
+    print(folded("", printable(units), console.width) if console.is_terminal else units)
 
 
 def cells(found: Sequence[Accuracy], largest: float) -> list[str]:
@@ -63,7 +63,7 @@ def _cell(values: Sequence[float], decimals: int) -> str:
 
 def as_json(report: Report) -> str:
     """Return one object: what was asked, how the series was parted and scaled, what came of it."""
-    return json.dumps(facts(report))
+    return dump_json(facts(report))
 
 
 def facts(report: Report) -> dict[str, Any]:

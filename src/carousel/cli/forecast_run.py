@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from carousel.cli.console import console, printable, rows
+from carousel.cli.console import NARROW, can_redraw, console, rows
 from carousel.cli.forecast import Forecast
+from carousel.cli.progress import VisibleProgress
+from carousel.machine import available_memory
 from carousel.models.sequence import SequenceModel
 from carousel.series.baselines import check_season, estimate_season
 from carousel.series.judging import Judged, held_out, judge, judge_baselines
@@ -22,6 +24,7 @@ from carousel.training.forecasting import (
     forecast,
     forecast_ahead,
 )
+from carousel.training.memory import check_weights
 from carousel.training.supervised import Epoch, Fitted
 
 
@@ -66,6 +69,7 @@ class Report(NamedTuple):
 
 def run(command: Forecast, task: Task, path: Path) -> Report:
     """Say what is going to happen, and do it."""
+    check_weights(command.model, 1, available_memory())
     season = command.season
     if season is None:
         season = estimate_season(task.train_values)
@@ -97,14 +101,15 @@ def _fit(command: Forecast, task: Task, seed: int) -> Fit:
 @contextmanager
 def _progress(seed: int, epochs: int) -> Iterator[Callable[[Epoch], None]]:
     """Yield what moves a bar on a terminal, and does nothing elsewhere."""
-    with Progress(
+    with VisibleProgress(
         TextColumn("seed {task.description}"),
-        BarColumn(),
+        *((BarColumn(),) if console.width >= NARROW else ()),
         MofNCompleteColumn(),
-        TextColumn("epochs at most, validation loss {task.fields[loss]}"),
+        TextColumn(f"{'epochs at most, validation ' * (console.width >= NARROW)}loss "),
+        TextColumn("{task.fields[loss]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not can_redraw(console),
     ) as bar:
         task = bar.add_task(str(seed), total=epochs, loss="…")
         yield lambda epoch: bar.update(
@@ -119,9 +124,9 @@ def _announce(command: Forecast, task: Task, season: int | None, path: Path) -> 
     windows = len(task.places(parts.train))
     signal = "changes" if task.target == "change" else "values"
     shown = {
-        "series": f"{series.name}: {len(series):,} values of {printable(series.column)}, from "
-        f"{printable(series.labels[0])} to {printable(series.labels[-1])}",
-        **{topic: printable(note) for topic, note in series.notes.items()},
+        "series": f"{series.name}: {len(series):,} values of {series.column}, from "
+        f"{series.labels[0]} to {series.labels[-1]}",
+        **series.notes,
         "parts": f"{len(parts.train):,} train, {len(parts.validation):,} validation, "
         f"{len(parts.test):,} test",
         "model": f"{model.model}{f' ({model.variant})' if model.variant else ''}, embedding "

@@ -1,21 +1,20 @@
 """`carousel kernels`: compile the C++ kernels ahead of time, or say what runs here, and why."""
 
-import json
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import tyro
 
 from carousel.cli.console import console
+from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
+from carousel.cli.terminal import folded, width
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +64,7 @@ def _build(as_json: bool) -> int:
     if setting == "off":
         console.print("note: the layers do without: CAROUSEL_KERNELS=off", style="yellow")
     if as_json:
-        print(json.dumps({"library": str(library), "was_there": was_there, "obstacle": reason}))
+        print(dump_json({"library": str(library), "was_there": was_there, "obstacle": reason}))
     return 1 if reason and setting == "auto" else 0
 
 
@@ -101,7 +100,7 @@ def _status(as_json: bool) -> int:
         status = examine()
     if as_json:
         library = None if status.library is None else str(status.library)
-        print(json.dumps(status._asdict() | {"library": library}))
+        print(dump_json(status._asdict() | {"library": library}))
     else:
         print("\n".join([*_facts(status), "", *_table(status)]))
     return 0
@@ -162,7 +161,7 @@ def _entry() -> Path:
     """Return where in the cache the library for this machine is kept."""
     from carousel.kernels import build
 
-    return build.cache_folder() / build.key(build.compiler_flags())
+    return build.trusted_folder() / build.key(build.compiler_flags())
 
 
 def _obstacle(variant: "Variant", product: "torch.dtype", why: str | None) -> str | None:
@@ -208,7 +207,8 @@ def _facts(status: Status) -> list[str]:
         "library": library,
         "kernels": LATER if status.obstacle == LATER else kernels,
     }
-    return [line for name, text in facts.items() for line in _folded(f"{name:<11}", text)]
+    columns = width(sys.stdout)
+    return [folded(f"{name:<11}", text, columns) for name, text in facts.items()]
 
 
 def _table(status: Status) -> list[str]:
@@ -220,17 +220,9 @@ def _table(status: Status) -> list[str]:
         is_shared = len(own) == len(of) and len(set(own.values())) == 1
         why = own[products[0]] if is_shared else "; ".join(f"{k}: {r}" for k, r in own.items())
         words = [WORDS.get(of[product], "bptt") for product in products]
-        lines += _folded(_row(name, words), why or "")
+        lines.append(folded(_row(name, words), why or "", width(sys.stdout)))
     return [line.rstrip() for line in lines]
 
 
 def _row(name: str, words: list[str]) -> str:
     return f"{name:<18}" + "".join(f"{word:<10}" for word in words)
-
-
-def _folded(head: str, text: str) -> list[str]:
-    """Fold a text at the terminal's width, its further lines below its first."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    lines = wrap(text, width - len(head), break_long_words=False, break_on_hyphens=False) or [""]
-    heads = [head, *[" " * len(head)] * len(lines)]
-    return [f"{start}{line}" for start, line in zip(heads, lines, strict=False)]

@@ -2,15 +2,19 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import NoneType
 from typing import Any, NoReturn, TypeVar, get_args
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+from carousel.cli.terminal import folded, one_line, width
+from carousel.errors import shorten_words
 
 C = TypeVar("C")
 _STYLE = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
@@ -33,22 +37,74 @@ def parse_some(cls: type[C], arguments: list[str], *, prog: str) -> C:
 
 
 def _build(cls: type, arguments: list[str], prog: str, **how: Any) -> Any:
-    errors = io.StringIO()
+    wants_help = bool({"-h", "--help"} & set(arguments))
     try:
-        with contextlib.redirect_stderr(errors):
+        with _tyro_output(None if wants_help else _WIDE) as (out, errors):
             return tyro.cli(
                 cls, args=arguments, prog=prog, config=_STYLE, registry=_REGISTRY, **how
             )
     except SystemExit as exit_:
         if exit_.code in (0, None):
+            print(_folded(_content(out)), end="")
             raise
-        usage_error(_one_line(errors.getvalue()), prog)
+        usage_error(_one_line(_content(errors)), prog)
 
 
 def usage_error(message: str, prog: str) -> NoReturn:
     """Say in one line what is wrong, and leave with exit code 2."""
-    print(f"{prog}: {message} (see {prog} --help)", file=sys.stderr)
+    print(f"{prog}: {shorten_words(one_line(message))} (see {prog} --help)", file=sys.stderr)
     raise SystemExit(2)
+
+
+_WIDE = 100_000  # columns, in which no word of a mistake is broken
+
+
+@contextlib.contextmanager
+def _tyro_output(columns: int | None) -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
+    """Yield what tyro writes to stdout and stderr meanwhile: plain, and with boxes, everywhere.
+
+    tyro colours everything where stdout is a terminal, also under NO_COLOR, and it draws boxes
+    where the encoding of stdout is UTF-8.
+
+    Args:
+        columns: The width of its boxes; None: the terminal's.
+    """
+    out, errors = (
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogatepass", newline="\n")
+        for _ in range(2)
+    )
+    before = os.environ.get("COLUMNS")
+    if columns is not None:
+        os.environ["COLUMNS"] = str(columns)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            yield out, errors
+    finally:
+        if columns is not None:
+            os.environ.pop("COLUMNS")
+            if before is not None:
+                os.environ["COLUMNS"] = before
+
+
+def _content(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
+
+
+def _folded(help: str) -> str:
+    """Return a help text whose lines outside the boxes are folded at the terminal's width."""
+    if not sys.stdout.isatty():
+        return help
+    columns = width(sys.stdout)
+    return "".join(
+        f"{line}\n" if line.startswith(("╭", "│", "╰")) else f"{_fold(line, columns)}\n"
+        for line in help.splitlines()
+    )
+
+
+def _fold(line: str, columns: int) -> str:
+    head = "usage: " * line.startswith("usage: ")
+    return folded(head, line.removeprefix(head), columns)
 
 
 def _number(kind: Callable[[str], C], words: str) -> Callable[[str], C]:

@@ -1,6 +1,5 @@
 """`carousel prepare`: a text ready for training, ahead of time; and what the cache keeps."""
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from carousel.cli.console import clock, console, duration
+from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
+from carousel.cli.terminal import one_line
 from carousel.errors import UsageError
 from carousel.files import user_cache_folder
 from carousel.text.reading import Reading
@@ -67,7 +68,7 @@ def _prepare(command: Prepare, cache: Path) -> None:
     facts = _facts(corpus) | {"seconds": round(clock() - before, 3), "from_cache": was_kept}
     warn_of_control_characters(corpus)
     if command.json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print(dump_json(facts))
         return
     from carousel.text.cache import in_bytes
 
@@ -82,7 +83,7 @@ def _prepare(command: Prepare, cache: Path) -> None:
         "time": f"{took}{', from the cache' if was_kept else ''}",
     }
     for name, text in lines.items():
-        print(f"{name:<12}{text}")
+        print(f"{name:<12}{one_line(text)}")
 
 
 def _facts(corpus: "Corpus") -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _list(cache: Path, *, as_json: bool) -> None:
             | {"bytes": each.size, "folder": str(each.folder)}
             for each in texts
         ]
-        print(json.dumps(table, ensure_ascii=False))
+        print(dump_json(table))
         return
     if not texts:
         console.print(f"no text is kept in {cache}", markup=False)
@@ -120,8 +121,9 @@ def _list(cache: Path, *, as_json: bool) -> None:
         said = "damaged, or of another version of carousel"
         if each.summary:
             said = f"{each.summary.characters:>14,} characters {each.summary.symbols:>6,} different"
-        name = each.summary.name if each.summary else "?"
-        print(f"{name:<24} {said:<42} {in_bytes(each.size):>11}  {each.folder}")
+        name = one_line(each.summary.name) if each.summary else "?"
+        where = one_line(str(each.folder))
+        print(f"{name:<24} {said:<42} {in_bytes(each.size):>11}  {where}")
 
 
 def _clear(cache: Path, *, as_json: bool) -> None:
@@ -133,7 +135,7 @@ def _clear(cache: Path, *, as_json: bool) -> None:
     if as_json:
         folders = {"removed": removed, "skipped": skipped}
         table = {key: [str(path) for path in paths] for key, paths in folders.items()}
-        print(json.dumps({"freed": freed, **table}))
+        print(dump_json({"freed": freed, **table}))
         return
     for folder in skipped:
         lock = lock_of(folder)

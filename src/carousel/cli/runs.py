@@ -7,6 +7,7 @@ from pathlib import Path
 
 from carousel.cli.console import console
 from carousel.errors import RunError
+from carousel.input_files import CONFIG_LIMIT, POINTER_LIMIT, read_regular
 from carousel.models.shipped import ARTEFACTS, TELLER, by_name, shipped
 
 RUNS = Path("runs")
@@ -81,10 +82,10 @@ def newest_of(name: str, sha256: str) -> Path | None:
 def _text_of(run: Path) -> str | None:
     """Return the SHA-256 of the text that a run is of; None if its checkpoint does not say."""
     try:
-        last = (run / "last").read_text(encoding="ascii").strip()
-        config = json.loads((run / "checkpoints" / last / "config.json").read_bytes())
-        return str(config["corpus"]["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+        last = read_regular(run / "last", POINTER_LIMIT).decode("ascii").strip()
+        path = run / "checkpoints" / last / "config.json"
+        return str(json.loads(read_regular(path, CONFIG_LIMIT))["corpus"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import tyro
 
-from carousel.cli.console import printable
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.cli.typed_text import best_normal_form, check_stops, note_escapes, unescape
 from carousel.errors import TextError, UsageError
+from carousel.input_files import PROMPT_LIMIT, read_input, read_stream
 from carousel.sampling.config import TELLING, Precision, SamplingConfig, check_integer
 from carousel.text.plain_text import decode_utf8
 from carousel.text.reading import normalise_newlines
@@ -24,7 +24,8 @@ class Sample:
 
     With several samples a line such as "=== sample 2 of 3 ===" stands before each. The same
     command prints the same text; another --seed, another one. In --prompt and --stop \n is a line
-    feed, \t a tab and \\ a backslash; a prompt file is taken as it is.
+    feed, \t a tab and \\ a backslash; a prompt file is taken as it is. A terminal shows
+    characters that it would obey or hide as escapes such as \x1b; a pipe or file gets them.
 
     Attributes:
         run: Run folder, or one checkpoint of it; or story, which ships. None: the newest run in
@@ -120,9 +121,9 @@ def _read_prompt(request: Sample) -> str:
         case None:
             return request.prompt
         case Path(name="-"):
-            source, data = "stdin", sys.stdin.buffer.read()
+            source, data = "stdin", read_stream(sys.stdin.buffer, PROMPT_LIMIT, "stdin")
         case path:
-            source, data = str(path), path.read_bytes()
+            source, data = str(path), read_input(path, PROMPT_LIMIT)
     return "".join(normalise_newlines([decode_utf8(data, source)]))
 
 
@@ -165,7 +166,6 @@ def _known(prompt: str, vocabulary: Vocabulary, on_unknown: OnUnknown) -> str:
 
 
 def _write(text: str) -> None:
-    """Write UTF-8 to stdout at once, whatever the locale; a terminal is to obey none of it."""
-    shown = "\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text
-    sys.stdout.buffer.write(shown.encode("utf-8"))
-    sys.stdout.buffer.flush()
+    """Write to stdout at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,6 +1,5 @@
 """`carousel serve`: trained models behind an HTTP API, and the story-teller in the browser."""
 
-import ipaddress
 import logging
 import os
 import signal
@@ -13,11 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from carousel.cli.console import console, printable
+from carousel.cli.console import can_redraw, console
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
+from carousel.cli.terminal import VisibleFormatter
 from carousel.errors import ConfigError, UsageError
+from carousel.input_files import TOKEN_LIMIT, read_input
+from carousel.plain_paths import readable
 from carousel.sampling.config import Precision, check_integer
+from carousel.serving.hosts import check_names, is_loopback
 from carousel.serving.origin import ANY, check_origins
 from carousel.text.plain_text import decode_utf8
 
@@ -52,6 +55,11 @@ class Serve:
             a browser (CORS); may be given several times. Pages of other origins are refused. '*'
             allows every page that anybody who reaches the server opens: with a token only those
             that send it, without a token all of them.
+        allowed_host: Answer requests whose Host header names this host, such as
+            models.example.org, too; may be given several times. Without it a server on a loopback
+            address answers to localhost, 127.0.0.1 and [::1] alone (against DNS rebinding). On
+            another address it answers to IP addresses and the name in --host; with a token, until
+            a host is listed, to every name. '*' allows every name.
     """
 
     run: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN …]")] = ()
@@ -63,6 +71,7 @@ class Serve:
     precision: Precision = "float32"
     log_prompts: bool = False
     cors_origin: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    allowed_host: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before a model is loaded."""
@@ -74,6 +83,10 @@ class Serve:
             check_origins(self.cors_origin)
         except ConfigError as error:
             raise UsageError(f"--cors-origin: {error}") from None
+        try:
+            check_names(self.allowed_host)
+        except ConfigError as error:
+            raise UsageError(f"--allowed-host: {error}") from None
 
 
 def main(arguments: list[str]) -> int:
@@ -95,7 +108,7 @@ def main(arguments: list[str]) -> int:
         for run, name in zip(runs, names, strict=True)
     ]
     try:
-        with console.status("loading …") if console.is_terminal else nullcontext():
+        with console.status("loading …") if can_redraw(console) else nullcontext():
             for writer in writers:
                 writer.wait()
         app = create_app(
@@ -104,6 +117,8 @@ def main(arguments: list[str]) -> int:
             characters_per_minute=request.characters_per_minute,
             log_prompts=request.log_prompts,
             cors_origins=request.cors_origin,
+            host=request.host,
+            allowed_hosts=request.allowed_host,
         )
         streams = request.max_streams * len(writers)
         server = bind(app, request.host, request.port, streams=streams)
@@ -127,10 +142,10 @@ def _names(runs: Sequence[Path]) -> list[str]:
     Raises:
         UsageError: If two would be called the same: a request could not tell them apart.
     """
-    names = [run.resolve().name for run in runs]
+    names = [readable(run.resolve().name) for run in runs]
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        same = " and ".join(str(run) for run in runs if run.resolve().name == name)
+        same = " and ".join(str(run) for run in runs if readable(run.resolve().name) == name)
         raise UsageError(
             f"{same} would both be called {name}: a copy or link of another name helps"
         )
@@ -153,14 +168,14 @@ def _token(file: Path | None) -> str | None:
 
 
 def _read(file: Path) -> str:
-    return decode_utf8(file.read_bytes(), str(file)).strip()
+    return decode_utf8(read_input(file, TOKEN_LIMIT), str(file)).strip()
 
 
 def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) -> None:
     """Say where the server is, and who can reach it."""
     models = ", ".join(map(shown, runs))
     url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-    is_local = _is_loopback(host)
+    is_local = is_loopback(host)
     reach = "this machine alone can reach it" if is_local else "other machines can reach it"
     console.print(f"{models} at {url} ({reach}; Ctrl-C ends it)", markup=False)
     if not (is_local or has_token):
@@ -188,13 +203,6 @@ def _announce_origins(origins: Sequence[str], *, has_token: bool) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 @contextmanager
 def _stopping(stop: Callable[[], None]) -> Iterator[None]:
     """Call `stop` at SIGINT and SIGTERM."""
@@ -212,15 +220,7 @@ def _stopping(stop: Callable[[], None]) -> Iterator[None]:
 def _log_to_stderr() -> None:
     """Log a line for each request and each worker that is replaced."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_OneLine("{asctime} {message}", "%Y-%m-%dT%H:%M:%S", style="{"))
+    handler.setFormatter(VisibleFormatter("{asctime} {message}", "%Y-%m-%dT%H:%M:%S", style="{"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("carousel.serving").setLevel(logging.INFO)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may wait for a thread
-
-
-class _OneLine(logging.Formatter):
-    """A message is one line, which no terminal obeys; what a program's fault adds may be more."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        return printable(super().formatMessage(record))

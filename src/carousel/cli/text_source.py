@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from carousel.cli.console import console
+from carousel.cli.console import can_redraw, console
+from carousel.cli.progress import VisibleProgress
 from carousel.errors import TextError, UsageError
 from carousel.files import user_cache_folder
 from carousel.text.control_characters import find_control_characters
@@ -69,29 +70,33 @@ def open_source(
 def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None) -> Prepared:
     """Prepare files, folders and - for stdin, with a bar on a terminal that shows how far it is."""
     phases = set[str]()
-    with (
-        _stdin_in_a_file(paths, cache or user_cache_folder()) as files,
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        ) as progress,
-    ):
+    progress = VisibleProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not can_redraw(console),
+    )
+    with _stdin_in_a_file(paths, cache or user_cache_folder()) as files:
 
         def show(phase: str, done: int, total: int) -> None:
             if phase not in phases:  # the one before is done
                 for task in progress.task_ids:
                     progress.remove_task(task)
                 progress.add_task(phase, total=total)
+            if not phases:  # with nothing to show, a bar leaves a blank line
+                progress.start()
             phases.add(phase)
             progress.update(progress.task_ids[-1], completed=done)
 
         name = name_of([Path("stdin") if path == STDIN else path for path in paths])
-        corpus = prepare(files, reading=reading, cache=cache, name=name, progress=show)
+        try:
+            corpus = prepare(files, reading=reading, cache=cache, name=name, progress=show)
+        finally:
+            if phases:
+                progress.stop()
     return Prepared(corpus, "writing" not in phases)
 
 

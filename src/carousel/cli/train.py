@@ -23,6 +23,7 @@ from carousel.training.config import (
 )
 
 PROG = "carousel train"
+MOST_THREADS = 1024  # OpenMP takes memory for each, and ends the process where there is none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,8 @@ class Train:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense together."""
-        if self.threads is not None and self.threads < 1:
-            raise ConfigError(f"threads must be at least 1, got {self.threads}")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"threads must be in [1, {MOST_THREADS:,}], got {self.threads}")
 
     @property
     def settings(self) -> RunConfig:

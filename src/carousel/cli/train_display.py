@@ -8,14 +8,15 @@ from typing import Self
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-from carousel.cli.console import console, nats, printable
+from carousel.cli.console import NARROW, can_redraw, console, nats
+from carousel.cli.progress import VisibleProgress
+from carousel.cli.terminal import printable
 from carousel.training.trainer import StepReport
 
 
@@ -37,19 +38,21 @@ class Display:
     seconds: float = 0.0
     done: int = 0
     average: float | None = None
-    _bar: Progress = field(init=False)
+    _bar: VisibleProgress = field(init=False)
     _task: TaskID = field(init=False)
 
     def __post_init__(self) -> None:
         """Lay out the bar."""
-        self._bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
+        speed = TextColumn("{task.fields[speed]} characters/s")
+        is_wide = console.width >= NARROW
+        self._bar = VisibleProgress(
+            *((TextColumn("training"), BarColumn()) if is_wide else ()),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[speed]} characters/s"),
+            TextColumn("loss {task.fields[loss]} "),
+            *((speed,) if is_wide else ()),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not can_redraw(console),
         )
         self._task = self._bar.add_task("training", total=self.steps, loss="…", speed="…")
 
@@ -88,11 +91,11 @@ class Display:
         line = f"step {step:>6,}  validation {nats(loss)}"
         if self.floor is not None:
             line += f", {loss - self.floor:.3f} above the floor"
-        style = "bold" if is_best else "dim"
-        console.print(line + ("" if is_best else "  (not the best)"), style=style)
+        style = "bold" if is_best else "dim"  # of a Text: print's would be the bar's, too
+        console.print(Text(line + ("" if is_best else "  (not the best)"), style=style))
 
     def sample(self, prompt: str, text: str) -> None:
         """Show what the model writes now."""
-        for line in (prompt + text).strip("\n").splitlines():
-            for row in wrap(printable(line), min(console.width, 100) - 6) or [""]:
+        for line in printable(prompt + text).strip("\n").split("\n"):
+            for row in wrap(line, max(10, min(console.width, 100) - 6)) or [""]:
                 console.print(Text(f"    │ {row}", style="cyan"))

@@ -1,14 +1,13 @@
 """What `carousel train` says before it begins and after it ends."""
 
+import os
 import re
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from rich.markup import escape
 
 from carousel.analysis.curves import loss_curve
 from carousel.cli.console import (
@@ -18,8 +17,10 @@ from carousel.cli.console import (
     one_thread,
     peak_memory,
     rows,
+    shell_word,
     this_command,
 )
+from carousel.cli.terminal import one_line
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
@@ -112,7 +113,7 @@ def sum_up(
         done += f", {display.speed:,.0f} characters/s"
     if memory is not None:
         done += f", peak memory {memory / 2**20:,.0f} MiB"
-    console.print(f"\n[bold]{done}[/bold]")
+    console.print(f"\n{done}", style="bold")
     if progress.best_loss is not None:
         best_loss = (
             f"validation {nats(progress.best_loss)} per character, "
@@ -140,19 +141,19 @@ def sum_up(
             sys.stdout.write(piece)
             sys.stdout.flush()
     print()
-    console.print("\n[bold]try next[/bold]")
+    console.print("\ntry next", style="bold")
     begin = f" {_flag(prompt)}" if prompt else ""
     if best.model.longest_stream is not None:
         begin = f" --length {best.model.longest_stream}"
     name = str(path if path.exists() else root)  # as typed, unless the system finds nothing there
     suggestions = [
-        f"{command} sample {shlex.quote(name)}{begin}",
-        f"{command} serve {shlex.quote(name)}",
+        f"{command} sample {shell_word(name)}{begin}",
+        f"{command} serve {shell_word(name)}",
     ]
     if floor is not None:  # these were the tales
         suggestions.append(f"{command} train a-text-of-your-own.txt")
     for line in suggestions:
-        console.print(f"  {escape(line)}")
+        console.print(f"  {line}", markup=False)
 
 
 def knows_by_heart(progress: Progress) -> bool:
@@ -177,7 +178,7 @@ def _flag(prompt: str) -> str:
     """Return --prompt as it is to be typed; in most shells, where that is possible."""
     if re.fullmatch(r"\w[\w ,.:;?'-]*", prompt):
         return f'--prompt "{prompt}"'
-    return f"--prompt={shlex.quote(prompt)}"
+    return f"--prompt={shell_word(prompt)}"
 
 
 @contextmanager
@@ -189,6 +190,6 @@ def warning_of_the_disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {one_line(os.fsdecode(error.filename))}" if error.filename else ""
         message = f"warning: {error.strerror or error}{where}"
         console.print(message, style="yellow", markup=False)

@@ -13,6 +13,7 @@ import torch
 from carousel.cli.console import (
     clock,
     console,
+    memory_of,
     one_thread,
     use_available_processors,
 )
@@ -31,6 +32,7 @@ from carousel.text.pieces import part, total
 from carousel.text.split import Split, sha256
 from carousel.training.config import RunConfig
 from carousel.training.fit import End, Progress, Session, Validation, fit
+from carousel.training.memory import check_memory
 from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder
 from carousel.training.start import (
@@ -224,8 +226,8 @@ def _resumed(
         warning = f"warning: {fault}; falling back to step {step:,}"
         console.print(warning, style="yellow", markup=False)
     console.print(f"resuming {folder.path} from step {step:,}", style="bold", markup=False)
-    threads: int = resumed.config["threads"]  # sums may be grouped by thread
-    torch.set_num_threads(threads)
+    threads = resumed.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)  # sums may be grouped by thread
     return _Begun(resumed.trainer, resumed.settings, resumed.progress, threads)
 
 
@@ -243,6 +245,7 @@ def _fresh(command: Train, corpus: Corpus, parts: Split, folder: RunFolder, devi
             markup=False,
         )
     settings = resolve(command.settings, len(train_ids))
+    check_memory(settings, len(vocabulary), memory_of(device))
     trainer = new_trainer(settings, len(vocabulary), train_ids, device)
     if command.init_from is not None:
         trained = load_model(find_run(command.init_from), device=device)

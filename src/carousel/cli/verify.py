@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-from rich.progress import Progress
-
-from carousel.cli.console import clock, console, duration
+from carousel.cli.console import can_redraw, clock, console, duration
 from carousel.cli.parse import parse
+from carousel.cli.progress import VisibleProgress
 from carousel.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -55,9 +53,9 @@ def main(arguments: list[str]) -> int:
     failed = [cell for cell in found if not cell.figure.holds]
     for cell in failed:
         line = f"{cell.family}: {cell.check} fails: {verify_table.explained(cell.figure)}"
-        console.print(escape(line), style="red")
-    verdict = escape(verify_table.verdict(found))
-    console.print(f"{verdict}, in {duration(clock() - start)}", style="dim")
+        console.print(line, style="red", markup=False)
+    verdict = f"{verify_table.verdict(found)}, in {duration(clock() - start)}"
+    console.print(verdict, style="dim", markup=False)
     return 1 if failed else 0
 
 
@@ -90,7 +88,9 @@ def _found(tables: "list[Table]", processes: int) -> "list[Cell]":
         fused.missing(torch.float32)  # compiled, or its lack explained, before many ask for it
     found = []
     number = sum(len(table.rows) * len(table.checks) for table in tables)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with VisibleProgress(
+        console=console, transient=True, disable=not can_redraw(console)
+    ) as progress:
         task = progress.add_task("verifying", total=number)
         for cell in cells(tables, processes=processes):
             found.append(cell)

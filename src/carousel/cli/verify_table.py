@@ -1,16 +1,16 @@
 """What `carousel verify` found, as tables for a terminal, for the README, and for programs."""
 
-import json
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table as Printed
 from rich.text import Text
 
+from carousel.cli.console import print_table
+from carousel.cli.json_output import dump_json
+from carousel.cli.terminal import folded, width
 from carousel.verify.figure import Figure
 from carousel.verify.table import Cell, Check, Table
 
@@ -24,14 +24,13 @@ MASKED = (
 
 def show(tables: Sequence[Table], found: list[Cell]) -> None:
     """Print the tables to stdout, and below each what the figures are."""
-    console = Console(file=sys.stdout, width=WIDTH, highlight=False)
     for k, table in enumerate(tables):
         if k > 0:
-            console.print()
-        _show(console, table, of_table(table, found))
+            print()
+        _show(table, of_table(table, found))
 
 
-def _show(console: Console, table: Table, found: list[Cell]) -> None:
+def _show(table: Table, found: list[Cell]) -> None:
     printed = Printed(box=SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     printed.add_column(table.kind)
     for check in table.checks:
@@ -42,11 +41,10 @@ def _show(console: Console, table: Table, found: list[Cell]) -> None:
         shown = (Text(short(f), style="" if f.holds else "bold red") for f in figures)
         printed.add_row(f"  {use}" if use and family in above else name, *shown)
         above.append(name)
-    console.print(printed)
-    console.print()
+    print_table(printed, WIDTH)
+    print()
     for name, text in legend(table, found).items():
-        lines = wrap(text, WIDTH - 18, break_on_hyphens=False)
-        print("\n".join(f"{head:<17} {line}" for head, line in _headed(name, lines)))
+        print(folded(f"{name:<17} ", text, min(WIDTH, width(sys.stdout))))
 
 
 def as_markdown(tables: Sequence[Table], found: list[Cell]) -> str:
@@ -80,7 +78,7 @@ def as_json(found: list[Cell]) -> str:
         }
         for cell in found
     ]
-    return json.dumps({"holds": all(cell.figure.holds for cell in found), "cells": cells})
+    return dump_json({"holds": all(cell.figure.holds for cell in found), "cells": cells})
 
 
 def verdict(found: list[Cell]) -> str:
@@ -159,10 +157,6 @@ def _absences(missing: list[Cell]) -> str:
     for cell in missing:
         reasons.setdefault(cell.check.split()[0], []).append(cell.figure.where)
     return "; ".join(f"{check}: {', '.join(_unique(why))}" for check, why in reasons.items())
-
-
-def _headed(name: str, lines: list[str]) -> list[tuple[str, str]]:
-    return list(zip([name, *[""] * len(lines)], lines, strict=False))
 
 
 def _unique(texts: Iterable[str]) -> list[str]:

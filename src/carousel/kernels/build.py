@@ -5,35 +5,46 @@
 | KEY/ | kernels.so, and in sha256 its hash; there whole or not at all |
 | KEY.lock | held by whoever compiles or mends that entry |
 
+The library runs as this user, so nobody else may have written it: a cache in which others can write
+is not used, but a private folder in its place (see trusted_folders.py).
+
 KEY is a hash of all that the library depends on: sources, torch's version, the compiler's flags.
 The compiler is called as it stands: no Python headers, no setuptools.
 """
 
+import atexit
+import functools
 import hashlib
 import logging
 import math
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from carousel.errors import CarouselError, StorageError
 from carousel.files import Lock, make_folder, publishing, remove_folder
+from carousel.input_files import LIBRARY_LIMIT, POINTER_LIMIT, read_regular
 from carousel.kernels.instruction_set import instruction_set
 from carousel.machine import available_processors
 from carousel.plain_paths import is_plain_file, is_plain_folder, kind_of
 from carousel.torch_internals import untested_note
+from carousel.trusted_folders import close_to_others, distrust, is_own_and_open_to_a_group
 from carousel.user_folders import chosen_folder, explain_unwritable, user_cache_folder
 
 _ELSEWHERE = "let CAROUSEL_KERNEL_CACHE name a folder that can be"
 
 LIBRARY, SHA256 = "kernels.so", "sha256"
+_ENTRY = re.compile(r"[0-9a-f]{32}")
 
 _SOURCES = Path(__file__).with_name("cpu")
 _TORCH = Path(torch.__file__).parent
@@ -61,6 +72,57 @@ def cache_folder() -> Path:
     return chosen_folder("CAROUSEL_KERNEL_CACHE") or user_cache_folder() / "kernels"
 
 
+def trusted_folder() -> Path:
+    """Return `cache_folder()`, or a private one for this process if others can write there.
+
+    This user's folder that only a group can write becomes private, and what it holds is removed.
+    """
+    folder = Path(os.path.realpath(cache_folder()))
+    if is_own_and_open_to_a_group(folder):
+        _make_private(folder)
+    if reason := distrust(folder):
+        return _private_folder(reason)
+    return folder
+
+
+def _make_private(folder: Path) -> None:
+    """Take a folder from its group, and remove its libraries: somebody may have planted one."""
+    with suppress(OSError):  # of a file system without modes; then it is not trusted
+        os.chmod(folder, 0o700)  # noqa: PTH101
+    if is_own_and_open_to_a_group(folder):
+        return
+    for entry in sorted(folder.iterdir()):
+        if _ENTRY.fullmatch(entry.name) and _is_made_here(entry):
+            with Lock(entry.with_name(f"{entry.name}.lock"), timeout=math.inf):
+                if is_plain_folder(entry):
+                    remove_folder(entry)
+    _log.warning("%s could be written by a group; it is private now, its kernels are gone", folder)
+
+
+@functools.cache
+def _private_folder(reason: str) -> Path:
+    """Make a folder that nobody else can write, for the time of this process; say why."""
+    folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="carousel-kernels-")))
+    pid = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == pid:  # not that of a fork
+            with suppress(OSError):
+                remove_folder(folder)
+
+    atexit.register(remove)
+    if distrust(folder):
+        raise StorageError(
+            f"{reason}, and {folder.parent} is no better: let CAROUSEL_KERNEL_CACHE name a folder "
+            "that only you can write"
+        )
+    _log.warning(
+        "%s: the CPU kernels are compiled in %s instead, for this process; %s",
+        *(reason, folder, "let CAROUSEL_KERNEL_CACHE name a folder that only you can write"),
+    )
+    return folder
+
+
 def library() -> Path:
     """Return the library for this machine, compiled now unless the cache has it whole.
 
@@ -71,12 +133,18 @@ def library() -> Path:
         OSError: If the cache cannot be read or written for another reason.
     """
     flags = compiler_flags()
-    entry = cache_folder() / key(flags)
+    entry = trusted_folder() / key(flags)
     if is_whole(entry):
         return entry / LIBRARY
     with explain_unwritable(entry.parent, _ELSEWHERE):
-        make_folder(entry.parent)
+        _make_cache(entry.parent)
         return _build(entry, flags)
+
+
+def _make_cache(folder: Path) -> None:
+    """Make the cache if there is none; whatever the umask, only this user can write there."""
+    for made in make_folder(folder):
+        close_to_others(made.path)
 
 
 def _build(entry: Path, flags: list[str]) -> Path:
@@ -98,12 +166,16 @@ def _check_made_here(entry: Path) -> None:
     Raises:
         StorageError: If it is a link or a file, or holds something else.
     """
-    files = list(entry.iterdir()) if is_plain_folder(entry) else []
-    if not files or not all(p.name in (LIBRARY, SHA256) and is_plain_file(p) for p in files):
+    if not _is_made_here(entry):
         raise StorageError(
             f"{entry} is in the way, and it is {kind_of(entry)} that Carousel did not make: move "
             f"it away, or {_ELSEWHERE}"
         )
+
+
+def _is_made_here(entry: Path) -> bool:
+    files = list(entry.iterdir()) if is_plain_folder(entry) else []
+    return bool(files) and all(p.name in (LIBRARY, SHA256) and is_plain_file(p) for p in files)
 
 
 def key(flags: list[str]) -> str:
@@ -116,10 +188,13 @@ def key(flags: list[str]) -> str:
 
 
 def is_whole(entry: Path) -> bool:
-    """Tell whether an entry is there and unharmed, to the byte."""
+    """Tell whether an entry is there and unharmed, to the byte, and nobody else can write it."""
+    if any(map(distrust, (entry, entry / SHA256, entry / LIBRARY))):
+        return False
     try:
-        wanted = (entry / SHA256).read_text(encoding="ascii")
-        return hashlib.sha256((entry / LIBRARY).read_bytes()).hexdigest() == wanted
+        wanted = read_regular(entry / SHA256, POINTER_LIMIT).decode("ascii")
+        library = read_regular(entry / LIBRARY, LIBRARY_LIMIT)
+        return hashlib.sha256(library).hexdigest() == wanted
     except (OSError, ValueError):
         return False
 
@@ -143,7 +218,11 @@ def compiler() -> list[str]:
     Raises:
         BuildError: If there is none, or CXX names none.
     """
-    if chosen := shlex.split(os.environ.get("CXX", "")):
+    try:
+        chosen = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise BuildError(f"CXX is no command line: {error}") from None
+    if chosen:
         if shutil.which(chosen[0]) is None:
             raise BuildError(f"CXX names {chosen[0]}, and there is no such program")
         return chosen
@@ -176,6 +255,8 @@ def _compile(entry: Path, flags: list[str]) -> None:
             path.unlink()
         digest = hashlib.sha256((folder / LIBRARY).read_bytes()).hexdigest()
         (folder / SHA256).write_text(digest, encoding="ascii")
+        for path in (folder, folder / LIBRARY, folder / SHA256):
+            close_to_others(path)
     seconds = time.monotonic() - start
     _log.warning("compiled the CPU kernels in %.0f s; they are kept in %s", seconds, entry)
 

@@ -4,10 +4,21 @@ import operator
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple
 
-from carousel.errors import ConfigError
+from carousel.errors import ConfigError, shorten
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a recurrent layer's matrices
 CONTEXTS = {"mlp": 16, "transformer": 128}  # positions seen, where no setting says how many
+
+
+# A config.json of another person's may ask for anything: these are refused before any memory or
+# time is taken. Each is far above what one machine can train.
+LARGEST = {
+    "embedding_size": 1 << 20,
+    "hidden_size": 1 << 20,
+    "num_layers": 1000,
+    "context_length": 1 << 20,
+    "longest_memory": 1 << 30,
+}
 
 
 class _Variant(NamedTuple):
@@ -103,6 +114,9 @@ class ModelConfig:
                 f"model must be one of {', '.join((*GATES, *CONTEXTS))}, got {self.model!r}"
             )
         self._make_sizes_ints()
+        for name, most in LARGEST.items():
+            if (value := getattr(self, name)) is not None and value > most:
+                raise ConfigError(f"{name} must be at most {most:,}, got {shorten(value)}")
         for name in ("embedding_size", "hidden_size", "num_layers"):
             value = getattr(self, name)
             if value < 1:

@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from carousel.errors import CheckpointError
+from carousel.errors import CheckpointError, shorten
 
 _LONGEST = 10_000_000  # bytes of a header: some 100,000 tensors
+_MOST_DIMENSIONS = 8  # of a tensor; the models here have at most 3
+_LARGEST = 1 << 60  # size of a dimension, and offset in a file; no disk is so large
 _TYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -80,7 +82,7 @@ def check_like(given: Entry | Tensor, own: Tensor, name: str, owner: str) -> Non
     """
     if (given.dtype, tuple(given.shape)) != (own.dtype, tuple(own.shape)):
         raise CheckpointError(
-            f"{name} is {given.dtype} {tuple(given.shape)}, "
+            f"{shorten(name)} is {given.dtype} {tuple(given.shape)}, "
             f"{owner} needs {own.dtype} {tuple(own.shape)}"
         )
 
@@ -95,7 +97,10 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _entry(row: Mapping[str, Any], begin: int) -> Entry:
     """Read a row of the header; offsets in it count from the end of the header."""
     dtype, shape, (start, stop) = _TYPES[row["dtype"]], row["shape"], row["data_offsets"]
-    if not all(type(size) is int and size >= 0 for size in (*shape, start, stop)):
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ValueError("too many dimensions")
+    # Bounded before they are multiplied: the product of a thousand long numbers takes minutes.
+    if not all(type(size) is int and 0 <= size <= _LARGEST for size in (*shape, start, stop)):
         raise ValueError("sizes and offsets are whole numbers")
     if stop - start != math.prod(shape) * dtype.itemsize:
         raise ValueError("the shape does not fit the number of bytes")

@@ -42,6 +42,8 @@ class Engine:
             raise ValueError("the model is in training mode: call model.eval() first")
         self._model = model
         self._texts: dict[Hashable, Straight | Sentences] = {}
+        self._counted: dict[Hashable, int] = {}  # ids drawn that were reported
+        self._paused: set[Hashable] = set()
         self._interrupted = torch.zeros(1, dtype=torch.int32)
         self._way: Way = compiled(model, product) or Plain(model, rows)
 
@@ -73,10 +75,28 @@ class Engine:
         else:
             self._texts[key] = Straight(task, vocab_size, self._way)
 
-    def leave(self, key: Hashable) -> None:
-        """Forget a text, if it is there."""
-        if text := self._texts.pop(key, None):
-            text.leave()
+    def leave(self, key: Hashable) -> int:
+        """Forget a text, if it is there; return the ids drawn for it since the last news."""
+        text = self._texts.pop(key, None)
+        if text is None:
+            return 0
+        text.leave()
+        self._paused.discard(key)
+        return text.drawn - self._counted.pop(key, 0)
+
+    def pause(self, key: Hashable) -> None:
+        """Leave a text as it is, until it is resumed."""
+        if key in self._texts:
+            self._paused.add(key)
+
+    def resume(self, key: Hashable) -> None:
+        """Go on with a text that is paused."""
+        self._paused.discard(key)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no text, or all are paused."""
+        return len(self._paused) == len(self._texts)
 
     def advance(self, seconds: float) -> list[News]:
         """Go on with all texts for about so long, and return the news of each."""
@@ -103,15 +123,20 @@ class Engine:
 
     def news(self) -> list[News]:
         """Return what has become of each text since the last news; those that are over leave."""
-        news = [text.news(key) for key, text in self._texts.items()]
+        news = []
+        for key, text in self._texts.items():
+            drawn = text.drawn
+            news.append(text.news(key)._replace(drawn=drawn - self._counted.get(key, 0)))
+            self._counted[key] = drawn
         for each in news:
             if each.is_over:
                 self.leave(each.key)
         return news
 
     def _writing(self) -> list[Draft]:
-        """Return what is to be gone on with, of all texts."""
-        return [draft for text in self._texts.values() for draft in text.writing]
+        """Return what is to be gone on with, of all texts that are not paused."""
+        texts = (text for key, text in self._texts.items() if key not in self._paused)
+        return [draft for text in texts for draft in text.writing]
 
     def interrupt(self) -> None:
         """End a `write` under way, or the next, after a few characters; from any thread."""

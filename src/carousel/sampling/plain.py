@@ -65,11 +65,13 @@ class Plain:
 
     @torch.inference_mode()
     def write(self, drafts: Sequence[Draft], seconds: float, interrupted: Tensor) -> None:
-        """Go on with all texts for about so long, until one of them ends or needs room."""
+        """Go on with these texts for about so long, until one of them ends or needs room."""
         end = time.monotonic() + seconds
+        wanted = set(drafts)
+        self._set_aside(wanted)
         while True:
             read = 0
-            for draft in [draft for draft in self._reading if draft.steps_left]:
+            for draft in [d for d in self._reading if d in wanted and d.steps_left]:
                 read += self._read(draft)
                 if read >= PIECE and (time.monotonic() >= end or interrupted):
                     break
@@ -77,6 +79,14 @@ class Plain:
                 batch.write()
             if time.monotonic() >= end or interrupted or not all(d.steps_ahead for d in drafts):
                 return
+
+    def _set_aside(self, wanted: set[Draft]) -> None:
+        """Take texts that are not wanted now out of their batches, with their states."""
+        for batch in self._batches:
+            for draft in list(batch.drafts):
+                if draft is not None and draft.steps_left and draft not in wanted:
+                    self._reading[draft] = batch.state_of(draft)
+                    batch.leave(draft)
 
     def _read(self, draft: Draft) -> int:
         """Read a piece of what stands, but for its last id; then a text to draw joins a batch.

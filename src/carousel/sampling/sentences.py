@@ -26,6 +26,7 @@ RUN, MEMORY = 16, 4096  # ids: so many that stand among so many last ones alread
 class _Candidate:
     draft: Draft
     looked: int  # ids that were looked at
+    counted: int  # ids of it that were counted as drawn, or that it did not draw itself
     has_ended: bool = False
     is_new: bool = True  # as far as is known: seen when it ends, or is cut off
     mean: float = 0.0  # of its log p
@@ -46,6 +47,7 @@ class Sentences:
         self._candidates: list[_Candidate] = []
         self._is_new_sentence = False  # the first one goes on with the prompt
         self._drawn = 0  # candidates so far
+        self._ids_drawn = 0  # by all of them, as far as they were looked at
         self._before = ""  # the end of what was settled when they began
         way.join(self._settled)
         self.go_on()
@@ -54,6 +56,14 @@ class Sentences:
     def writing(self) -> list[Draft]:
         """The drafts that the engine is to go on with; none when the text is over."""
         return [draft for draft in self._drafts if draft.steps_left]
+
+    @property
+    def drawn(self) -> int:
+        """Return how many ids were drawn so far, those of all candidates included."""
+        live = sum(int(c.draft.place[1]) - c.counted for c in self._candidates)
+        if self._opening is not None and not self._candidates:
+            live += int(self._opening.place[1]) - int(self._settled.place[1])
+        return self._ids_drawn + live
 
     def go_on(self) -> None:
         """Do what is due, now that the engine has gone on: end, go on, choose, begin."""
@@ -101,12 +111,13 @@ class Sentences:
     def _start(self, trunk: Draft, end: int) -> None:
         """Let candidates start where a draft stands."""
         start, known = int(self._settled.place[1]), int(trunk.place[1])
+        self._ids_drawn += known - start  # of the opening, which they share
         for _ in range(self._task.sampling.candidates):
             self._drawn += 1
             number = (self._task.sample + (self._drawn << 32)) % 2**64  # (sampling.10)
             draft = self._fork(trunk, number, self._task.sampling, end)
             draft.place[2] = min(known + STRIDE, end)
-            self._candidates.append(_Candidate(draft, start))
+            self._candidates.append(_Candidate(draft, start, known))
 
     def _fork(self, trunk: Draft, sample: int, sampling: SamplingConfig, end: int) -> Draft:
         task = replace(self._task, sample=sample, sampling=sampling, alternatives=0)
@@ -120,13 +131,14 @@ class Sentences:
         start, known = int(self._settled.place[1]), int(draft.place[1])
         if candidate.looked == known:
             return
+        self._ids_drawn += known - candidate.counted
         ids = draft.ids[start:known].tolist()
         for end in range(candidate.looked + 1, known + 1):
             if self._marks.end(ids[: end - start]):
                 known, candidate.has_ended = end, True
                 draft.place[:3] = torch.tensor([end - 1, end, end])
                 break
-        candidate.looked = known
+        candidate.looked = candidate.counted = known
         candidate.mean = float(draft.log_p[start:known].double().mean())
         if candidate.has_ended or known == len(draft.ids):
             candidate.is_new = not repeats(self._before, string(draft.ids[start:known]))

@@ -44,6 +44,11 @@ class Straight:
         """The draft, if the engine is to go on with it."""
         return [self._draft] if self._draft.steps_left else []
 
+    @property
+    def drawn(self) -> int:
+        """Return how many ids were drawn so far."""
+        return int(self._draft.place[1]) - len(self._draft.task.prompt)
+
     def go_on(self) -> None:
         """Do what is due, now that the engine has gone on: nothing."""
 

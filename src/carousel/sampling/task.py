@@ -72,6 +72,7 @@ class News(NamedTuple):
             of the drawn ids.
         is_over: Whether there will be no more.
         error: Why it ends here, where its weights are no numbers.
+        drawn: Ids drawn since, those of all candidates included.
     """
 
     key: Hashable
@@ -79,6 +80,7 @@ class News(NamedTuple):
     chances: list[Chance]
     is_over: bool
     error: str | None
+    drawn: int = 0
 
 
 class Draft:

@@ -141,7 +141,7 @@ def _named(columns: Columns, column: str, file: str) -> int:
         raise ConfigError(f"{file} has {count} columns named {column}: say its number")
     if wanted in names:
         return names.index(wanted)
-    if column.isdecimal() and 1 <= int(column) <= columns.width:
+    if column.isdecimal() and len(column) < 10 and 1 <= int(column) <= columns.width:
         return int(column) - 1
     there = f"{', '.join(names)} or " if names else ""
     raise ConfigError(f"{file} has no column {column!r}; there are {there}1 to {columns.width}")

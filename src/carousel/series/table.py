@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from carousel.errors import ConfigError, DataError
+from carousel.errors import ConfigError, DataError, shorten
 from carousel.file_signatures import HEAD, WINDOW, format_of, mark_of, wide_encoding
 from carousel.series.columns import Columns, choose_column, read_header
 from carousel.series.numbers import (
@@ -174,7 +174,7 @@ def _is_number(cell: str, *, comma: bool) -> bool:
 
 
 def _place(row: Row, title: str, name: str) -> str:
-    return f"line {row.line} of {name}, {title}"
+    return f"line {row.line} of {name}, {shorten(title)}"
 
 
 def _number(row: Row, k: int, title: str, name: str, notation: Notation) -> Number:
@@ -188,9 +188,11 @@ def _number(row: Row, k: int, title: str, name: str, notation: Notation) -> Numb
         raise DataError(f"{place}: the value is missing{f' ({cell})' if cell else ''}")
     number = read_number(cell, comma=notation.comma)
     if number is None:
-        raise DataError(f"{place}: {cell!r} is not a number such as {notation.example}")
+        raise DataError(
+            f"{place}: {shorten(repr(cell))} is not a number such as {notation.example}"
+        )
     if not math.isfinite(number.value):
-        raise DataError(f"{place}: {cell} is not finite")
+        raise DataError(f"{place}: {shorten(cell)} is not finite")
     return number
 
 

@@ -22,6 +22,9 @@ from carousel.serving.budget import Budget
 from carousel.serving.catalogue import list_models, one_model, readiness
 from carousel.serving.completions import complete
 from carousel.serving.cors import Cors, is_preflight
+from carousel.serving.crowd import client_of
+from carousel.serving.host_check import HostCheck, check_host
+from carousel.serving.hosts import Hosts
 from carousel.serving.job import Job, Writer
 from carousel.serving.journal import Record, log
 from carousel.serving.meters import Meters
@@ -32,6 +35,7 @@ from carousel.serving.score import score
 from carousel.serving.strict_json import answer
 from carousel.serving.work import Client, Front, Work
 
+HOST = "127.0.0.1"  # that a server binds to unless told otherwise
 SECONDS = 60.0  # that a request may last
 
 HEADERS = {
@@ -43,7 +47,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-OPEN = {"show_page", "static", "live", "ready"}  # to those without a token
+HEALTH = {"live", "ready"}  # to those whose probes send no Host header
+OPEN = {"show_page", "static", *HEALTH}  # to those without a token
 
 
 def create_app(
@@ -54,6 +59,8 @@ def create_app(
     seconds: float = SECONDS,
     log_prompts: bool = False,
     cors_origins: Sequence[str] = (),
+    host: str = HOST,
+    allowed_hosts: Sequence[str] = (),
 ) -> Flask:
     """Build the app around those who write.
 
@@ -67,19 +74,26 @@ def create_app(
         log_prompts: The log, which has a line for each request, tells prompts and scored texts too.
         cors_origins: Origins (scheme://host[:port]) whose web pages may use the API from a browser;
             `*` alone: every page that a browser opens, with a token only those that send it.
+        host: The address that the server binds to; it decides which hosts requests may name.
+        allowed_hosts: Further hosts that they may name in their Host header (hosts.py); `*` alone:
+            every host.
 
     Raises:
         ConfigError: If one of these makes no sense.
     """
     front = _front(writers, token, characters_per_minute, seconds)
     cors = Cors(cors_origins)
+    hosts = Hosts(host, allowed_hosts, has_token=token is not None)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.merge_slashes = False  # no redirects: an address is right or wrong
     _add_page(app, front, has_token=token is not None)
-    description = openapi.document(front.models, has_token=token is not None, origins=cors.origins)
+    description = openapi.document(
+        front.models, has_token=token is not None, origins=cors.origins, hosts=hosts.describe()
+    )
     _add_api(app, front, description, has_token=token is not None, log_prompts=log_prompts)
-    _add_rules(app, front, token, cors)
+    _add_rules(app, front, token, cors, hosts)
+    app.wsgi_app = HostCheck(app.wsgi_app)  # type: ignore[assignment, method-assign]
     app.extensions["cors"] = cors  # the port asks it about requests that never come this far
     return app
 
@@ -154,12 +168,13 @@ def _add_api(
         return answer(description)
 
 
-def _add_rules(app: Flask, front: Front, token: str | None, cors: Cors) -> None:
-    """Add what holds for every request: number, origin, token, the form of errors, the log."""
+def _add_rules(app: Flask, front: Front, token: str | None, cors: Cors, hosts: Hosts) -> None:
+    """Add what holds for every request: number, host, origin, token, form of errors, log."""
 
     @app.before_request
     def admit() -> Response | None:
         g.record = Record(request.method, str(request.url_rule or "unknown"))
+        check_host(request.environ, hosts, may_lack=request.endpoint in HEALTH)
         if is_preflight(request.method, request.headers):  # it never carries the token
             return Response(status=204, headers=cors.preflight(request.headers))
         cors.check_page(request.headers)
@@ -211,7 +226,8 @@ def _check_token(token: str) -> None:
 def _client(has_token: bool) -> Client:
     """Return who asks; waitress, where it serves, knows whether they are still there."""
     is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    return Client("token" if has_token else request.remote_addr or "", is_gone)
+    address = client_of(request.remote_addr or "")
+    return Client("token" if has_token else address, address, is_gone)
 
 
 def _json_body() -> object:

@@ -12,7 +12,7 @@ MAX_CLIENTS = 10_000  # remembered; of more, those that have asked for nothing f
 
 
 class _Account(NamedTuple):
-    characters: float  # left, at that time
+    characters: float  # left, at that time; below 0, they are owed
     time: float  # seconds
 
 
@@ -36,24 +36,29 @@ class Budget:
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, client: str, characters: int) -> float:
+    def take(self, client: str, characters: int, read: int = 0) -> float:
         """Take so many characters and return 0; or take none and return the seconds to wait.
 
-        What exceeds a full budget never comes: ∞ seconds.
+        Args:
+            client: Who asks.
+            characters: To draw; more than a full budget never come: ∞ seconds.
+            read: That reading comes to. A full budget suffices, but all of it is owed: what
+                exceeds the budget is earned before there is anything to take again.
         """
         with self._lock:
             left = self._left(client)
-            if characters > left:
+            needed = min(characters + read, max(characters, self.characters))
+            if needed > left:
                 self._keep(client, left)
-                wait = (characters - left) * MINUTE / self.characters
+                wait = (needed - left) * MINUTE / self.characters
                 return wait if characters <= self.characters else math.inf
-            self._keep(client, left - characters)
+            self._keep(client, left - characters - read)
             return 0.0
 
     def give_back(self, client: str, characters: int) -> None:
-        """Return what was taken and not used."""
+        """Return what was taken and not used; a negative number is used beside what was taken."""
         with self._lock:
-            if client in self._accounts:  # one that is not is full
+            if client in self._accounts or characters < 0:  # one that is not there is full
                 self._keep(client, min(self.characters, self._left(client) + characters))
 
     def __len__(self) -> int:

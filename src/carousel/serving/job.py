@@ -1,6 +1,6 @@
 """What the web app and whoever writes for it say to each other. No torch: models are elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -72,11 +72,13 @@ class Piece(NamedTuple):
         chances: Where asked for, those of `text`, character by character; before the first of
             these come, if is_scored, those of the prompt from its second character on.
         finish: Why the text ends with this piece; None: it goes on.
+        drawn: Characters drawn for it since the last piece, those of all candidates included.
     """
 
     text: str
     chances: list[Chance]
     finish: Finish | None
+    drawn: int = 0
 
 
 class Busy(CarouselError):
@@ -98,8 +100,13 @@ class Text(Protocol):
                 died.
         """
 
-    def cancel(self) -> None:
-        """Stop the work, if it is not over; at once, and as often as one likes."""
+    def cancel(self, on_drawn: Callable[[int], None] = lambda drawn: None) -> None:
+        """Stop the work, if it is not over; at once, and as often as one likes.
+
+        Args:
+            on_drawn: Called with numbers of characters that were drawn since the last piece;
+                perhaps later, and by another thread.
+        """
 
 
 class Writer(Protocol):
@@ -112,8 +119,12 @@ class Writer(Protocol):
     def obstacle(self) -> str | None:
         """Say why it cannot write now, by the last real step of the model; None if it can."""
 
-    def write(self, jobs: Sequence[Job]) -> list[Text]:
+    def write(self, jobs: Sequence[Job], client: str = "") -> list[Text]:
         """Begin these texts, all or none.
+
+        Args:
+            jobs: The texts.
+            client: Who asks for them; each client has a share.
 
         Raises:
             Busy: If there is no room for all of them.

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 
 from carousel.serving.cors import FORBIDDEN
+from carousel.serving.hosts import FOREIGN
 from carousel.serving.refusal import Refusal
 
 logger = logging.getLogger("carousel.serving")
@@ -44,7 +45,7 @@ class Record:
 def log(record: Record, status: int) -> None:
     """Write the line, prompts, where they are kept, in ASCII without control characters.
 
-    A browser hides from a page why its origin is refused, so the log says it.
+    A browser hides from a page why its origin or its host is refused, so the log says it.
 
     Args:
         record: Of the request.
@@ -52,7 +53,7 @@ def log(record: Record, status: int) -> None:
     """
     prompts = "".join(f" prompt={prompt!a}" for prompt in record.prompts)
     refusal = record.refusal
-    note = f" {refusal}" if refusal is not None and refusal.code == FORBIDDEN else ""
+    note = f" {refusal}" if refusal is not None and refusal.code in (FORBIDDEN, FOREIGN) else ""
     logger.info(
         "%s %s %s %d %d characters %d ms%s%s",
         record.id,

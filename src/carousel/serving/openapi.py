@@ -24,17 +24,22 @@ FAILURES = {
     404: "There is no such address, or no such model.",
     413: f"The body is longer than {MAX_BODY} bytes.",
     415: "The body is not declared to be JSON.",
+    421: "The Host header names another host; `carousel serve --allowed-host NAME` adds one.",
     429: "No room, or the client's characters of this minute are used up: see Retry-After.",
     500: "The text could not be finished.",
     503: "The model is not there; it is being restarted.",
     504: "The request took too long.",
 }
 POSTED = tuple(FAILURES)
-READ = (401, 403, 500)
+READ = (400, 401, 403, 421, 500)
 
 
 def document(
-    models: Mapping[str, Model], *, has_token: bool, origins: Collection[str] = ()
+    models: Mapping[str, Model],
+    *,
+    has_token: bool,
+    origins: Collection[str] = (),
+    hosts: str = "every name",
 ) -> dict[str, Any]:
     """Describe the API of these models, its limits included, to the last character they know.
 
@@ -42,6 +47,7 @@ def document(
         models: By name.
         has_token: A token is needed.
         origins: Of the web pages that may use it in a browser, beside its own page.
+        hosts: Which hosts the Host header may name.
     """
     scheme = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
     return {
@@ -50,7 +56,7 @@ def document(
             "title": "Carousel",
             "version": __version__,
             "description": "Character-level language models. A token is a character. "
-            + _cors(origins),
+            + f"{_cors(origins)} The Host header may name {hosts} (--allowed-host NAME adds one).",
         },
         "servers": [{"url": "/"}],
         "paths": _paths(models),

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from carousel.errors import ConfigError
 
 ANY = "*"  # every origin
+MAX_LENGTH = 400  # characters; the name of a host has at most 253
 EXAMPLE = "http://localhost:3000"
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -61,6 +62,8 @@ def _objection(text: str) -> str | None:
 
 def _canonical(text: str) -> str | None:
     """Return the origin of a URL, with http where it has no scheme; None if it has none."""
+    if len(text) > MAX_LENGTH:  # to encode a long name in ASCII takes quadratic time
+        return None
     parts = _PARTS.fullmatch(text)
     host = None if parts is None else _host(parts["host"].lower())
     if parts is None or host is None:

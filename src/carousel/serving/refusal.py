@@ -61,6 +61,11 @@ def kind(status: int) -> str:
     return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
+def code_of(status: int) -> str:
+    """Return the code of an error that has a status and nothing else to say."""
+    return _CODES.get(status, "invalid" if status < 500 else "failed")
+
+
 def refusal(error: Exception) -> Refusal:
     """Return the refusal that an error becomes; what nobody foresaw goes to the log, not out."""
     if isinstance(error, Refusal):
@@ -77,7 +82,7 @@ def refusal(error: Exception) -> Refusal:
 def http_refusal(error: HTTPException) -> Refusal:
     """Return the refusal that an error of the web framework becomes, in one line."""
     status = error.code or 500
-    code = _CODES.get(status, "invalid" if status < 500 else "failed")
+    code = code_of(status)
     message = _OWN_WORDS.get(status) or " ".join((error.description or error.name).split())
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         methods = sorted({*error.valid_methods} - {"HEAD", "OPTIONS"})

@@ -3,41 +3,46 @@
 waitress drops who is silent; who sends or reads a byte now and then it keeps for ever. Here a
 connection is closed
     - when a request is not complete REQUEST seconds after its first byte (a new connection's: after
-      it was opened), however the bytes come;
+      it was opened), however the bytes come; empty lines before it are a part of it;
     - when it was idle for IDLE seconds;
     - when what it is to read was not all read at any moment of READ seconds: so much is buffered
-      for it at most that a text is written to its end without waiting for who reads slowly.
+      for it at most that a text is written to its end without waiting for who reads slowly;
+    - when there are more than MAX_CONNECTIONS, or their requests hold more than MAX_HELD together:
+      the client with most of them loses the one that has been idle for longest.
 """
 
-import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import waitress  # type: ignore[import-untyped]
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
-from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
 from carousel.errors import CarouselError
 from carousel.sampling.config import check_integer
-from carousel.serving.refusal import Refusal
+from carousel.serving.app import HOST
+from carousel.serving.crowd import client_of, to_close
+from carousel.serving.fair_share import BEGUN
+from carousel.serving.http_error import HttpError
+from carousel.serving.http_parser import MAX_HEADER, MAX_RECEIVED, RequestParser
 from carousel.serving.threads import Threads
 from carousel.serving.writer import MAX_STREAMS
 
-HOST, PORT = "127.0.0.1", 5000
+PORT = 5000
 SPARE_THREADS = 16  # for everything but the texts, each of which has a thread of its own
 MAX_CONNECTIONS = 1000  # waitress's own 100 is reached by idle ones alone
 REQUEST, IDLE, READ = 8.0, 30.0, 20.0  # seconds: see above
 LOOK = 0.5  # seconds between two looks at all connections
+_MARGIN = 64  # connections and other descriptors at which waitress would stop to accept
 DRAIN = 8.0  # seconds that texts have to end when the server is to stop
 FLUSH = 1.0  # seconds for their last bytes to leave
 
-_MAX_BODY = 1 << 20  # bytes; the app's own limit is lower
-_MAX_HEADER = 16 << 10  # bytes
+MAX_HELD = 16 << 20  # bytes of all requests that are not answered yet
+
 _BUFFER = 1 << 20  # bytes that wait for one connection before its text waits too
 
 
@@ -64,15 +69,18 @@ class Server:
             sockets=[listener],
             _dispatcher=self._threads,
             ident=None,
-            connection_limit=_connections(),
+            connection_limit=_connections() + _MARGIN,
             asyncore_use_poll=True,  # select cannot count beyond 1024 descriptors
             channel_request_lookahead=1,  # reads on while it answers, and so sees a client go
-            max_request_body_size=_MAX_BODY,
-            max_request_header_size=_MAX_HEADER,
+            max_request_body_size=MAX_RECEIVED,
+            max_request_header_size=MAX_HEADER,
             outbuf_high_watermark=_BUFFER,
         )
         self._server.channel_class = _Connection
         self._server.cors = app.extensions.get("cors")
+        self._server.received = 0  # bytes, since all that is held was counted
+        self._held = 0  # bytes of requests, when they were counted
+        self._limit = _connections()
         self._stops = 0  # -1: it has ended
         self._trigger = threading.RLock()  # a handler may come while it is held
         self._looked = 0.0
@@ -113,12 +121,28 @@ class Server:
     def _turn(self, seconds: float) -> None:
         """Send and receive, waiting so long at most, and look at all connections if it is time."""
         wasyncore.loop(timeout=seconds, use_poll=True, map=self._server._map, count=1)
+        self._make_way()
         now = time.monotonic()
         if now - self._looked >= LOOK:
             self._looked = now
             for connection in self._connections:
                 if connection.is_overdue(now):
                     connection.handle_close()
+
+    def _make_way(self) -> None:
+        """Close connections until there are not too many, and they do not hold too much."""
+        while len(self._server.active_channels) > self._limit:
+            self._close(to_close(self._connections))
+        if self._held + self._server.received <= MAX_HELD:
+            return
+        while (held := sum(each.held for each in self._connections)) > MAX_HELD:
+            self._close(to_close(self._connections, lambda connection: connection.held))
+        self._held, self._server.received = held, 0
+
+    def _close(self, connection: "_Connection | None") -> None:
+        if connection is not None:
+            self._threads.drop(connection)
+            connection.handle_close()
 
     def _turn_until(self, seconds: float, is_done: Callable[[], bool]) -> None:
         """Go on for so long at most, but with no connection that waits for its next request."""
@@ -144,7 +168,7 @@ def bind(app: Flask, host: str = HOST, port: int = PORT, *, streams: int = MAX_S
         CarouselError: If the address cannot be had.
     """
     check_integer("port", port, at_least=0, at_most=65535)
-    return Server(app, host, port, streams + SPARE_THREADS)
+    return Server(app, host, port, BEGUN * streams + SPARE_THREADS)
 
 
 def _connections() -> int:
@@ -157,41 +181,29 @@ def _connections() -> int:
     return min(MAX_CONNECTIONS, max(64, allowed - 128))
 
 
-class _Error(ErrorTask):  # type: ignore[misc]
-    """The answer to what is no request of HTTP, in the form of all errors."""
-
-    def execute(self) -> None:
-        """Write it."""
-        error = self.request.error
-        status = 400 if error.code == 501 else error.code  # a transfer coding that nobody uses
-        refusal = Refusal(" ".join(str(error.body).split()), status=status)
-        body = json.dumps(refusal.body()).encode() + b"\n"
-        self.status = f"{status} {error.reason}"
-        self.response_headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Security-Policy", "default-src 'none'"),
-            ("X-Content-Type-Options", "nosniff"),
-            *self._cors_headers(),
-        ]
-        self.content_length = len(body)
-        self.set_close_on_finish()
-        self.write(body)
-
-    def _cors_headers(self) -> Iterable[tuple[str, str]]:
-        """Return what lets a page of an allowed origin read the error."""
-        cors = self.channel.server.cors
-        return () if cors is None else cors.headers(self.request.headers.get("ORIGIN")).items()
-
-
 class _Connection(HTTPChannel):  # type: ignore[misc]
     """A connection that knows since when it is waited for."""
 
-    error_task_class = _Error
+    error_task_class = HttpError
+    parser_class = RequestParser
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._is_new = True  # no byte has come yet
         self._began = self._kept_up = time.monotonic()
         super().__init__(*args, **kwargs)
+        self.client = client_of(str(self.addr[0]))
+
+    @property
+    def since(self) -> float:
+        """When it became idle, or its request began."""
+        return self._began
+
+    @property
+    def held(self) -> int:
+        """Bytes of its requests that are kept."""
+        with self.requests_lock:
+            requests = [*self.requests, self.request]
+        return sum(request.held for request in requests if request is not None)
 
     @property
     def is_idle(self) -> bool:
@@ -201,6 +213,7 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
     def received(self, data: bytes) -> bool:
         """Note when a request begins."""
         before = self.request
+        self.server.received += len(data)
         has_received: bool = super().received(data)
         if self.request is None or (self.request is not before and not self._is_new):
             self._began = time.monotonic()

@@ -66,8 +66,8 @@ def answer(value: Any, status: int = 200) -> Response:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        left = dict(pairs)  # a name that is missing from it has come before
+        twice = next(name for name, _ in pairs if left.pop(name, left) is left)
         raise _invalid(f"the field {twice[:40]!r} stands twice")
     return fields
 

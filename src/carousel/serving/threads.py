@@ -78,6 +78,11 @@ class Threads:
             else:
                 self._waiting.append(task)
 
+    def drop(self, task: Task) -> None:
+        """Do not do a task, if it still waits."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._waiting.remove(task)
+
     def shutdown(self, timeout: float) -> bool:
         """Cancel what waits, and return whether all threads have ended within so many seconds."""
         with self._lock:

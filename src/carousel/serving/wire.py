@@ -3,12 +3,15 @@
 To the worker:
     {"join": [[key, job], …]}    write these texts
     {"leave": key}               forget that one
+    {"pause": [key, …], "resume": [key, …]}    leave the first as they are; go on with the others
     {"probe": number}            do a step of the model whose outcome is known
 From the worker, first:
     {"card": [name, characters, longest_stream, opening, created]}
     {"ready": true}              or, instead of either, {"error": why}, and it ends
 and then:
-    {"news": [[key, text, chances, finish, error], …]}    of all texts, one line per advance
+    {"news": [[key, text, chances, finish, error, drawn], …]}    of all texts, one line per advance;
+        drawn counts the characters since the last news, of all candidates; LEFT for finish is the
+        answer to "leave"
     {"probe": number, "error": null or what is wrong}
 """
 
@@ -21,6 +24,7 @@ from carousel.sampling.config import SamplingConfig
 from carousel.serving.job import Card, Chance, Job, Piece
 
 Message = dict[str, Any]
+LEFT = "left"
 
 
 def send(file: BinaryIO, message: Message) -> None:
@@ -66,10 +70,11 @@ def card_from_json(fields: list[Any]) -> Card:
     return Card(name, tuple(characters), *rest)
 
 
-def piece_from_json(text: str, chances: list[Any], finish: Any) -> Piece:
+def piece_from_json(text: str, chances: list[Any], finish: Any, drawn: int) -> Piece:
     """Return the piece that was sent as a list."""
     return Piece(
         text,
         [Chance(log_p, [(c, p) for c, p in alternatives]) for log_p, alternatives in chances],
         finish,
+        drawn,
     )

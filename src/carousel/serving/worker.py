@@ -28,7 +28,7 @@ from carousel.sampling.engine import PRODUCTS, Engine
 from carousel.sampling.task import Chance, News, Task
 from carousel.serving.job import Card
 from carousel.serving.threads import give_back_memory
-from carousel.serving.wire import Message, job_from_json, receive, send
+from carousel.serving.wire import LEFT, Message, job_from_json, receive, send
 from carousel.serving.worker_text import WorkerText
 from carousel.text.opening import opening_of
 from carousel.text.vocabulary import Vocabulary
@@ -110,7 +110,7 @@ def run(
     last_text, has_free_memory = time.monotonic(), True  # what loading took is free by now
     with contextlib.suppress(BrokenPipeError):  # the front is gone
         while True:
-            for message in _new(messages, is_idle=len(engine) == 0):
+            for message in _new(messages, is_idle=engine.is_idle):
                 if message is None:
                     listener.join()  # a thread in torch's code must not see the interpreter's end
                     return
@@ -124,7 +124,7 @@ def run(
             elif has_free_memory and time.monotonic() - last_text > REST:
                 give_back_memory()
                 has_free_memory = False
-            if len(engine) == 0:
+            if engine.is_idle:
                 continue
             has_more = engine.write(max(0.0, due - time.monotonic()))
             if has_more and time.monotonic() < due:
@@ -158,13 +158,18 @@ def _obey(
     texts: dict[int, WorkerText],
     probes: dict[int, list[Chance]],
 ) -> list[list[Any]]:
-    """Do what a message says, and return the news of the texts that cannot be written."""
+    """Do what a message says, and return the news of texts that left, or cannot be written."""
     match message:
         case {"join": jobs}:
             return [row for key, job in jobs for row in _join(key, job, engine, vocabulary, texts)]
         case {"leave": key}:
-            engine.leave(key)
             texts.pop(key, None)
+            return [[key, "", [], LEFT, None, engine.leave(key)]]
+        case {"pause": paused, "resume": resumed}:
+            for key in paused:
+                engine.pause(key)
+            for key in resumed:
+                engine.resume(key)
         case {"probe": number}:
             engine.leave(PROBE)
             probes.clear()
@@ -187,7 +192,7 @@ def _join(
         text = WorkerText(job, vocabulary)
         engine.join(key, text.task)
     except CarouselError as error:
-        return [[key, "", [], None, str(error)]]
+        return [[key, "", [], None, str(error), 0]]
     texts[key] = text
     return []
 

@@ -37,8 +37,8 @@ class WorkerText:
         self._prompt_left = len(prompt) - 1  # chances of the prompt that are still to come
         self._chances: deque[list[Any]] = deque()  # of drawn characters not yet passed on
 
-    def read(self, news: News) -> tuple[str, list[list[Any]], str | None, str | None]:
-        """Return what the front is told: text, chances, finish, error."""
+    def read(self, news: News) -> tuple[str, list[list[Any]], str | None, str | None, int]:
+        """Return what the front is told: text, chances, finish, error, ids drawn."""
         chances = [self._in_characters(chance) for chance in news.chances]
         of_prompt, of_drawn = chances[: self._prompt_left], chances[self._prompt_left :]
         self._prompt_left -= len(of_prompt)
@@ -51,8 +51,10 @@ class WorkerText:
         if self.task.alternatives is not None:
             told += [self._chances.popleft() for _ in text]
         if news.error and not is_met:
-            return text, told, None, f"the model's weights are damaged or diverged: {news.error}"
-        return text, told, "stop" if is_met else "length" if is_over else None, None
+            error = f"the model's weights are damaged or diverged: {news.error}"
+            return text, told, None, error, news.drawn
+        finish = "stop" if is_met else "length" if is_over else None
+        return text, told, finish, None, news.drawn
 
     def _in_characters(self, chance: Chance) -> list[Any]:
         return [chance.log_p, [[self._itos[token], p] for token, p in chance.alternatives]]

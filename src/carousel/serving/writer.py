@@ -1,19 +1,20 @@
 """A writer (job.Writer) whose worker is elsewhere: watched, and replaced if it dies or hangs."""
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from carousel.errors import CarouselError, ConfigError
+from carousel.serving.fair_share import may_begin, running
 from carousel.serving.job import Busy, Card, Job, Piece, Text, Unavailable
 from carousel.serving.shift import STALE, Process, Shift, Worker
-from carousel.serving.wire import job_to_json, piece_from_json
+from carousel.serving.wire import LEFT, job_to_json, piece_from_json
 
 MAX_STREAMS = 64  # texts of one model written at the same time
 PAUSES = (0.1, 30.0)  # seconds before a new worker is started: after the first death, and at most
@@ -45,10 +46,12 @@ class WatchedWriter:
         self._max_streams = max_streams
         self._card: Card | None = None
         self._keys = count()
-        self._lock = threading.Lock()  # keeps the next three together
+        self._lock = threading.Lock()  # keeps the next five together
         self._shift: Shift | None = None  # the worker that is there
         self._absence = "its worker is being started"  # why there is none that can write
-        self._texts: dict[int, WatchedText] = {}  # those being written
+        self._texts: dict[int, WatchedText] = {}  # those being written, or paused
+        self._paused: set[int] = set()  # of them, those that make way for other clients' texts
+        self._leaving: dict[int, Callable[[int], None]] = {}  # who is told what they have drawn
         self._closed = threading.Event()
         self._settled = threading.Event()  # the first worker is ready, or failed
         self._failure: str | None = None
@@ -66,7 +69,7 @@ class WatchedWriter:
             raise CarouselError(self._failure)
 
     def __len__(self) -> int:
-        """Return how many texts are being written."""
+        """Return how many texts are being written, or paused."""
         return len(self._texts)
 
     @property
@@ -90,8 +93,12 @@ class WatchedWriter:
         age = time.monotonic() - shift.last_good
         return f"its worker has not answered for {age:.0f} seconds" if age > STALE else None
 
-    def write(self, jobs: Sequence[Job]) -> list[Text]:
+    def write(self, jobs: Sequence[Job], client: str = "") -> list[Text]:
         """Begin these texts, all or none.
+
+        Args:
+            jobs: The texts.
+            client: Who asks for them; each client has a share (fair_share.py).
 
         Raises:
             Busy: If there is no room for all of them.
@@ -106,13 +113,14 @@ class WatchedWriter:
             shift = self._shift
             if shift is None or not shift.is_ready:
                 raise Unavailable(self._absence)
-            if len(self._texts) + len(jobs) > self._max_streams:
+            if not may_begin(self._clients, client, len(jobs), self._max_streams):
                 raise Busy(f"{len(self._texts)} texts are being written; try again in a moment")
             keys = [next(self._keys) for _ in jobs]
-            texts = {key: WatchedText(partial(self._cancel, key)) for key in keys}
+            texts = {key: WatchedText(key, client, self._cancel) for key in keys}
             self._texts |= texts
             orders = zip(keys, map(job_to_json, jobs), strict=True)
             shift.tell({"join": [list(order) for order in orders]})
+            self._share(shift)
         return list(texts.values())
 
     def close(self) -> None:
@@ -126,10 +134,24 @@ class WatchedWriter:
             shift.worker.kill()
         self._thread.join()
 
-    def _cancel(self, key: int) -> None:
+    def _cancel(self, key: int, on_drawn: Callable[[int], None]) -> None:
         with self._lock:
             if self._texts.pop(key, None) and self._shift:
+                self._leaving[key] = on_drawn
                 self._shift.tell({"leave": key})
+                self._share(self._shift)
+
+    @property
+    def _clients(self) -> dict[int, str]:
+        return {key: text.client for key, text in self._texts.items()}
+
+    def _share(self, shift: Shift) -> None:
+        """Pause and resume texts, so that each client has its share of the places."""
+        paused = self._texts.keys() - running(self._clients, self._max_streams)
+        if paused != self._paused:
+            resumed = self._paused & self._texts.keys() - paused
+            shift.tell({"pause": [*(paused - self._paused)], "resume": [*resumed]})
+            self._paused = paused
 
     def _dismiss(self, why: str) -> None:
         """Let there be no worker, and tell those who wait for their texts why."""
@@ -137,6 +159,8 @@ class WatchedWriter:
         for text in self._texts.values():
             text.put(Unavailable(why))
         self._texts.clear()
+        self._paused.clear()
+        self._leaving.clear()
 
     def _supervise(self) -> None:
         """Let one worker after the other work, with pauses that grow if they do not last."""
@@ -184,20 +208,43 @@ class WatchedWriter:
     def _pass_on(self, news: list[list[Any]]) -> None:
         """Hand the pieces to the texts; those that are over leave room for others."""
         with self._lock:
-            for key, written, chances, finish, error in news:
+            before = len(self._texts)
+            for key, written, chances, finish, error, drawn in news:
+                if on_drawn := self._leaving.get(key):
+                    on_drawn(drawn)
+                    if finish == LEFT:
+                        del self._leaving[key]
                 if text := self._texts.get(key):
-                    piece = piece_from_json(written, chances, finish)
+                    piece = piece_from_json(written, chances, finish, drawn)
                     text.put(CarouselError(error) if error else piece)
                     if finish or error:
                         del self._texts[key]
+            if self._shift and len(self._texts) < before:
+                self._share(self._shift)
 
 
 class WatchedText:
-    """A text that a worker writes (job.Text)."""
+    """A text that a worker writes (job.Text).
 
-    def __init__(self, cancel: Callable[[], None]) -> None:
-        self.cancel = cancel
+    Attributes:
+        client: Who asked for it.
+    """
+
+    def __init__(
+        self, key: int, client: str, cancel: Callable[[int, Callable[[int], None]], None]
+    ) -> None:
+        self.client = client
+        self._key = key
+        self._cancel = cancel
         self._pieces: SimpleQueue[Piece | CarouselError] = SimpleQueue()
+
+    def cancel(self, on_drawn: Callable[[int], None] = lambda drawn: None) -> None:
+        """Stop the work; on_drawn is called with what was drawn since the last piece."""
+        self._cancel(self._key, on_drawn)
+        with contextlib.suppress(Empty):  # from now on, no piece comes
+            while True:
+                piece = self._pieces.get_nowait()
+                on_drawn(piece.drawn if isinstance(piece, Piece) else 0)
 
     def put(self, piece: Piece | CarouselError) -> None:
         """Add the next piece, or why there will be none."""

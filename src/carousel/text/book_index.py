@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from carousel.errors import TextError
+from carousel.errors import TextError, UnreadableError
+from carousel.input_files import INDEX_LIMIT, read_input
 from carousel.text.corpus import Corpus
 from carousel.text.plain_text import decode_utf8
 from carousel.text.reading import normalise_newlines
@@ -99,9 +100,11 @@ def _read(path: Path) -> Iterator[_Book]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = "".join(normalise_newlines([decode_utf8(path.read_bytes(), str(path))]))
+        text = "".join(normalise_newlines([decode_utf8(read_input(path, INDEX_LIMIT), str(path))]))
     except (FileNotFoundError, NotADirectoryError):
         raise TextError(f"no such file: {path}") from None
+    except UnreadableError as error:
+        raise TextError(str(error)) from None
     except OSError as error:
         raise TextError(f"{path} cannot be read: {error.strerror}") from None
     return text.rstrip("\n").split("\n")

@@ -32,6 +32,7 @@ from carousel.files import (
     remove_leftovers,
     write_durably,
 )
+from carousel.input_files import POINTER_LIMIT, read_regular
 from carousel.locks import is_lock
 from carousel.plain_paths import is_plain_file, is_plain_folder
 from carousel.text.entries import FILES, VERSION, Summary, summary
@@ -86,7 +87,7 @@ def stamp(files: Sequence[Path], reading: Reading) -> Stamp:
 def recall(cache: Path, stamp: Stamp) -> str | None:
     """Return the SHA-256 of the text of files that look like this, if it is known."""
     try:
-        sha256 = (cache / "stamps" / stamp.key).read_text(encoding="ascii")
+        sha256 = read_regular(cache / "stamps" / stamp.key, POINTER_LIMIT).decode("ascii")
     except (OSError, ValueError):
         return None
     return sha256 if _SHA256.fullmatch(sha256) else None
@@ -186,7 +187,9 @@ def _is_stamp(path: Path) -> bool:
     """Tell whether a path is what `remember` writes: named with a hash, and another hash in it."""
     if not (_SHA256.fullmatch(path.name) and is_plain_file(path)):
         return False
-    return path.lstat().st_size == 64 and _SHA256.fullmatch(path.read_text("latin-1")) is not None
+    if path.lstat().st_size != 64:
+        return False
+    return _SHA256.fullmatch(read_regular(path, POINTER_LIMIT).decode("latin-1")) is not None
 
 
 def _names(cache: Path) -> set[str]:

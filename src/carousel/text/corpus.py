@@ -4,6 +4,8 @@ The text is read twice: once for its hash and its characters, once to write thei
 ever holds more of it than a few blocks. How an entry of the cache looks, entries.py says.
 """
 
+import functools
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +25,7 @@ from carousel.files import (
     remove_leftovers,
     user_cache_folder,
 )
-from carousel.plain_paths import kind_of
+from carousel.plain_paths import kind_of, readable
 from carousel.text.cache import (
     ELSEWHERE,
     check_room,
@@ -48,7 +50,10 @@ from carousel.text.reading import (
 from carousel.text.sources import is_compressed
 from carousel.text.transcript import Survey, survey, transcribe
 from carousel.text.vocabulary import Ids, Vocabulary
+from carousel.trusted_folders import is_foreign
 from carousel.user_folders import explain_unwritable
+
+_log = logging.getLogger("carousel")
 
 # Told what is being done (see PHASES), how many bytes of it are done, and how many there are.
 Progress = Callable[[str, int, int], None]
@@ -112,9 +117,10 @@ def prepare(
     files = find_files(paths, reading.pattern)
     size = size_in_bytes(files)
     source = _Source(
-        name or name_of(paths), size, lambda advance: read_text(files, reading, advance)
+        readable(name or name_of(paths)), size, lambda advance: read_text(files, reading, advance)
     )
     kept, show = cache or user_cache_folder(), progress or _silent
+    _warn_of_others(kept)
     seen = stamp(files, reading)
     sha256 = recall(kept, seen)
     if sha256 and (corpus := _open_if_sound(kept, source.name, sha256, show)):
@@ -134,12 +140,23 @@ def prepare_text(
         StorageError: If the cache has no room for it.
         OSError: If the cache cannot be written.
     """
-    source = _Source(name, len(text), lambda advance: normalise_newlines(_slices(text, advance)))
-    return _prepare(source, cache or user_cache_folder(), progress or _silent)
+    source = _Source(
+        readable(name), len(text), lambda advance: normalise_newlines(_slices(text, advance))
+    )
+    kept = cache or user_cache_folder()
+    _warn_of_others(kept)
+    return _prepare(source, kept, progress or _silent)
+
+
+@functools.cache
+def _warn_of_others(cache: Path) -> None:
+    """Say once who else decides what texts are in a cache: no code is run from there."""
+    if reason := is_foreign(cache):
+        _log.warning("%s: whoever can write there can change the texts that it keeps", reason)
 
 
 def name_of(paths: Sequence[Path]) -> str:
-    """Return what to call the text of these files and folders: after the first.
+    """Return what to call the text of these files and folders: after the first, in UTF-8.
 
     The ending of a compressed file is left out, as that of the file in it counts.
     """
@@ -147,7 +164,8 @@ def name_of(paths: Sequence[Path]) -> str:
     name = first.resolve().name if first.is_dir() else first.name
     if is_compressed(first) and not first.is_dir():
         name = first.stem
-    return f"{name or 'text'} and {len(more)} more" if more else name or "text"
+    name = readable(name or "text")
+    return f"{name} and {len(more)} more" if more else name
 
 
 class _Source(NamedTuple):
@@ -204,11 +222,15 @@ def _write(entry: Path, source: _Source, found: Survey, progress: Progress) -> N
         )
 
 
+# What opening an entry raises if it is absent, damaged or of another version.
+_UNSOUND = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
 def _open_if_sound(cache: Path, name: str, sha256: str, progress: Progress) -> Corpus | None:
     folder = entry_folder(cache, sha256)
     try:
         entry = open_entry(folder, sha256, lambda done, total: progress("checking", done, total))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent, damaged, outdated
+    except _UNSOUND:
         return None
     return Corpus(name, sha256, *entry, folder=folder)
 

@@ -16,12 +16,15 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from mmap import mmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from carousel.errors import StorageError
+from carousel.input_files import ENTRY_LIMIT, VOCABULARY_LIMIT, open_regular, read_regular
 from carousel.text.documents import find_documents
 from carousel.text.pipeline import ordered_map
 from carousel.text.vocabulary import Ids, Vocabulary
@@ -34,6 +37,35 @@ FILES = (*_CHECKED_FILES, "corpus.json")
 _BUFFER = 1 << 20  # bytes read at a time
 
 Step = Callable[[int, int], None]  # told how much is done, and how much there is
+
+
+class MappedArray(np.memmap[Any, np.dtype[Any]]):
+    """An array on disk; before each look at it the size of its file is checked.
+
+    Who reads what was cut off a mapped file is ended by the system (SIGBUS), which Python cannot
+    catch. The check takes 0.6 µs, and leaves the moment between it and the reading. Reading with
+    pread would leave none, but a batch of 32 windows takes 100 µs with it, and 11 µs so.
+    """
+
+    _mmap: mmap | None  # None of a copy
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return elements as an array does.
+
+        Raises:
+            StorageError: If the file is shorter than it was.
+        """
+        mapped = self._mmap
+        if mapped is None:
+            return super().__getitem__(key)
+        if mapped.size() < len(mapped):
+            raise StorageError(
+                f"{self.filename} was cut short while it was in use: run the command again, which "
+                "prepares the text anew"
+            )
+        found = super().__getitem__(key)
+        is_copy = isinstance(found, MappedArray) and found._mmap is None
+        return found.view(np.ndarray) if is_copy else found
 
 
 class Entry(NamedTuple):
@@ -67,7 +99,7 @@ def open_entry(folder: Path, sha256: str, step: Step) -> Entry:
         OSError: If something is missing or unreadable.
         ValueError, KeyError, TypeError: If something is damaged, or of another version or text.
     """
-    about = json.loads((folder / "corpus.json").read_bytes())
+    about = json.loads(read_regular(folder / "corpus.json", ENTRY_LIMIT))
     # Sizes and version first: they cost nothing.
     if about["version"] != VERSION or about["sha256"] != sha256:
         raise ValueError(f"{folder} is of another text or version")
@@ -83,7 +115,8 @@ def open_entry(folder: Path, sha256: str, step: Step) -> Entry:
 
 def map_entry(folder: Path) -> Entry:
     """Map a folder whose files are known to be sound."""
-    vocabulary = Vocabulary.from_json((folder / "vocabulary.json").read_text(encoding="utf-8"))
+    data = read_regular(folder / "vocabulary.json", VOCABULARY_LIMIT)
+    vocabulary = Vocabulary.from_json(data.decode())
     return Entry(
         vocabulary,
         _mapped(folder / "ids.bin", vocabulary.dtype),
@@ -143,7 +176,7 @@ def describe(entry: Entry, name: str, sha256: str, sums: dict[str, list[int]]) -
 def summary(folder: Path) -> Summary | None:
     """Return what a folder says of itself, unchecked; None if it says nothing intelligible."""
     try:
-        about = json.loads((folder / "corpus.json").read_bytes())
+        about = json.loads(read_regular(folder / "corpus.json", ENTRY_LIMIT))
         if about["version"] != VERSION:
             return None
         return Summary(
@@ -151,7 +184,7 @@ def summary(folder: Path) -> Summary | None:
             str(about["sha256"]),
             *(int(about[key]) for key in ("characters", "symbols", "documents")),
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -178,7 +211,7 @@ def _counts(folder: Path) -> dict[str, int]:
 def _checksum(piece: tuple[Path, int]) -> int:
     path, begin = piece
     checksum = 0
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         file.seek(begin)
         for block in _blocks(file.read, CHECKED):
             checksum = zlib.crc32(block, checksum)
@@ -195,4 +228,4 @@ def _blocks(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
 def _mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
     if path.stat().st_size == 0:
         return np.empty(0, dtype)  # nothing cannot be mapped
-    return np.memmap(path, dtype, mode="r")
+    return MappedArray(path, dtype, mode="r")

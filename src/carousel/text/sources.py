@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from carousel.errors import TextError
+from carousel.input_files import open_regular
 
 Advance = Callable[[int], None]  # told how many bytes were read since it was last called
 
@@ -68,7 +69,7 @@ def read_blocks(path: Path, size: int, advance: Advance) -> Iterator[bytes]:
         OSError: If the file cannot be read; it names the file.
     """
     told = 0
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         content, damage = _decompressor(path, file)
         with content:
             while True:

@@ -1,6 +1,5 @@
 """Text that comes through a pipe, kept in a file for the time of its reading: it is read twice."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -9,7 +8,7 @@ from typing import BinaryIO
 
 from carousel.errors import RunError, StorageError, TextError
 from carousel.files import Lock, make_folder, remove_leftovers, scratch_file
-from carousel.text.cache import ELSEWHERE
+from carousel.text.cache import ELSEWHERE, check_room
 from carousel.user_folders import explain_unwritable
 
 _BUFFER = 1 << 20  # bytes
@@ -30,7 +29,9 @@ def spooled(stream: BinaryIO, cache: Path) -> Iterator[Path]:
     with _own_name(cache) as name, scratch_file(cache / name) as path:
         try:
             with path.open("xb") as file:
-                shutil.copyfileobj(stream, file, _BUFFER)
+                while block := stream.read(_BUFFER):
+                    file.write(block)
+                    check_room(cache, file.tell())  # its ids take as much again, and it may not end
                 size = file.tell()
         except OSError as error:
             raise StorageError(

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from carousel.errors import TextError
+from carousel.errors import TextError, shorten
 from carousel.text.typography import plainly
 
 Ids = NDArray[np.unsignedinteger[Any]]
@@ -39,7 +39,9 @@ class Vocabulary:
             raise TextError("a vocabulary needs at least one character, got none")
         for character in self.itos:
             if not (isinstance(character, str) and len(character) == 1):
-                raise TextError(f"a vocabulary holds single characters, got {character!r}")
+                raise TextError(
+                    f"a vocabulary holds single characters, got {shorten(repr(character))}"
+                )
             if 0xD800 <= ord(character) < 0xE000:
                 raise TextError(f"{_name(character)} is half a surrogate pair, not a character")
         if len(self.stoi) != len(self.itos):

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from carousel.errors import ConfigError
+from carousel.errors import ConfigError, UnreadableError, shorten
+from carousel.input_files import TOML_LIMIT, read_input
 from carousel.models.config import ModelConfig
 from carousel.tables import from_table
 
@@ -114,6 +115,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         """Refuse what is no list of numbers; whether they add up is the split's affair."""
         _ = self.parts
+        if "\0" in (self.index or ""):
+            raise ConfigError(f"index must be the name of a file, got {self.index!r}")
         if not 0 <= self.split_seed < 2**64:
             raise ConfigError(f"split_seed must be in [0, 2^64), got {self.split_seed}")
 
@@ -202,10 +205,11 @@ def read_toml(path: Path) -> Tables:
         ConfigError: If it is not TOML, or holds anything but tables.
     """
     try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}") from None
+        tables = tomllib.loads(read_input(path, TOML_LIMIT).decode())
+    except UnreadableError as error:
+        raise ConfigError(str(error)) from None
+    except (ValueError, RecursionError) as error:  # no TOML, or no UTF-8
+        raise ConfigError(f"{path} is not a TOML file: {shorten(error)}") from None
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise ConfigError(f"{path}: {name} stands in no table; there are [model], [training]")

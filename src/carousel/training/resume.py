@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from carousel.errors import RunError
+from carousel.errors import CheckpointError, RunError, shorten
 from carousel.models.checkpoint import load_weights, unpack
-from carousel.tables import from_table
 from carousel.text.pieces import IdSequence
 from carousel.training.config import RunConfig, run_config, to_tables
 from carousel.training.fit import Progress
 from carousel.training.run_folder import RunFolder, step_name
+from carousel.training.saved_config import saved_run
 from carousel.training.start import new_trainer, resolve
 from carousel.training.trainer import Trainer, restore
 
@@ -30,6 +30,7 @@ class Resumed(NamedTuple):
         progress: What was known of validations then.
         settings: Resolved, with which the run goes on.
         config: config.json of the checkpoint.
+        threads: With which the run computed; None if its config.json does not say.
         faults: What was wrong with newer checkpoints, which are gone now.
     """
 
@@ -37,6 +38,7 @@ class Resumed(NamedTuple):
     progress: Progress
     settings: RunConfig
     config: dict[str, Any]
+    threads: int | None
     faults: list[str]
 
 
@@ -60,15 +62,18 @@ def resume(
         split: SHA-256 of the parts of the text; None if the caller vouches for them.
 
     Raises:
-        CheckpointError: If there are checkpoints and none can be read.
+        CheckpointError: If there are checkpoints and none can be read, or the newest one that can
+            is not as a run writes it; nothing was changed then.
         RunError: If text, settings or parts are not those of the run; nothing was changed then.
     """
     if (newest := folder.newest()) is None:
         return None
     step, files, faults = newest
-    saved = unpack(files, folder.checkpoints / step_name(step), device=device)
+    checkpoint = folder.checkpoints / step_name(step)
+    saved = unpack(files, checkpoint, device=device)
+    run = saved_run(saved.config, checkpoint / "config.json", step)
     settings = resumed_settings(given, saved.config, corpus, len(ids))
-    if split is not None and split != saved.config["corpus"]["split_sha256"]:
+    if split is not None and split != run.split_sha256:
         raise RunError(
             "the run was started on other parts of this text, so the index of its books is not "
             "what it was; resume with the one of then, or start anew with --init-from"
@@ -76,9 +81,11 @@ def resume(
     trainer = new_trainer(settings, len(saved.vocabulary), ids, device)
     load_weights(trainer.model, dict(saved.model.named_parameters()))
     restore(trainer, files)
-    progress = from_table(Progress, saved.config["progress"])
+    if trainer.step != step:
+        raise CheckpointError(f"{checkpoint} is of another step: trainer.json says {trainer.step}")
+    progress = run.progress
     folder.rewind(step, validated=progress.validated, best=progress.best_step)
-    return Resumed(trainer, progress, settings, saved.config, faults)
+    return Resumed(trainer, progress, settings, saved.config, run.threads, faults)
 
 
 def resumed_settings(
@@ -88,7 +95,7 @@ def resumed_settings(
 
     Args:
         given: Settings of the command that resumes.
-        saved: config.json of the checkpoint.
+        saved: config.json of the checkpoint, as `saved_run` has checked it.
         corpus: SHA-256 of the command's text.
         characters: Of it, those to train on.
 
@@ -97,7 +104,7 @@ def resumed_settings(
     """
     if saved["corpus"]["sha256"] != corpus:
         raise RunError(
-            f"the run was started on another text ({saved['corpus']['name']}); "
+            f"the run was started on another text ({shorten(saved['corpus']['name'])}); "
             "--init-from starts a new run from its weights"
         )
     first = run_config(("config.json", saved["settings"]))

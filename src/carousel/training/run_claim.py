@@ -18,6 +18,7 @@ from carousel.training.run_mark import (
     MARK,
     SAMPLES,
     check_run,
+    has_only_an_old_lock,
     is_new,
     remove_leftovers_of_a_run,
     remove_samples,
@@ -44,9 +45,12 @@ def claimed(path: Path) -> Iterator[RunFolder]:
     before = {name for name in (*FILES, CHECKPOINTS, SAMPLES) if os.path.lexists(root / name)}
     made = make_folder(root)
     try:
+        is_free = has_only_an_old_lock(root)
         if is_new(root):  # an earlier run without a mark gets it when it is resumed
             write_mark(root)
         with Lock(root / LOCK, name=str(path)):
+            if is_free:  # now that the lock is that of this process
+                write_mark(root)
             try:
                 yield folder
             finally:

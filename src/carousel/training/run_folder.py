@@ -28,6 +28,7 @@ from carousel.files import (
 )
 from carousel.models.checkpoint import foreign_names, read_checkpoint, write_checkpoint
 from carousel.plain_paths import is_plain_folder, resolved
+from carousel.training.metrics import read_metrics as read_metrics
 from carousel.training.run_mark import (
     CHECKPOINTS,
     METRICS,
@@ -104,13 +105,15 @@ class RunFolder:
             best: Step of the best one.
 
         Raises:
+            CheckpointError: If metrics.jsonl is damaged before that step; nothing was changed then.
             StorageError: If the disk refuses.
         """
+        records = read_metrics(self.root, known_to=step)  # before anything is changed
         self.close()
         self._safe = step
         kept = [
             record
-            for record in read_metrics(self.root)
+            for record in records
             if record["step"] <= (validated if "validation_loss" in record else step)
         ]
         lines = "".join(json.dumps(record) + "\n" for record in kept)
@@ -269,20 +272,3 @@ def _free_name(path: Path) -> Path:
 def step_name(step: int) -> str:
     """Return a checkpoint's name: its step, in digits that sort."""
     return f"{step:08d}"
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Return the records of metrics.jsonl; a line that a kill left half-written is passed over."""
-    try:
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-    records = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            records.append(record)
-    return records

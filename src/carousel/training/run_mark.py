@@ -20,7 +20,14 @@ from carousel.files import (
     remove_leftovers,
     write_durably,
 )
-from carousel.locks import is_lock
+from carousel.input_files import (
+    MARK_LIMIT,
+    METRICS_LINE_LIMIT,
+    POINTER_LIMIT,
+    open_regular,
+    read_regular,
+)
+from carousel.locks import fcntl, is_lock
 from carousel.models.checkpoint import MANIFEST, has_manifest, to_json
 from carousel.plain_paths import is_plain_file, is_plain_folder, kind_of
 
@@ -56,6 +63,17 @@ def is_new(root: Path) -> bool:
     if not os.path.lexists(root):
         return True
     return root.is_dir() and all(is_leftover(path, MARK) for path in root.iterdir())
+
+
+def has_only_an_old_lock(root: Path) -> bool:
+    """Tell whether a folder has nothing but the lock of a process that has ended.
+
+    A start that was undone, and killed before its last file was removed, leaves that.
+    """
+    if not root.is_dir():
+        return False
+    names = {path.name for path in root.iterdir()}
+    return LOCK in names <= {LOCK, HOLDER} and _holder_has_ended(root / LOCK)
 
 
 def check_run(root: Path, shown: str) -> None:
@@ -96,7 +114,7 @@ def _mark(root: Path) -> dict[str, Any] | None:
     """Return what the mark says; None if there is none, or it is not Carousel's."""
     path = root / MARK
     try:
-        about = json.loads(path.read_bytes()) if is_plain_file(path) else None
+        about = json.loads(read_regular(path, MARK_LIMIT)) if is_plain_file(path) else None
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(about, dict) or about.get("kind") != KIND:
@@ -109,6 +127,8 @@ def _foreign_item(root: Path) -> str | None:
     names = {path.name for path in root.iterdir()}
     if not names & {LOCK, CHECKPOINTS}:
         return ""
+    if has_only_an_old_lock(root):
+        return None
     checkpoints = root / CHECKPOINTS
     if not is_plain_folder(checkpoints):
         return CHECKPOINTS if CHECKPOINTS in names else LOCK
@@ -121,6 +141,19 @@ def _foreign_item(root: Path) -> str | None:
     if saved:
         return None if any(map(has_manifest, saved)) else f"{CHECKPOINTS}/{saved[0].name}"
     return _foreign_in_unsaved(root, names)
+
+
+def _holder_has_ended(lock: Path) -> bool:
+    """Tell whether a path is a lock file that names a process, and that process is gone."""
+    if fcntl is None or not is_lock(lock):  # Windows cannot ask for a process without ending it
+        return False
+    try:
+        os.kill(int(read_regular(lock, POINTER_LIMIT)), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError, ValueError):  # another user's; empty; no number of a process
+        return False
+    return False
 
 
 def _foreign_in_unsaved(root: Path, names: set[str]) -> str | None:
@@ -143,10 +176,10 @@ def _is_as_written(path: Path) -> bool:
     if path.name not in FILES or not is_plain_file(path):
         return False
     if path.name in POINTERS:
-        return _POINTER.fullmatch(path.read_bytes()) is not None
+        return _POINTER.fullmatch(read_regular(path, POINTER_LIMIT)) is not None
     if path.name == METRICS:
-        with path.open("rb") as file:
-            first = file.readline(1 << 16)
+        with open_regular(path) as file:
+            first = file.readline(METRICS_LINE_LIMIT)
         return first == b"" or first.startswith(b'{"step": ')
     return True
 
