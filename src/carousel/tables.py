@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from carousel.errors import ConfigError, shorten
 
 C = TypeVar("C")
+_LONGEST_INT = 1024  # bits: the largest float has as many, and Python writes no more than 14,000
 
 
 def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
@@ -32,6 +33,8 @@ def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
         )
     values = {}
     for name, value in table.items():
+        if isinstance(value, int) and value.bit_length() > _LONGEST_INT:
+            raise ConfigError(f"{name}{place} is a number of hundreds of digits")
         values[name] = tuple(value) if isinstance(value, list) else value
         if not _fits(values[name], hints[name]):
             raise ConfigError(

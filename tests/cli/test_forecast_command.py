@@ -321,7 +321,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         "tides.csv has no column '777",
     ),
     "a model beyond the memory": (
-        ["tides.csv", "--hidden-size", "1000000"],
+        ["tides.csv", "--column", "metres", "--hidden-size", "1000000"],
         2,
         "a model of 4,000,",
     ),

@@ -269,6 +269,18 @@ def test_a_start_that_finds_the_lock_held_removes_nothing_of_its_holder(
     assert picture(tmp_path) == before
 
 
+@pytest.mark.parametrize("own", ["vocabulary.json", "corpus.json", "ids.bin"])
+def test_a_folder_of_another_tool_that_is_named_with_a_hash_is_no_prepared_text(
+    tmp_path: Path, call: Call, own: str
+) -> None:
+    theirs = tmp_path / "other" / ("0123456789abcdef" * 2)
+    theirs.mkdir(parents=True)
+    (theirs / own).write_text('["mine"]')
+    before = picture(tmp_path / "other")
+    assert call("prepare", "--clear", "--cache-dir", "other").code == 0
+    assert picture(tmp_path / "other") == before, "a lock would be new there, too"
+
+
 # No run is called after dots or flags.
 
 

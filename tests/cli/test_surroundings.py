@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from carousel.errors import ConfigError
+from carousel.errors import ConfigError, DataError
 from carousel.models.config import ModelConfig
+from carousel.series import rows
+from carousel.series.numbers import is_number
 from carousel.training.config import DataConfig, RunConfig, TrainingConfig
 from carousel.training.memory import check_memory, check_weights
 from cli.commands import TEXT, TINY, Result, command, environment
@@ -138,3 +140,49 @@ def test_an_svg_is_well_formed_whatever_a_column_is_called(place: Path) -> None:
     result = command(place, "forecast", "odd.csv", *flags, "--out", "odd")
     assert result.code == 0, result.err
     xml.dom.minidom.parse(str(place / "odd" / "forecast.svg"))
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("[training]\nseed = 0x" + "f" * 5000, "seed in [training] of my.toml is a number of"),
+        ("[model]\nhidden_size = 0o" + "7" * 9000, "hidden_size in [model] of my.toml is a num"),
+        ("[" + "a." * 20_000 + "a]", "my.toml is not a TOML file: nested too deep: set"),
+        ("x = " + "[" * 3000 + "]" * 3000, "my.toml is not a TOML file: "),
+        ("# " + "x" * 70_000, "my.toml "),
+    ],
+)
+def test_settings_that_nobody_writes_are_refused_at_once(
+    place: Path, toml: str, message: str
+) -> None:
+    (place / "my.toml").write_text(toml)
+    result = command(place, "train", "song.txt", *TINY, "--config", "my.toml")
+    assert result.code == 2
+    assert result.err.startswith(f"carousel train: {message}")
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--cache-dir", "--out", "--config", "--init-from"])
+def test_an_empty_path_is_not_the_working_folder(place: Path, flag: str) -> None:
+    result = command(place, "train", "song.txt", *TINY, flag, "")
+    assert result.code == 2
+    assert f"{flag} must be the name of a file or folder, got ''" in result.err
+
+
+def test_a_time_limit_that_ends_before_the_first_step_is_told(place: Path) -> None:
+    flags = (*TINY, "--time-limit", "1e-300", "--out", "hasty")
+    result = command(place, "train", "song.txt", *flags)
+    assert result.code == 1
+    message = "the time limit of 1e-300 s ended before the first step: give it more"
+    assert result.err.splitlines()[-1] == f"carousel train: {message}"
+    assert "curve" not in result.err
+    assert not (place / "hasty").exists()
+
+
+def test_a_table_beyond_the_memory_is_refused_with_the_estimate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rows, "available_memory", lambda: 100_000_000)
+    rows.split_rows("1\n" * 30_000, "small.csv", is_number)
+    with pytest.raises(DataError, match=r"big.csv has 40,000 lines, which .* about 0\.1 GB"):
+        rows.split_rows("1\n" * 40_000, "big.csv", is_number)

@@ -12,6 +12,7 @@ import pytest
 
 from carousel.cli.console import shell_word
 from carousel.cli.progress import VisibleProgress
+from carousel.cli.serve import _announce
 from carousel.cli.terminal import VisibleFormatter, VisibleStream, folded, one_line, printable
 from carousel.models.characters import build
 from carousel.models.checkpoint import FORMAT, model_files, write_checkpoint
@@ -50,9 +51,9 @@ def _save(
 ) -> None:
     """Write a run, and in its checkpoint these other files."""
     corpus = {"name": name, "sha256": sha256, "opening": "", "parts": {"train": 9, name: 9}}
-    files = model_files(
-        build(SMALL, len(vocabulary)), vocabulary, {"model": asdict(SMALL), "corpus": corpus}
-    )
+    corpus |= {"split_sha256": "0"}
+    config = {"model": asdict(SMALL), "corpus": corpus, "settings": {}}
+    files = model_files(build(SMALL, len(vocabulary)), vocabulary, config)
     path = Path(folder)
     (path / "checkpoints").mkdir(parents=True)
     files |= {file: content.encode() for file, content in others.items()}
@@ -245,6 +246,23 @@ def test_a_file_name_with_a_line_feed_makes_no_second_line(call: Call) -> None:
     assert result.err == message
 
 
+@pytest.mark.parametrize("words", [("sample",), ("eval", "song.txt"), ("train",)])
+def test_the_name_of_a_run_makes_no_second_line(call: Call, words: tuple[str, ...]) -> None:
+    name = "runs/a\ncarousel: all is well"
+    _save(name, VOCABULARY)
+    arguments = {"sample": ["--length", "3"], "eval": [name, "song.txt"]}.get(words[0], [])
+    if words[0] == "train":
+        arguments = ["song.txt", "--out", name]
+    assert "\ncarousel: all is well" not in call(words[0], *arguments).err
+
+
+def test_the_name_of_a_served_run_makes_no_second_line(capsys: pytest.CaptureFixture[str]) -> None:
+    _announce([Path("a\nb")], "127.0.0.1", 5000, has_token=True)
+    said = capsys.readouterr().err
+    assert said.startswith(r"a\nb at http://127.0.0.1:5000/ (")
+    assert said.count("\n") == 1
+
+
 def test_streams_that_are_no_terminals_take_all_but_halves_of_pairs() -> None:
     stream = io.StringIO()
     VisibleStream(stream).writelines([HOSTILE, "caf\udce9"])
@@ -281,6 +299,7 @@ ALLOWED = {
     "cli/console.py: Console",
     "cli/serve.py: StreamHandler",  # with a VisibleFormatter
     "cli/serve.py: basicConfig",
+    "input_files.py: /dev/tty",  # which is read, not written
 }
 _WAYS = {"Console", "StreamHandler", "basicConfig", "__stdout__", "__stderr__", "print_exception"}
 

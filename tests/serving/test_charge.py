@@ -144,6 +144,11 @@ def test_many_prompts_with_nothing_to_write_use_up_the_budget() -> None:
     refused(client.post("/v1/completions", json=body), 429)
 
 
+def test_no_text_is_for_nothing(it: Shop) -> None:
+    it.write(*[Job(prompt="", length=0)] * 8)
+    assert it.charged == 8
+
+
 def test_a_prompt_within_the_limits_is_served_once_its_debt_is_paid() -> None:
     clock = [0.0]
     budget = Budget(100, clock=lambda: clock[0])

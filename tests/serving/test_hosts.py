@@ -130,8 +130,12 @@ def test_hosts_over_the_wire(head: bytes, status: int) -> None:
         assert status == 200 or list(json.loads(body)) == ["error"]
         # The target counts where it names a host (RFC 9112, 3.2.2).
         for target, expected in ((b"evil.example", 421), (b"localhost", 200), (b"[x", 400)):
-            request = b"GET http://%s/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" % target
+            request = b"GET http://%s/v1/models HTTP/1.1\r\nHost: %s\r\n\r\n" % (target, target)
             assert answered(port, request)[0] == expected
+        # A proxy may go by the one, and we by the other.
+        for target, other in ((b"evil.example", b"localhost"), (b"localhost", b"evil.example")):
+            request = b"GET http://%s/v1/models HTTP/1.1\r\nHost: %s\r\n\r\n" % (target, other)
+            assert answered(port, request)[0] == 400
 
 
 def test_allowed_hosts_are_answered_beside_the_local_ones() -> None:

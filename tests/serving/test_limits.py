@@ -253,6 +253,14 @@ def test_json_must_be_declared(kind: str | None) -> None:
     assert "Content-Type: application/json" in error["message"]
 
 
+def test_a_packed_body_is_refused() -> None:
+    client = create_app([FakeWriter()]).test_client()
+    body = {"prompt": "a", "max_tokens": 1}
+    for coding, status in (("identity", 200), ("gzip", 415), ("br, identity", 415)):
+        headers = {"Content-Encoding": coding}
+        assert client.post("/v1/completions", json=body, headers=headers).status_code == status
+
+
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=latin-1"])
 def test_json_is_utf_8_whatever_is_declared(kind: str) -> None:
     data = '{"prompt": "é“"}'.encode()

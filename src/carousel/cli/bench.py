@@ -137,7 +137,7 @@ def _measure(cases: "Sequence[Case]", session: "Session") -> bool:
         for number, case in enumerate(sessions.measure(cases, session), 1):
             _tell_last(session)
             passed = duration(clock() - start)
-            console.print(f"[{number}/{len(cases)}, {passed}] {case.name}", markup=False)
+            console.print_line(f"[{number}/{len(cases)}, {passed}] {case.name}")
         _tell_last(session)
     except KeyboardInterrupt:
         session.note = f"Interrupted after {len(session.results)} of {len(cases)} cases."
@@ -160,7 +160,7 @@ def _tell_last(session: "Session") -> None:
             ours = quartiles(result.ways[way].ms).median
             console.print(f"    {way} {ours:.2f} ms, {peer} {found.median:.2f}×", style="dim")
     for way, reason in result.not_run.items():
-        console.print(f"    {way} not run: {reason}", style="yellow", markup=False)
+        console.print_line(f"    {way} not run: {reason}", style="yellow")
 
 
 def _write(session: "Session", folder: Path) -> None:
@@ -179,9 +179,9 @@ def _write(session: "Session", folder: Path) -> None:
             line = f"{verdict.what}, {verdict.against}, {verdict.bar}: {verdict.found}"
             print(f"{verdict.outcome:<17} {line}")
     for line in report.warnings(session):
-        console.print(line, style="yellow", markup=False)
+        console.print_line(line, style="yellow")
     drawn = f" and {len(stems)} plots" if stems else ""
-    console.print(f"{folder}: {FIGURES}, {PAGE}{drawn}", markup=False)
+    console.print_line(f"{folder}: {FIGURES}, {PAGE}{drawn}")
 
 
 def _check(command: Bench, threads: list[int]) -> int:

@@ -17,7 +17,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from carousel.cli.terminal import bare, folded, printable
+from carousel.cli.terminal import bare, folded, one_line, printable
 from carousel.errors import UsageError
 from carousel.machine import available_memory, compute_threads
 from carousel.plain_paths import readable
@@ -55,6 +55,10 @@ class VisibleConsole(Console):
     def print(self, *objects: Any, **how: Any) -> None:
         """Print; strings before rich leaves out controls or counts columns."""
         super().print(*(self._shown(o) if isinstance(o, str) else o for o in objects), **how)
+
+    def print_line(self, text: str, style: str | None = None) -> None:
+        r"""Print a text as one line, whatever names are in it: a line feed is shown as \n."""
+        self.print(one_line(text), style=style, markup=False)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

@@ -191,9 +191,8 @@ def _encode(trained: "TrainedModel", corpus: "Corpus", on_unknown: OnUnknown) ->
     fate = "left out"
     if on_unknown == "replace" and stand_in is not None:
         fate = f"replaced by {vocabulary.itos[stand_in]!r}"
-    console.print(
+    console.print_line(
         f"note: the model does not know {np.count_nonzero(is_unknown):,} of the {len(ids):,} "
         f"characters; they are {fate}",
-        markup=False,
     )
     return ids[~is_unknown] if on_unknown == "skip" else ids

@@ -58,7 +58,7 @@ def _build(as_json: bool) -> int:
     was_there = build.is_whole(_entry())
     library = build.library()
     if was_there:
-        console.print(f"compiled already: {library}", markup=False)
+        console.print_line(f"compiled already: {library}")
     reason = fused.missing(torch.float32)
     setting = os.environ.get("CAROUSEL_KERNELS", "auto")
     if setting == "off":

@@ -119,13 +119,20 @@ def _number(kind: Callable[[str], C], words: str) -> Callable[[str], C]:
     return read
 
 
+def _read_path(text: str) -> Path:
+    """Return a path; an empty one would be the working folder, which nobody means."""
+    if not text or "\0" in text:
+        raise ValueError(f"must be the name of a file or folder, got {text!r}")
+    return Path(text)
+
+
 # How one argument becomes a value. Beside each type stands its own "or None" (tyro's would list
 # both, in the help as in an error).
 _READERS: dict[type, tuple[str, Callable[[str], Any]]] = {
     int: ("INT", _number(int, "a whole number")),
     float: ("FLOAT", _number(float, "a number")),
     str: ("TEXT", str),
-    Path: ("PATH", Path),
+    Path: ("PATH", _read_path),
 }
 _REGISTRY = ConstructorRegistry()
 

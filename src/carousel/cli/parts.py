@@ -83,11 +83,10 @@ def warn_of_repeated(repeated: Sequence[Repeated]) -> None:
     )
     first = repeated[0]
     line = first.first_line if len(first.first_line) <= 40 else f"{first.first_line[:39]}…"
-    console.print(
+    console.print_line(
         f"warning: {counts}; the first: {line!r} at {first.position:,} "
         f"and at {first.position_there:,}",
         style="yellow",
-        markup=False,
     )
 
 

@@ -116,14 +116,14 @@ def _list(cache: Path, *, as_json: bool) -> None:
         print(dump_json(table))
         return
     if not texts:
-        console.print(f"no text is kept in {cache}", markup=False)
+        console.print_line(f"no text is kept in {cache}")
     for each in texts:
         said = "damaged, or of another version of carousel"
         if each.summary:
             said = f"{each.summary.characters:>14,} characters {each.summary.symbols:>6,} different"
         name = one_line(each.summary.name) if each.summary else "?"
         where = one_line(str(each.folder))
-        print(f"{name:<24} {said:<42} {in_bytes(each.size):>11}  {where}")
+        print(f"{one_line(name):<24} {said:<42} {in_bytes(each.size):>11}  {where}")
 
 
 def _clear(cache: Path, *, as_json: bool) -> None:
@@ -141,6 +141,6 @@ def _clear(cache: Path, *, as_json: bool) -> None:
         lock = lock_of(folder)
         is_sound = is_lock(lock) or not os.path.lexists(lock)
         why = "it is in use" if is_sound else f"{lock} is no lock file of Carousel"
-        console.print(f"skipped {folder}: {why}", style="yellow", markup=False)
+        console.print_line(f"skipped {folder}: {why}", style="yellow")
     texts = f"{len(removed)} text{'s' * (len(removed) != 1)}"
     print(f"{in_bytes(freed)} freed: {texts} deleted from {cache}")

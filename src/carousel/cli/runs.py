@@ -24,7 +24,7 @@ def find_run(run: Path | None) -> Path:
     """
     if run is None:
         if runs := _by_age(RUNS):
-            console.print(f"note: {runs[-1]}, the newest run, is taken", markup=False)
+            console.print_line(f"note: {runs[-1]}, the newest run, is taken")
             return runs[-1]
         console.print(f"note: no run in {RUNS}/ yet, so {TELLER}, the model that ships, is taken")
         return ARTEFACTS / TELLER
@@ -46,7 +46,7 @@ def run_name(name: str) -> str:
     """Return a name that a run may have after its text or table; say so where it is another."""
     if (safe := _safe(name)) != name:
         note = f"note: {name!r} cannot be the name of a run; the run is named after {safe!r}"
-        console.print(note, markup=False)
+        console.print_line(note)
     return safe
 
 

@@ -177,12 +177,11 @@ def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) ->
     url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
     is_local = is_loopback(host)
     reach = "this machine alone can reach it" if is_local else "other machines can reach it"
-    console.print(f"{models} at {url} ({reach}; Ctrl-C ends it)", markup=False)
+    console.print_line(f"{models} at {url} ({reach}; Ctrl-C ends it)")
     if not (is_local or has_token):
-        console.print(
+        console.print_line(
             f"warning: whoever reaches {host} can use it; --token-file or {TOKEN} asks for a token",
             style="yellow",
-            markup=False,
         )
 
 
@@ -191,15 +190,14 @@ def _announce_origins(origins: Sequence[str], *, has_token: bool) -> None:
     if ANY not in origins:
         if origins:
             pages = ", ".join(dict.fromkeys(origins))
-            console.print(f"web pages of {pages} may use it", markup=False)
+            console.print_line(f"web pages of {pages} may use it")
     elif has_token:
-        console.print("every web page that sends the token may use it", markup=False)
+        console.print_line("every web page that sends the token may use it")
     else:
-        console.print(
+        console.print_line(
             f"warning: --cors-origin '{ANY}' lets every web page that your browser opens use it; "
             f"--token-file or {TOKEN} asks for a token",
             style="yellow",
-            markup=False,
         )
 
 

@@ -29,6 +29,9 @@ def open_streams() -> None:
 
 
 def drop_output() -> None:
-    """Let what stdout could not take go nowhere: Python would try again at its end."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Let what stdout cannot take go nowhere: Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         with new_file(command.out) as stream:
             write(stream, command.seed, command.characters)
         size = command.out.stat().st_size  # they are of ASCII
-        console.print(f"{size:,} characters in {command.out}", style="dim", markup=False)
+        console.print_line(f"{size:,} characters in {command.out}", style="dim")
     console.print(f"entropy of the source: {entropy_rate():.4f} nats per character", style="dim")
     return 0
 

@@ -113,10 +113,9 @@ def warn_of_control_characters(corpus: Corpus) -> None:
     more = f" and {len(found) - 3} others" if len(found) > 3 else ""
     is_windows = any("\x80" <= each.character <= "\x9f" for each in found)
     advice = "; --encoding cp1252 reads texts of Windows" if is_windows else ""
-    console.print(
+    console.print_line(
         f"warning: {corpus.name} has characters that a text seldom has: {shown}{more}{advice}",
         style="yellow",
-        markup=False,
     )
 
 

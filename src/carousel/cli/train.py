@@ -147,7 +147,7 @@ def _run_folder(command: Train, name: str, sha256: str) -> Path:
         path = new_run(name)
         if path.name != name:
             note = f"note: runs/{name} is there already; this run is {path}"
-            console.print(note, markup=False)
+            console.print_line(note)
         return path
     from carousel.plain_paths import resolved
     from carousel.training.run_mark import check_run

@@ -153,7 +153,7 @@ def sum_up(
     if floor is not None:  # these were the tales
         suggestions.append(f"{command} train a-text-of-your-own.txt")
     for line in suggestions:
-        console.print(f"  {line}", markup=False)
+        console.print_line(f"  {line}")
 
 
 def knows_by_heart(progress: Progress) -> bool:
@@ -192,4 +192,4 @@ def warning_of_the_disk() -> Iterator[None]:
     except OSError as error:
         where = f": {one_line(os.fsdecode(error.filename))}" if error.filename else ""
         message = f"warning: {error.strerror or error}{where}"
-        console.print(message, style="yellow", markup=False)
+        console.print_line(message, style="yellow")

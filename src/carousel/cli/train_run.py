@@ -80,20 +80,23 @@ def train(command: Train, source: Source, folder: RunFolder, device: str) -> int
             folder.close()
     if end.ending == "interrupted" and caught.number is not None:
         return _interrupted(folder, caught.number)
+    if not folder.saved_steps():
+        limit = command.training.time_limit
+        raise RunError(f"the time limit of {limit:g} s ended before the first step: give it more")
     sum_up(command, folder, run.progress, run.floor, end, display)
     return 0
 
 
 def _interrupted(folder: RunFolder, number: int) -> int:
     """Say what is saved, and return the signal's exit code."""
-    saved = folder.saved_steps()
+    saved = [step for step in folder.saved_steps() if folder.is_whole(step)]
     kept = (
         f"step {saved[-1]:,} is saved in {folder.path}; "
         "the same command with --resume goes on from there"
         if saved
         else "before the first step; nothing to save"
     )
-    console.print(f"interrupted: {kept}", style="yellow", markup=False)
+    console.print_line(f"interrupted: {kept}", style="yellow")
     return EXIT_CODES[number]
 
 
@@ -224,8 +227,8 @@ def _resumed(
     step = resumed.trainer.step
     for fault in resumed.faults:
         warning = f"warning: {fault}; falling back to step {step:,}"
-        console.print(warning, style="yellow", markup=False)
-    console.print(f"resuming {folder.path} from step {step:,}", style="bold", markup=False)
+        console.print_line(warning, style="yellow")
+    console.print_line(f"resuming {folder.path} from step {step:,}", style="bold")
     threads = resumed.threads or torch.get_num_threads()
     torch.set_num_threads(threads)  # sums may be grouped by thread
     return _Begun(resumed.trainer, resumed.settings, resumed.progress, threads)
@@ -239,10 +242,9 @@ def _fresh(command: Train, corpus: Corpus, parts: Split, folder: RunFolder, devi
     train_ids, vocabulary = part(corpus.ids, parts["train"]), corpus.vocabulary
     model, length = command.model, command.training.sequence_length
     if model.positions == "learned" and model.context > length:
-        console.print(
+        console.print_line(
             f"note: windows of {length} characters train the first {length} of the "
             f"{model.context} learned positions only",
-            markup=False,
         )
     settings = resolve(command.settings, len(train_ids))
     check_memory(settings, len(vocabulary), memory_of(device))
@@ -250,9 +252,8 @@ def _fresh(command: Train, corpus: Corpus, parts: Split, folder: RunFolder, devi
     if command.init_from is not None:
         trained = load_model(find_run(command.init_from), device=device)
         shared = transplant(trained, trainer.model, vocabulary)
-        console.print(
+        console.print_line(
             f"starting from {trained.folder}: {shared} of {len(vocabulary)} characters are known",
-            markup=False,
         )
     use_available_processors()
     threads = command.threads or threads_for(settings, torch.get_num_threads())

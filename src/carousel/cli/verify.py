@@ -53,9 +53,9 @@ def main(arguments: list[str]) -> int:
     failed = [cell for cell in found if not cell.figure.holds]
     for cell in failed:
         line = f"{cell.family}: {cell.check} fails: {verify_table.explained(cell.figure)}"
-        console.print(line, style="red", markup=False)
+        console.print_line(line, style="red")
     verdict = f"{verify_table.verdict(found)}, in {duration(clock() - start)}"
-    console.print(verdict, style="dim", markup=False)
+    console.print_line(verdict, style="dim")
     return 1 if failed else 0
 
 

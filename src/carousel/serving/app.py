@@ -240,6 +240,9 @@ def _json_body() -> object:
     if request.mimetype != "application/json":
         message = "send JSON, with the header Content-Type: application/json"
         raise Refusal(message, status=415, code="not_json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        message = "send the JSON as it is: no Content-Encoding is understood"
+        raise Refusal(message, status=415, code="not_json")
     try:
         return strict_json.parse(request.get_data())
     except RequestEntityTooLarge:

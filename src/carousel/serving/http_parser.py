@@ -85,6 +85,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         except ValueError:  # of the target: waitress leaves it to the server's loop
             raise ParsingError("the request's target is malformed") from None
         if self.proxy_netloc:  # it counts, rather than the header (RFC 9112, 3.2.2)
+            if self.headers.get("HOST", "").lower() != self.proxy_netloc.lower():
+                raise ParsingError("the target names another host than the Host header")
             self.headers["HOST"] = self.proxy_netloc
         if self.chunked:
             buffer = OverflowableBuffer(self.adj.inbuf_overflow)

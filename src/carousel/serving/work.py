@@ -161,8 +161,9 @@ def most_drawn(job: Job) -> int:
 
 
 def reading_cost(job: Job) -> float:
-    """Return what reading its prompt costs, in characters drawn."""
-    return len(job.prompt) * (1 if job.is_scored else READING)
+    """Return what reading its prompt costs, in characters drawn; no text is for nothing."""
+    cost = len(job.prompt) * (1 if job.is_scored else READING)
+    return cost if job.length else max(1, cost)
 
 
 def _charge(budget: Budget | None, client: str, characters: int, reading: int) -> None:

@@ -32,7 +32,7 @@ from carousel.files import (
     remove_leftovers,
     write_durably,
 )
-from carousel.input_files import POINTER_LIMIT, read_regular
+from carousel.input_files import ENTRY_LIMIT, POINTER_LIMIT, read_regular
 from carousel.locks import is_lock
 from carousel.plain_paths import is_plain_file, is_plain_folder
 from carousel.text.entries import FILES, VERSION, Summary, summary
@@ -207,7 +207,18 @@ def is_entry(path: Path) -> bool:
     if not _ENTRY.fullmatch(path.name) or not is_plain_folder(path):
         return False
     content = _content(path)
-    return bool(content) and all(each.name in FILES and _holds_no_other(each) for each in content)
+    if not all(each.name in FILES and _holds_no_other(each) for each in content):
+        return False
+    return {each.name for each in content} == set(FILES) or _describes_an_entry(path)
+
+
+def _describes_an_entry(folder: Path) -> bool:
+    """Tell whether the corpus.json of a folder is one that Carousel writes, of any version."""
+    try:
+        about = json.loads(read_regular(folder / "corpus.json", ENTRY_LIMIT))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(about, dict) and {"version", "sha256", "checksums"} <= set(about)
 
 
 def _holds_no_other(path: Path) -> bool:

@@ -151,7 +151,7 @@ def prepare_text(
 @functools.cache
 def _warn_of_others(cache: Path) -> None:
     """Say once who else decides what texts are in a cache: no code is run from there."""
-    if reason := is_foreign(cache):
+    if cache.is_dir() and (reason := is_foreign(cache)):
         _log.warning("%s: whoever can write there can change the texts that it keeps", reason)
 
 

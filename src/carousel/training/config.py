@@ -198,6 +198,20 @@ PRESETS: dict[str, Tables] = {
 }
 
 
+_MOST_DOTS = 1000  # in a line: tomllib takes time that grows with the square of a key's parts
+
+
+def _check_depth(text: str) -> str:
+    """Return a text of TOML.
+
+    Raises:
+        ValueError: If a line has so many dots that it may be a key of thousands of parts.
+    """
+    if max(line.count(".") for line in text.split("\n")) > _MOST_DOTS:
+        raise ValueError("nested too deep: settings stand in tables")
+    return text
+
+
 def read_toml(path: Path) -> Tables:
     """Return the tables of a TOML file.
 
@@ -205,7 +219,7 @@ def read_toml(path: Path) -> Tables:
         ConfigError: If it is not TOML, or holds anything but tables.
     """
     try:
-        tables = tomllib.loads(read_input(path, TOML_LIMIT).decode())
+        tables = tomllib.loads(_check_depth(read_input(path, TOML_LIMIT).decode()))
     except UnreadableError as error:
         raise ConfigError(str(error)) from None
     except (ValueError, RecursionError) as error:  # no TOML, or no UTF-8

@@ -26,7 +26,12 @@ from carousel.files import (
     sync_folder,
     write_durably,
 )
-from carousel.models.checkpoint import foreign_names, read_checkpoint, write_checkpoint
+from carousel.models.checkpoint import (
+    foreign_names,
+    has_manifest,
+    read_checkpoint,
+    write_checkpoint,
+)
 from carousel.plain_paths import is_plain_folder, resolved
 from carousel.training.metrics import read_metrics as read_metrics
 from carousel.training.run_mark import (
@@ -221,6 +226,10 @@ class RunFolder:
             for path in self.checkpoints.iterdir()
             if STEP.fullmatch(path.name) and is_plain_folder(path)
         )
+
+    def is_whole(self, step: int) -> bool:
+        """Tell whether the checkpoint of a step has a manifest; bytes are not compared."""
+        return has_manifest(self.checkpoints / step_name(step))
 
     def newest(self) -> tuple[int, dict[str, bytes], list[str]] | None:
         """Return the newest readable checkpoint and what was found wrong with newer ones.
