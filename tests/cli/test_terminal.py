@@ -4,13 +4,15 @@ import ast
 import io
 import json
 import logging
+import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from carousel.cli.console import shell_word
+from carousel.cli.console import VisibleConsole, shell_word
 from carousel.cli.progress import VisibleProgress
 from carousel.cli.serve import _announce
 from carousel.cli.terminal import VisibleFormatter, VisibleStream, folded, one_line, printable
@@ -267,6 +269,24 @@ def test_streams_that_are_no_terminals_take_all_but_halves_of_pairs() -> None:
     stream = io.StringIO()
     VisibleStream(stream).writelines([HOSTILE, "caf\udce9"])
     assert stream.getvalue() == f"{HOSTILE}caf\ufffd"
+
+
+def test_what_is_written_to_a_terminal_that_was_closed_is_dropped() -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w", encoding="utf-8") as stream:
+        console = VisibleConsole(stderr=True, file=VisibleStream(stream), force_terminal=True)
+        os.close(ours)
+        with pytest.raises(OSError, match=r"\[Errno 5\]"):
+            os.write(theirs, b"a")
+        VisibleStream(stream).write("nobody reads this\n")
+        VisibleStream(stream).flush()
+        console.print("nor this")
+        with suppress(OSError):  # what the stream still holds
+            stream.close()
+    full = Path("/dev/full")
+    if full.exists():
+        with pytest.raises(OSError, match="No space"), full.open("w") as stream:
+            VisibleStream(stream).write("a" * 100_000)
 
 
 def test_words_for_the_shell_name_bytes_that_nobody_can_type() -> None:

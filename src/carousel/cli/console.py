@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -17,7 +17,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from carousel.cli.terminal import bare, folded, one_line, printable
+from carousel.cli.terminal import LastingStream, bare, folded, one_line, printable
 from carousel.errors import UsageError
 from carousel.machine import available_memory, compute_threads
 from carousel.plain_paths import readable
@@ -46,7 +46,7 @@ class VisibleConsole(Console):
     @property
     def file(self) -> IO[str]:
         """The stream that rich writes to, its escapes with it."""
-        return bare(super().file)
+        return cast("IO[str]", LastingStream(bare(super().file)))
 
     @file.setter
     def file(self, stream: IO[str]) -> None:

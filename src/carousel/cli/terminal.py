@@ -6,6 +6,7 @@ writing round or is not seen at all is shown as its escape: \x1b, \x9b, \u202e. 
 all characters as they are, but for halves of surrogate pairs, which are no characters: U+FFFD.
 """
 
+import errno
 import logging
 import re
 import shutil
@@ -69,8 +70,10 @@ def folded(head: str, text: str, columns: int) -> str:
     return head + f"\n{' ' * indent}".join(lines)
 
 
-class VisibleStream:
-    """Stand before stdout or stderr: what is written is shown by a terminal, not obeyed.
+class LastingStream:
+    """Stand before a stream: what is written to a terminal that was closed is dropped.
+
+    Writing may fail before the signal that says so (SIGHUP) has come, which is to save a run.
 
     Attributes:
         stream: The stream that it stands before.
@@ -80,8 +83,9 @@ class VisibleStream:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text, exactly to pipes and files, visibly to a terminal."""
-        self.stream.write(printable(text) if self.stream.isatty() else readable(text))
+        """Write a text."""
+        with _dropping():
+            self.stream.write(text)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -89,15 +93,39 @@ class VisibleStream:
         for line in lines:
             self.write(line)
 
+    def flush(self) -> None:
+        """Write what is kept back."""
+        with _dropping():
+            self.stream.flush()
+
     def __getattr__(self, name: str) -> Any:
-        """Return what the stream has: flush, isatty, fileno, encoding, …."""
+        """Return what the stream has: isatty, fileno, encoding, …."""
         return getattr(self.stream, name)
+
+
+@contextmanager
+def _dropping() -> Iterator[None]:
+    """Pass over the error of a terminal that is gone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+
+
+class VisibleStream(LastingStream):
+    """Stand before stdout or stderr: what is written is shown by a terminal, not obeyed."""
+
+    def write(self, text: str) -> int:
+        """Write a text, exactly to pipes and files, visibly to a terminal."""
+        super().write(printable(text) if self.stream.isatty() else readable(text))
+        return len(text)
 
 
 def bare(stream: IO[str]) -> IO[str]:
     """Return the stream behind a VisibleStream and rich's proxies, which takes colours."""
     while True:
-        behind = stream.stream if isinstance(stream, VisibleStream) else None
+        behind = stream.stream if isinstance(stream, LastingStream) else None
         behind = behind or getattr(stream, "rich_proxied_file", None)
         if behind is None:
             return stream
