@@ -12,8 +12,8 @@ import builtins
 import io
 import textwrap
 import tokenize
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from shapes import (
@@ -22,11 +22,11 @@ from shapes import (
     Match,
     blocks,
     expressions,
+    filled_in,
     locals_of,
     matches,
     names_at_the_top,
     names_in,
-    parameters_of,
     parsed,
     qualified,
 )
@@ -40,8 +40,7 @@ class Edit(NamedTuple):
     """A change of one place.
 
     Attributes:
-        function: Its qualified name, as "Layer.forward"; with parameters, as "step(a, state)",
-            these names stand for its parameters in that order.
+        function: Its qualified name, as "Layer.forward".
         was: The expression or the statements that stand there.
         becomes: What is put in their place, with the same names. A name that is only assigned
             here is a new variable. Nothing: the statement is left out.
@@ -76,54 +75,53 @@ class Code:
 
 
 def edited(text: str, edits: Sequence[Edit], name: str = "the code") -> str:
-    """Return the text with each edit made.
+    """Return the text with each edit made; all else keeps its layout and its comments.
 
     Raises:
-        AnchorError: If one does not fit exactly one place.
+        AnchorError: If one does not fit exactly one place, or two change the same place.
     """
     code = Code(text, name)
+    return spliced(text, [replacement(code, edit) for edit in edits])
+
+
+Splice = tuple[Any, Any, str]  # the first and the last node that go, and the text that comes
+
+
+def spliced(text: str, splices: Sequence[Splice]) -> str:
+    """Return the text with the nodes of its tree replaced."""
     lines = [line.encode() for line in text.splitlines(keepends=True)]  # columns count bytes
-    starts = [0]
-    for line in lines:
-        starts.append(starts[-1] + len(line))
-    data, spans = b"".join(lines), []
-    for edit in edits:
-        first, last, new = replacement(code, edit)
+    starts = [0, *accumulate(map(len, lines))]
+    data, before = b"".join(lines), len(text.encode())
+    for first, last, new in sorted(splices, key=lambda s: (-s[0].lineno, -s[0].col_offset)):
         begin = starts[first.lineno - 1] + first.col_offset
         end = starts[last.end_lineno - 1] + last.end_col_offset
-        spans.append((begin, end, new.encode()))
-    spans.sort(reverse=True)
-    for (begin, _, _), (_, end, _) in pairwise(spans):
-        if begin < end:
-            raise AnchorError(f"two edits of {name} change the same place")
-    for begin, end, new in spans:
-        data = data[:begin] + new + data[end:]
+        if end > before:
+            raise AnchorError(f"two edits change the same place: {new}")
+        data, before = data[:begin] + new.encode() + data[end:], begin
     return data.decode()
 
 
-def replacement(code: Code, edit: Edit) -> tuple[Any, Any, str]:
-    """Return the first and the last node that an edit replaces, and the text instead."""
-    function, names = function_of(code, edit.function)
-    match = found(code, edit, function, names)
+def replacement(code: Code, edit: Edit) -> Splice:
+    """Return what an edit takes away, and what it puts there."""
+    function = code.function(edit.function)
+    match = found(code, edit, function)
     new = parsed(edit.becomes or "pass")
-    text = renamed(
-        textwrap.dedent(edit.becomes or "pass"),
-        new_names(code, edit, function, match, new),
-        {name: ast.get_source_segment(code.text, node) or "" for name, node in match.wild.items()},
-    )
+    names = new_names(code, edit, function, match, new)
     first, last = match.nodes[0], match.nodes[-1]
-    if isinstance(first, ast.stmt):
-        indent = " " * first.col_offset
-        return first, last, textwrap.indent(text, indent).removeprefix(indent).rstrip("\n")
-    return first, last, text if isinstance(new[0].value, ast.Name) else f"({text})"
+    if isinstance(first, ast.expr):
+        (statement,) = new
+        return first, last, f"({ast.unparse(filled_in(statement.value, names, match.wild))})"
+    text = "\n".join(ast.unparse(filled_in(statement, names, match.wild)) for statement in new)
+    indent = " " * first.col_offset
+    return first, last, textwrap.indent(text, indent).removeprefix(indent)
 
 
-def found(code: Code, edit: Edit, function: Function, names: Mapping[str, str]) -> Match:
+def found(code: Code, edit: Edit, function: Function) -> Match:
     """Return the one place that an edit means."""
     pattern: ast.expr | list[ast.stmt] = pattern_of(edit.was, edit.becomes)
     where = f"{code.name}, {edit.function}"
     shown = " ".join(edit.was.split())
-    fits = list(matches(function, pattern, code.globals, names))
+    fits = list(matches(function, pattern, code.globals))
     if not fits:
         raise AnchorError(f"nothing in {where} has the shape of: {shown}")
     if edit.label:
@@ -141,20 +139,6 @@ def found(code: Code, edit: Edit, function: Function, names: Mapping[str, str]) 
         count = f"{len(kinds)} ways" if len(places) == 1 else f"{len(places)} places"
         raise AnchorError(f"{shown} fits {where} in {count} ({lines}): add `given` or a label")
     return fits[0]
-
-
-def function_of(code: Code, spec: str) -> tuple[Function, dict[str, str]]:
-    """Return a function, and the parameters that the names in its specification stand for."""
-    name, _, listed = spec.rstrip(")").partition("(")
-    function = code.function(name)
-    if not listed:
-        return function, {}
-    names = [name.strip() for name in listed.split(",")]
-    parameters = [argument.arg for argument in parameters_of(function)]
-    if len(names) != len(parameters):
-        have = f"{len(parameters)} parameters: {', '.join(parameters)}"
-        raise AnchorError(f"{code.name}, {spec}: {name} has {have}")
-    return function, dict(zip(names, parameters, strict=True))
 
 
 def pattern_of(was: str, becomes: str) -> ast.expr | list[ast.stmt]:
@@ -181,16 +165,16 @@ def new_names(
     code: Code, edit: Edit, function: Function, match: Match, new: list[ast.stmt]
 ) -> dict[str, str]:
     """Return what each local name of the new code is called in the file."""
-    names, used = {}, locals_of(function) | code.globals
+    names, used = dict(match.names), locals_of(function) | code.globals
     read, stored = read_and_stored(new)
     where = f"{code.name}, {edit.function}"
     for name in read | stored:
         if name in match.names:
-            names[name] = match.names[name]
-        elif name in read - code.globals - match.wild.keys():
+            continue
+        if name in read - code.globals - match.wild.keys():
             message = f"which variable is {name}? neither `was` nor `given` has it"
             raise AnchorError(f"{where}: {message}: {edit.becomes}")
-        elif name in stored and not ANY.fullmatch(name):
+        if name in stored and not ANY.fullmatch(name):
             if name not in {n.id for n in names_in(new) if isinstance(n.ctx, ast.Load)}:
                 message = f"the new variable {name} is not read; `given` may say which it is"
                 raise AnchorError(f"{where}: {message}: {edit.becomes}")
@@ -205,8 +189,8 @@ def read_and_stored(body: Sequence[ast.stmt]) -> tuple[set[str], set[str]]:
     """Return the names that statements read before they assign them, and those that they assign."""
     read, stored = set(), set()
     for statement in body:
-        nodes = list(expressions(statement))
-        inner = {n.arg for e in nodes for n in ast.walk(e) if isinstance(n, ast.arg)}
+        nodes = [n for e in expressions(statement) for n in ast.walk(e)]
+        inner = {n.arg for n in nodes if isinstance(n, ast.arg)}
         for node in nodes:
             for part in getattr(node, "generators", []):
                 inner |= {n.id for n in names_in([part.target])}
@@ -223,19 +207,6 @@ def read_and_stored(body: Sequence[ast.stmt]) -> tuple[set[str], set[str]]:
                 read |= more - stored
                 stored |= new
     return read, stored
-
-
-def renamed(text: str, names: Mapping[str, str], wild: Mapping[str, str]) -> str:
-    """Return code with other names for its variables, and its wildcards filled in."""
-    tree = ast.parse(text)
-    lines = [line.encode() for line in text.splitlines(keepends=True)]
-    places = [(n.lineno, n.col_offset, n.id) for n in names_in(tree.body)]
-    places += [(n.lineno, n.col_offset, n.arg) for n in ast.walk(tree) if isinstance(n, ast.arg)]
-    for line, column, name in sorted(places, reverse=True):
-        new = f"({wild[name]})" if name in wild else names.get(name, name)
-        old = lines[line - 1]
-        lines[line - 1] = old[:column] + new.encode() + old[column + len(name.encode()) :]
-    return b"".join(lines).decode()
 
 
 def has_label(code: Code, match: Match, label: str) -> bool:

@@ -4,6 +4,7 @@ import ast
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -100,19 +101,27 @@ def unifier(globals_: set[str], local: set[str]) -> Callable[[Any, Any, Fit], Fi
     return unify
 
 
+def filled_in(node: Any, names: Mapping[str, str], wild: Mapping[str, ast.expr]) -> Any:
+    """Return a copy of a pattern with variables for its names and expressions for its wildcards."""
+
+    class Filler(ast.NodeTransformer):
+        def visit_Name(self, name: ast.Name) -> ast.expr:
+            if name.id in wild:
+                return deepcopy(wild[name.id])
+            return ast.Name(names.get(name.id, name.id), name.ctx)
+
+        def visit_arg(self, argument: ast.arg) -> ast.arg:
+            return ast.arg(names.get(argument.arg, argument.arg))
+
+    return ast.fix_missing_locations(Filler().visit(deepcopy(node)))
+
+
 def parsed(text: str) -> list[ast.stmt]:
     return ast.parse(textwrap.dedent(text)).body
 
 
 def names_in(trees: Sequence[ast.AST]) -> list[ast.Name]:
     return [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Name)]
-
-
-def parameters_of(function: Function | ast.Lambda) -> list[ast.arg]:
-    """Return a function's parameters in order."""
-    a = function.args
-    starred = [[a.vararg] if a.vararg else [], [a.kwarg] if a.kwarg else []]
-    return [*a.posonlyargs, *a.args, *starred[0], *a.kwonlyargs, *starred[1]]
 
 
 def locals_of(function: Function) -> set[str]:
@@ -160,9 +169,12 @@ def blocks(function: ast.AST) -> Iterator[list[ast.stmt]]:
 
 
 def expressions(statement: ast.AST) -> Iterator[ast.expr]:
-    """Yield each expression of a statement, but not those of the statements inside it."""
+    """Yield each expression of a statement, but not those of the statements inside it.
+
+    Nor those inside an f-string: Python 3.11 does not know where they stand.
+    """
     for child in ast.iter_child_nodes(statement):
         if isinstance(child, ast.expr):
             yield child
-        if not isinstance(child, ast.stmt):
+        if not isinstance(child, ast.stmt | ast.JoinedStr):
             yield from expressions(child)

@@ -1,14 +1,12 @@
 """Which mutants of a function an entry of equivalents.py lists."""
 
 import ast
-from collections.abc import Mapping
-from copy import deepcopy
 
 from equivalents import Equivalent
 from mutations import Mutation, line, places
 
 from anchors import AnchorError, tied
-from shapes import Function, matches, parsed
+from shapes import Function, Match, filled_in, matches, names_in, parsed
 
 
 def listed(function: Function, globals_: set[str], equivalent: Equivalent) -> set[Mutation]:
@@ -24,7 +22,10 @@ def listed(function: Function, globals_: set[str], equivalent: Equivalent) -> se
                 if (original := place.get()) is way.nodes[0]:
                     was = line(way.statement)
                     for text in equivalent.becomes:
-                        place.put(filled_in(expression(text), way.names, way.wild, globals_))
+                        new = expression(text)
+                        if unknown := {n.id for n in names_in([new])} - known(way, globals_):
+                            raise AnchorError(f"which variable is {unknown}, in {text}?")
+                        place.put(filled_in(new, way.names, way.wild))
                         found.add(Mutation(was, line(way.statement)))
                     place.put(original)
     if not found:
@@ -32,23 +33,11 @@ def listed(function: Function, globals_: set[str], equivalent: Equivalent) -> se
     return found
 
 
+def known(way: Match, globals_: set[str]) -> set[str]:
+    return way.names.keys() | way.wild.keys() | globals_
+
+
 def expression(text: str) -> ast.expr:
     (statement,) = parsed(text)
     assert isinstance(statement, ast.Expr), text
     return statement.value
-
-
-def filled_in(
-    node: ast.expr, names: Mapping[str, str], wild: Mapping[str, ast.expr], globals_: set[str]
-) -> ast.expr:
-    """Put a function's variables in place of the names of a pattern."""
-
-    class Filler(ast.NodeTransformer):
-        def visit_Name(self, name: ast.Name) -> ast.expr:
-            if name.id in wild:
-                return deepcopy(wild[name.id])
-            if name.id not in names.keys() | globals_:
-                raise AnchorError(f"which variable is {name.id}? neither was nor given has it")
-            return ast.Name(names.get(name.id, name.id), name.ctx)
-
-    return Filler().visit(deepcopy(node))
