@@ -12,6 +12,7 @@ import pytest
 from amounts import torture, torture_only
 from anchors import Edit, edited
 from conftest import ROOT
+from renaming import assert_names_do_not_matter
 
 POWER, DISK = "durability/test_power_loss.py", "durability/test_failing_disk.py"
 FILES, RUN_FOLDER = "files.py", "training/run_folder.py"
@@ -242,6 +243,12 @@ def fails(source: Path, tests: str) -> bool:
 def copied(folder: Path) -> Path:
     copytree(ROOT / "src" / "carousel", folder / "carousel", ignore=ignore_patterns("__pycache__"))
     return folder
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_fault_finds_its_place_whatever_the_locals_are_called(fault: Fault) -> None:
+    text = (ROOT / "src" / "carousel" / fault.file).read_text(encoding="utf-8")
+    assert_names_do_not_matter(text, [fault.edit])
 
 
 @torture
