@@ -104,7 +104,7 @@ def spliced(text: str, splices: Sequence[Splice]) -> str:
 def replacement(code: Code, edit: Edit) -> Splice:
     """Return what an edit takes away, and what it puts there."""
     function = code.function(edit.function)
-    match = found(code, edit, function)
+    match = only_match(code, edit, function)
     new = parsed(edit.becomes or "pass")
     names = new_names(code, edit, function, match, new)
     first, last = match.nodes[0], match.nodes[-1]
@@ -116,7 +116,7 @@ def replacement(code: Code, edit: Edit) -> Splice:
     return first, last, textwrap.indent(text, indent).removeprefix(indent)
 
 
-def found(code: Code, edit: Edit, function: Function) -> Match:
+def only_match(code: Code, edit: Edit, function: Function) -> Match:
     """Return the one place that an edit means."""
     pattern: ast.expr | list[ast.stmt] = pattern_of(edit.was, edit.becomes)
     where = f"{code.name}, {edit.function}"
@@ -128,7 +128,9 @@ def found(code: Code, edit: Edit, function: Function) -> Match:
         fits = [match for match in fits if has_label(code, match, edit.label)]
         if not fits:
             raise AnchorError(f"nothing in {where} beside ({edit.label}) has the shape of: {shown}")
-    fits = [each for match in fits for each in tied(function, edit.given, code.globals, match)]
+    fits = [
+        each for match in fits for each in with_given(function, edit.given, code.globals, match)
+    ]
     if not fits:
         raise AnchorError(f"{where} has the shape of: {shown}, but not with what is given")
     read = {n.id for n in names_in(parsed(edit.becomes or "pass"))}
@@ -148,7 +150,7 @@ def pattern_of(was: str, becomes: str) -> ast.expr | list[ast.stmt]:
     return body[0].value if is_expression else body
 
 
-def tied(function: Function, given: str, globals_: set[str], match: Match) -> Iterator[Match]:
+def with_given(function: Function, given: str, globals_: set[str], match: Match) -> Iterator[Match]:
     """Yield a match with the names that further patterns fix, in every way that they fit."""
     ways = [match]
     for statement in parsed(given):

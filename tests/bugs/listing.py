@@ -5,7 +5,7 @@ import ast
 from equivalents import Equivalent
 from mutations import Mutation, line, places
 
-from anchors import AnchorError, tied
+from anchors import AnchorError, with_given
 from shapes import Function, Match, filled_in, matches, names_in, parsed
 
 
@@ -17,7 +17,7 @@ def listed(function: Function, globals_: set[str], equivalent: Equivalent) -> se
     """
     pattern, found = expression(equivalent.was), set()
     for match in matches(function, pattern, globals_):
-        for way in tied(function, equivalent.given, globals_, match):
+        for way in with_given(function, equivalent.given, globals_, match):
             for place in places(way.statement):
                 if (original := place.get()) is way.nodes[0]:
                     was = line(way.statement)
