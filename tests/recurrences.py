@@ -15,6 +15,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
+from anchors import Edit, edited
 from carousel.ops.recurrence import NO_MASKS, Dense, Family, Masks, State, Weights
 
 Tensors = dict[str, Tensor]  # by the ops' names: x, w_ih, b_ih, gain, h_0, c_0, w_hh, …
@@ -219,11 +220,10 @@ def with_gradients(outputs: Tensors, inputs: Tensors) -> Tensors:
     return outputs | {f"d{name}": d for name, d in zip(inputs, gradients, strict=True)}
 
 
-def planted(module: str, was: str, becomes: str) -> Code:
-    """The ops with one passage of one module replaced; what imports that module sees the fault."""
-    text = inspect.getsource(OURS[module])
-    assert text.count(was) == 1, f"this must stand once in {module}.py: {was}"
-    code = OURS | {module: executed(module, text.replace(was, becomes))}
+def planted(module: str, *edits: Edit) -> Code:
+    """The ops with one module changed; what imports that module sees the fault."""
+    text = edited(inspect.getsource(OURS[module]), edits, f"{module}.py")
+    code = OURS | {module: executed(module, text)}
     if module == "layer_norm":
         with patch.dict(sys.modules, {"carousel.ops.layer_norm": code["layer_norm"]}):
             for name in ("recurrence", "lstm_layer_norm"):

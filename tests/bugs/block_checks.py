@@ -15,6 +15,7 @@ from op_given import Given, Tensors
 from planting import planted
 from torch import Tensor
 
+from anchors import Edit
 from carousel.ops.attention import Sight
 from closeness import assert_near
 from recurrences import with_gradients
@@ -23,8 +24,8 @@ B, T, N, K, C = 2, 5, 3, 4, 3
 D = N * K
 
 
-def planted_block(module: str, *passages: tuple[str, str]) -> ModuleType:
-    return planted("carousel.layers", ("transformer",), module, *passages)["transformer"]
+def planted_block(module: str, *edits: Edit) -> ModuleType:
+    return planted("carousel.layers", ("transformer",), module, *edits)["transformer"]
 
 
 def inputs(code: ModuleType) -> tuple[Any, Tensors]:

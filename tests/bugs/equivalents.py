@@ -4,26 +4,70 @@ from typing import NamedTuple
 
 
 class Equivalent(NamedTuple):
-    """In a function, this passage may become any of those, for that reason."""
+    """In a function, this expression may become any of those, for that reason.
+
+    Attributes:
+        place: The module and the function.
+        was: The expression; a local variable may have any name, see tests/anchors.py.
+        becomes: What it may become, with the same names.
+        reason: Why that says the same.
+        given: More code of the function, which says what the names stand for.
+    """
 
     place: str
     was: str
     becomes: tuple[str, ...]
     reason: str
+    given: str = ""
 
 
 LAST_AXIS = "the tensors are matrices: axis 1 is the last"
 ORDER = "each share finds its weight by name; in which order they stand is of no matter"
 PEEPHOLES = "the three peepholes are there together or not at all"
-SHARES_OF_READ = (
-    "Product('w_hh', torch.cat([dr, dz, none], dim=-1), h_prev)",
-    "Product('w_hh', torch.cat([none, none, dn], dim=-1), read)",
-)
 FOUR_AXES = "the tensors have four axes: 2 is the last but one"
 QUERIES = "there are as many of them as queries"
 WIDTH_OF_HEAD = "a query and a key have equally many features"
 IN_ROWS = "d is dlooked in another shape"
 ZEROS = "0 times any (B, H) is the same block of zeros"
+
+# Of a function's variables: which is which.
+OF_GRU = """
+(dh,) = dstate
+h_prev, r, z, n, read = cache
+dn = dh * (1 - z) * (1 - n * n)
+dread = dn @ w_n
+dr = dread * h_prev * r * (1 - r)
+dz = dh * (h_prev - n) * z * (1 - z)
+"""
+OF_LOOKUP = "into, d = rows.flatten(), dlooked[None].flatten(0, -2)"
+OF_ATTENTION = "q, k, v, p, keep = trace"
+OF_BLOCKS = """
+q, k, v, y, log_total, sight = trace
+dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+along = (dy * y).sum(-1, keepdim=True)
+"""
+OF_SCORES = "s: Tensor = (q[..., rows, :] * _) @ k[..., columns, :].mT"
+
+SHARES_OF_READ = (
+    'Product("w_hh", torch.cat([dr, dz, none], dim=-1), h_prev)',
+    'Product("w_hh", torch.cat([none, none, dn], dim=-1), read)',
+)
+SHARES_OF_PEEPHOLES = (
+    'Product("w_ci", da_i * c_prev, None)',
+    'Product("w_cf", da_f * c_prev, None)',
+)
+SHARES_OF_NORMS = (
+    'Product("w_hh", du, h_prev)',
+    'Product("gain_hh", da * unit_u, None)',
+    'Product("gain_c", dv * unit_c, None)',
+    'Product("shift_c", dv, None)',
+)
+
+
+def in_list(items: tuple[str, ...], order: str = "") -> str:
+    """Write a list of expressions, in another order if one is given."""
+    return f"[{', '.join(items[int(k)] for k in order) if order else ', '.join(items)}]"
+
 
 EQUIVALENTS = [
     Equivalent(
@@ -50,8 +94,13 @@ EQUIVALENTS = [
         ("source.w_ih[:1]",),
         "a row of weights has as many numbers as a vector: the zeros are the same",
     ),
-    Equivalent("gru.step_backward", "dim=-1", ("dim=1",), LAST_AXIS),
-    Equivalent("gru.step_reset_before_backward", "dim=-1", ("dim=1",), LAST_AXIS),
+    Equivalent("gru.step_backward", "torch.cat(_, dim=-1)", ("torch.cat(_, dim=1)",), LAST_AXIS),
+    Equivalent(
+        "gru.step_reset_before_backward",
+        "torch.cat(_, dim=-1)",
+        ("torch.cat(_, dim=1)",),
+        LAST_AXIS,
+    ),
     Equivalent(
         "gru.step_reset_before_backward",
         "0 * dn",
@@ -59,40 +108,36 @@ EQUIVALENTS = [
             f"0 * {name}" for name in ("dh", "dr", "dread", "dz", "h_prev", "n", "r", "read", "z")
         ),
         ZEROS,
+        OF_GRU,
     ),
     Equivalent(
         "gru.step_reset_before_backward",
-        ", ".join(SHARES_OF_READ),
-        (", ".join(reversed(SHARES_OF_READ)),),
+        in_list(SHARES_OF_READ),
+        (in_list(SHARES_OF_READ, "10"),),
         "two shares of one weight: a sum has no order",
     ),
-    Equivalent("lstm.step_backward", "dim=-1", ("dim=1",), LAST_AXIS),
-    Equivalent("lstm.step_backward", "'w_co' in", ("'w_ci' in", "'w_cf' in"), PEEPHOLES),
-    Equivalent("lstm.step_backward", "'w_ci' in", ("'w_co' in", "'w_cf' in"), PEEPHOLES),
+    Equivalent("lstm.step_backward", "torch.cat(_, dim=-1)", ("torch.cat(_, dim=1)",), LAST_AXIS),
+    Equivalent("lstm.step_backward", "'w_co' in _", ("'w_ci' in _", "'w_cf' in _"), PEEPHOLES),
+    Equivalent("lstm.step_backward", "'w_ci' in _", ("'w_co' in _", "'w_cf' in _"), PEEPHOLES),
     Equivalent(
         "lstm.step_backward",
-        "Product('w_ci', da_i * c_prev, None), Product('w_cf', da_f * c_prev, None)",
-        ("Product('w_cf', da_f * c_prev, None), Product('w_ci', da_i * c_prev, None)",),
-        ORDER,
-    ),
-    Equivalent("lstm_three_gates.gates_backward", "dim=-1", ("dim=1",), LAST_AXIS),
-    Equivalent("lstm_layer_norm.step_backward", "dim=-1", ("dim=1",), LAST_AXIS),
-    Equivalent(
-        "lstm_layer_norm.step_backward",
-        "Product('w_hh', du, h_prev), Product('gain_hh', da * unit_u, None)",
-        ("Product('gain_hh', da * unit_u, None), Product('w_hh', du, h_prev)",),
+        in_list(SHARES_OF_PEEPHOLES),
+        (in_list(SHARES_OF_PEEPHOLES, "10"),),
         ORDER,
     ),
     Equivalent(
-        "lstm_layer_norm.step_backward",
-        "Product('gain_hh', da * unit_u, None), Product('gain_c', dv * unit_c, None)",
-        ("Product('gain_c', dv * unit_c, None), Product('gain_hh', da * unit_u, None)",),
-        ORDER,
+        "lstm_three_gates.gates_backward",
+        "torch.cat(_, dim=-1)",
+        ("torch.cat(_, dim=1)",),
+        LAST_AXIS,
+    ),
+    Equivalent(
+        "lstm_layer_norm.step_backward", "torch.cat(_, dim=-1)", ("torch.cat(_, dim=1)",), LAST_AXIS
     ),
     Equivalent(
         "lstm_layer_norm.step_backward",
-        "Product('gain_c', dv * unit_c, None), Product('shift_c', dv, None)",
-        ("Product('shift_c', dv, None), Product('gain_c', dv * unit_c, None)",),
+        in_list(SHARES_OF_NORMS),
+        tuple(in_list(SHARES_OF_NORMS, order) for order in ("1023", "0213", "0132")),
         ORDER,
     ),
     Equivalent(
@@ -103,59 +148,75 @@ EQUIVALENTS = [
     ),
     Equivalent(
         "cross_entropy.backward",
-        "dtype=p.dtype",
-        ("dtype=dloss.dtype",),
+        "torch.ones_like(_, dtype=p.dtype)",
+        ("torch.ones_like(_, dtype=dloss.dtype)",),
         "a loss has the precision of its p",
+        "dlogits * dloss.unsqueeze(-1)",
     ),
     Equivalent(
         "lookup.look_up_backward",
         "dlooked.new_zeros",
         ("d.new_zeros",),
         IN_ROWS,
+        OF_LOOKUP,
     ),
-    Equivalent("lookup.look_up_backward", "d.shape[-1]", ("dlooked.shape[-1]",), IN_ROWS),
+    Equivalent(
+        "lookup.look_up_backward", "d.shape[-1]", ("dlooked.shape[-1]",), IN_ROWS, OF_LOOKUP
+    ),
     Equivalent("lookup.look_up_backward", "d.shape[-1]", ("d.shape[1]",), LAST_AXIS),
-    Equivalent("attention.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),
-    Equivalent("attention_in_blocks.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),
-    Equivalent("attention_in_blocks._scores", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD),
+    Equivalent("attention.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD, OF_ATTENTION),
     Equivalent(
-        "attention_in_blocks.backward",
-        "_blocks(q.shape[-2]",
-        tuple(f"_blocks({name}.shape[-2]" for name in ("dq", "y", "dy", "log_total", "along")),
-        QUERIES,
+        "attention_in_blocks.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD, OF_BLOCKS
+    ),
+    Equivalent(
+        "attention_in_blocks._scores", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD, OF_SCORES
     ),
     Equivalent(
         "attention_in_blocks.backward",
-        "_blocks(q.shape[-2]",
-        tuple(f"_blocks({name}.shape[-2]" for name in ("k", "v", "dk", "dv")),
+        "_blocks(q.shape[-2], _)",
+        tuple(f"_blocks({name}.shape[-2], _)" for name in ("dq", "y", "dy", "log_total", "along")),
+        QUERIES,
+        OF_BLOCKS,
+    ),
+    Equivalent(
+        "attention_in_blocks.backward",
+        "_blocks(q.shape[-2], _)",
+        tuple(f"_blocks({name}.shape[-2], _)" for name in ("k", "v", "dk", "dv")),
         "there are as many keys as queries, or more; blocks past the last query are empty",
+        OF_BLOCKS,
     ),
     Equivalent("attention_in_blocks.backward", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
     Equivalent(
         "attention_in_blocks.backward",
-        "_seen(rows, q,",
-        tuple(f"_seen(rows, {name}," for name in ("dq", "y", "dy", "log_total", "along")),
+        "_seen(rows, q, _, _1, _2)",
+        tuple(
+            f"_seen(rows, {name}, _, _1, _2)" for name in ("dq", "y", "dy", "log_total", "along")
+        ),
         QUERIES,
+        OF_BLOCKS,
     ),
     Equivalent(
         "attention_in_blocks.backward",
-        "_seen(rows, q, k,",
-        tuple(f"_seen(rows, q, {name}," for name in ("v", "dk", "dv")),
+        "_seen(rows, q, k, _, _1)",
+        tuple(f"_seen(rows, q, {name}, _, _1)" for name in ("v", "dk", "dv")),
         "there are as many values as keys",
+        OF_BLOCKS,
     ),
     Equivalent(
         "attention_in_blocks._scores",
-        "*s.shape[:2]",
-        ("*q.shape[:2]", "*k.shape[:2]"),
+        "s.shape[:2]",
+        ("q.shape[:2]", "k.shape[:2]"),
         "texts and heads are equally many everywhere",
+        OF_SCORES,
     ),
     Equivalent("attention_in_blocks._scores", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
     Equivalent("attention_in_blocks._scores", "k.shape[-2]", ("k.shape[2]",), FOUR_AXES),
     Equivalent(
         "attention_in_blocks._scores",
-        "device=q.device",
-        ("device=s.device", "device=k.device"),
+        "q.device",
+        ("s.device", "k.device"),
         "all are on one device",
+        OF_SCORES,
     ),
     Equivalent("attention_in_blocks._seen", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
     Equivalent("attention_in_blocks._seen", "k.shape[-2]", ("k.shape[2]",), FOUR_AXES),

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from anchors import Edit
+
 
 class Exhibit(NamedTuple):
     """A fault: which passage of which module becomes what, and who must see it.
@@ -12,7 +14,8 @@ class Exhibit(NamedTuple):
         why: Why training seems to work all the same.
         module: The module that it is planted in, of carousel.ops; in rooms 4 and 8 of
             carousel.layers.
-        was: What stands there, once.
+        function: The function of that module, as an Edit names it (tests/anchors.py).
+        was: The code that stands there; a local variable may have any name.
         becomes: What stands there instead.
         case: The family or variant to look at (tests/recurrences.py), the layer, or the op and its
             use (op_cases.py beside this file).
@@ -21,18 +24,28 @@ class Exhibit(NamedTuple):
             beside this file).
         bias: Whether to look at it with biases.
         masked: Whether to look at it with masks.
-        also: Further passages, what was and what becomes of each: a fault of the forward pass whose
-            reverse is right is consistent in itself.
+        given: More code of that function, which says what the names in `was` stand for.
+        label: The label of an equation that stands beside the place.
+        also: Further edits: a fault of the forward pass whose reverse is right is consistent in
+            itself.
     """
 
     title: str
     seen_in: str
     why: str
     module: str
+    function: str
     was: str
     becomes: str
     case: str
     seen_by: str
     bias: bool = True
     masked: bool = False
-    also: tuple[tuple[str, str], ...] = ()
+    given: str = ""
+    label: str = ""
+    also: tuple[Edit, ...] = ()
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """What is changed in the module."""
+        return Edit(self.function, self.was, self.becomes, self.given, self.label), *self.also

@@ -13,6 +13,7 @@ from planting import planted
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
+from anchors import Edit
 from carousel.ops.recurrence import Dense, Masks
 from closeness import assert_near
 from recurrences import OURS, Tensors
@@ -22,9 +23,9 @@ T, B, D, H, L = 4, 3, 5, 6, 2
 WIDE = {"dtype": torch.float64}
 
 
-def planted_layer(module: str, was: str, becomes: str) -> ModuleType:
-    """Return the module of carousel.LSTM, with one passage replaced somewhere beneath it."""
-    return planted("carousel.layers", ABOVE_ONE_ANOTHER, module, (was, becomes))["lstm"]
+def planted_layer(module: str, *edits: Edit) -> ModuleType:
+    """Return the module of carousel.LSTM, with something changed in it or beneath it."""
+    return planted("carousel.layers", ABOVE_ONE_ANOTHER, module, *edits)["lstm"]
 
 
 def twins(code: ModuleType, **options: Any) -> tuple[Any, torch.nn.LSTM]:

@@ -2,9 +2,10 @@
 
 from exhibits import Exhibit
 
-KEPT = "        new = self._last(k, v, past, x.shape[1])\n"
-ALONE = "        with own_precision(x.device):\n"
-TURNED = "            if self.is_rotary:\n                q, k = self._turned(q, k)\n"
+KEPT = "new = self._last(k, v, past, x.shape[1])\n"
+ALONE = "with own_precision(x.device):\n"
+TURNED = "    if self.is_rotary:\n        q, k = self._turned(q, k)\n"
+ATTENDED = "    y = attend(q, k, v, _)\n"
 
 ROOM = [
     Exhibit(
@@ -12,6 +13,7 @@ ROOM = [
         seen_in="classic",
         why="Places show, though not distances: a text that begins elsewhere is another text.",
         module="transformer",
+        function="CausalSelfAttention._turned",
         was="rotate(q, cos[new], sin[new]), rotate(k, cos, sin)",
         becomes="q, rotate(k, cos, sin)",
         case="CausalSelfAttention",
@@ -22,6 +24,7 @@ ROOM = [
         seen_in="RobertCsordas/moeut#6",
         why="Training reads whole windows; only text sampled step by step goes wrong.",
         module="transformer",
+        function="CausalSelfAttention._turned",
         was="new = slice(-q.shape[2], None)",
         becomes="new = slice(None, q.shape[2])",
         case="CausalSelfAttention",
@@ -32,8 +35,9 @@ ROOM = [
         seen_in="a review of NeuraLegion/shainet#110 finds it",
         why="Training has no cache; of a short text the angles are small.",
         module="transformer",
-        was=KEPT + ALONE + TURNED,
-        becomes=ALONE + TURNED + "    " + KEPT,
+        function="CausalSelfAttention.forward",
+        was=KEPT + ALONE + TURNED + ATTENDED,
+        becomes=ALONE + TURNED + "    " + KEPT + ATTENDED,
         case="CausalSelfAttention",
         seen_by="streaming",
     ),
@@ -42,6 +46,7 @@ ROOM = [
         seen_in="classic",
         why="Training has no cache; sampled text has a memory of one piece.",
         module="transformer",
+        function="CausalSelfAttention._last",
         was="(filled + steps)",
         becomes="(0 * filled + steps)",
         case="CausalSelfAttention",
@@ -52,8 +57,10 @@ ROOM = [
         seen_in="classic",
         why="Every shape agrees; each position gets bits of all, of the future too.",
         module="transformer",
+        function="CausalSelfAttention.forward",
         was="y.transpose(1, 2).flatten(2)",
         becomes="y.reshape(x.shape)",
+        given="heads = self.in_proj(x).unflatten(-1, _)",
         case="CausalSelfAttention",
         seen_by="definition streaming causality",
     ),

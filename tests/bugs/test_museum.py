@@ -29,12 +29,11 @@ def test_a_fault_is_seen_by_those_named_and_no_others(wing: Wing, exhibit: Exhib
 def test_planting_alone_is_not_seen() -> None:
     """Code run from its text, with nothing changed in it, passes every check."""
     for module in ("recurrence", "layer_norm"):
-        title = OURS[module].__doc__.splitlines()[0]
-        code = planted(module, title, title)
+        code = planted(module)
         assert code[module] is not OURS[module]
         trial = Trial(CASES["lstm_layer_norm"], masked=True)
         assert not any(fails(check, code, trial) for check in checks_of(trial).values())
-    layer = planted_layer("packing", "def layout(", "def layout(")
+    layer = planted_layer("packing")
     assert not any(fails_layer(check, layer) for check in LAYER_CHECKS.values())
     block = planted_block("transformer")
     assert not any(fails_layer(check, block) for check in BLOCK_CHECKS.values())
@@ -55,7 +54,7 @@ def test_the_exhibition_is_large_enough_and_nothing_is_shown_twice() -> None:
     exhibits = [exhibit for _, exhibit in EXHIBITS]
     assert len(exhibits) >= 100
     assert len({exhibit.title for exhibit in exhibits}) == len(exhibits)
-    lines = {(e.module, e.was, e.becomes, e.case) for e in exhibits}
+    lines = {(e.module, e.edits, e.case) for e in exhibits}
     assert len(lines) == len(exhibits)
     assert all(exhibit.seen_in and exhibit.why for exhibit in exhibits)
     assert {e.module for e in exhibits_of(RECURRENCE)} == OURS.keys() - {"lstm_layer_norm"}

@@ -6,11 +6,13 @@ import op_questions
 import pytest
 import recurrence_questions
 from equivalents import EQUIVALENTS, Equivalent
-from hunting import Ask, Mutant, functions_of, hunt, text_of
+from hunting import Ask, functions_of, hunt, text_of
+from listing import listed
 from museum import MUTANTS
-from mutations import mutations
+from mutations import Mutation, mutations
 from op_case import OPS
 
+from anchors import Code
 from recurrences import OURS, executed
 
 REVERSES = recurrence_questions.REVERSES | op_questions.REVERSES
@@ -36,31 +38,33 @@ def questions(module: str) -> list[Ask]:
     return asks.questions(module)
 
 
-def is_listed(mutant: Mutant, equivalent: Equivalent) -> bool:
-    """The passage, wherever it stands in the statement, became one of those listed."""
-    pieces = mutant.mutation.was.split(equivalent.was)
-    return f"{mutant.module}.{mutant.function}" == equivalent.place and any(
-        equivalent.was.join(pieces[:k]) + new + equivalent.was.join(pieces[k:])
-        == mutant.mutation.becomes
-        for k in range(1, len(pieces))
-        for new in equivalent.becomes
-    )
+def listed_in(module: str) -> list[tuple[Equivalent, str, set[Mutation]]]:
+    """Return each entry of a module with its function and the mutants that it lists."""
+    code, entries = Code(text_of(module), f"{module}.py"), []
+    for equivalent in EQUIVALENTS:
+        name, function = equivalent.place.split(".")
+        if name == module:
+            mutants = listed(code.function(function), code.globals, equivalent)
+            entries.append((equivalent, function, mutants))
+    return entries
 
 
 @pytest.mark.parametrize("module", REVERSES)
 def test_what_survives_says_the_same_and_all_that_is_said_to_do_so_survives(module: str) -> None:
     found = list(hunt(module, REVERSES[module], questions(module)))
     assert len(found) >= FEWEST[module]
+    entries = listed_in(module)
+    explained = {(function, mutation) for _, function, each in entries for mutation in each}
     unexplained = [
         f"{mutant.function}: {mutant.mutation}"
         for mutant in found
-        if mutant.survives and not any(is_listed(mutant, e) for e in EQUIVALENTS)
+        if mutant.survives and (mutant.function, mutant.mutation) not in explained
     ]
     assert unexplained == []
-    for equivalent in (e for e in EQUIVALENTS if e.place.split(".")[0] == module):
-        listed = [mutant for mutant in found if is_listed(mutant, equivalent)]
-        assert {mutant.survives for mutant in listed} == {True}, equivalent
-        assert len(listed) >= len(equivalent.becomes), equivalent
+    for equivalent, function, mutations_ in entries:
+        here = [m for m in found if m.function == function and m.mutation in mutations_]
+        assert {mutant.survives for mutant in here} == {True}, equivalent
+        assert {mutant.mutation for mutant in here} == mutations_, equivalent
 
 
 def test_each_that_is_listed_has_its_place_and_its_reason() -> None:

@@ -50,7 +50,7 @@ def asked_of_a_family(exhibit: Exhibit) -> set[str]:
 
 def seers_in_a_family(exhibit: Exhibit) -> set[str]:
     trial = trial_of(exhibit)
-    code = planted(exhibit.module, exhibit.was, exhibit.becomes)
+    code = planted(exhibit.module, *exhibit.edits)
     checks, fails = recurrence_checks.checks_of(trial), recurrence_checks.fails
     return {name for name, check in checks.items() if fails(check, code, trial)}
 
@@ -60,7 +60,7 @@ def asked_of_a_layer(exhibit: Exhibit) -> set[str]:
 
 
 def seers_in_a_layer(exhibit: Exhibit) -> set[str]:
-    code = planted_layer(exhibit.module, exhibit.was, exhibit.becomes)
+    code = planted_layer(exhibit.module, *exhibit.edits)
     return {name for name, check in LAYER_CHECKS.items() if fails_layer(check, code)}
 
 
@@ -70,8 +70,8 @@ def asked_of_an_op(exhibit: Exhibit) -> set[str]:
 
 def seers_in_an_op(exhibit: Exhibit) -> set[str]:
     case = op_cases.CASES[exhibit.case]
-    passages = (exhibit.was, exhibit.becomes), *exhibit.also
-    code = op_case.OPS | planted_op("carousel.ops", op_case.MODULES, exhibit.module, *passages)
+    edits = exhibit.edits
+    code = op_case.OPS | planted_op("carousel.ops", op_case.MODULES, exhibit.module, *edits)
     checks, fails = op_checks.checks_of(case), op_checks.fails
     return {name for name, check in checks.items() if fails(check, code, case)}
 
@@ -81,7 +81,7 @@ def asked_of_a_block(exhibit: Exhibit) -> set[str]:
 
 
 def seers_in_a_block(exhibit: Exhibit) -> set[str]:
-    code = planted_block(exhibit.module, (exhibit.was, exhibit.becomes))
+    code = planted_block(exhibit.module, *exhibit.edits)
     return {name for name, check in BLOCK_CHECKS.items() if fails_layer(check, code)}
 
 

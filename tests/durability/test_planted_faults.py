@@ -10,7 +10,9 @@ from typing import NamedTuple
 import pytest
 
 from amounts import torture, torture_only
+from anchors import Edit, edited
 from conftest import ROOT
+from renaming import assert_names_do_not_matter
 
 POWER, DISK = "durability/test_power_loss.py", "durability/test_failing_disk.py"
 FILES, RUN_FOLDER = "files.py", "training/run_folder.py"
@@ -22,206 +24,204 @@ class Fault(NamedTuple):
     """One edit of a file of src/carousel, and tests that must fail then."""
 
     file: str
-    old: str
-    new: str
+    edit: Edit
     tests: tuple[str, ...]
 
 
+POINTED = """
+for pointer, k in (("last", step), ("best", best)):
+    write_durably(self.root / pointer, f"{step_name(k)}\\n".encode())
+"""
+BEFORE = "before = [k for k in saved if k < step]\n"
+REMOVED = """
+for k in set(saved) - {step, best, *before[-1:]}:
+    with suppress(OSError):
+        self._remove(k)
+"""
 FAULTS = {
     "no fsync of a file": Fault(
-        FILES,
-        "        write_all(descriptor, data)\n        sync_file(descriptor)\n",
-        "        write_all(descriptor, data)\n",
-        (POWER, "test_files.py"),
+        FILES, Edit("_write_new", "sync_file(descriptor)", ""), (POWER, "test_files.py")
     ),
     "no fsync of the hidden folder": Fault(
-        FILES, "        sync_folder(temporary)\n", "", (POWER, "test_files.py")
+        FILES,
+        Edit("_appearing", "sync_folder(temporary)", ""),
+        (POWER, "test_files.py"),
     ),
     "no fsync after a file's rename": Fault(
-        FILES,
-        "        _rename(os.replace, temporary, path)\n    sync_folder(path.parent)\n",
-        "        _rename(os.replace, temporary, path)\n",
-        (POWER, "test_files.py"),
+        FILES, Edit("write_durably", "sync_folder(path.parent)", ""), (POWER, "test_files.py")
     ),
     "no fsync after a folder's rename": Fault(
-        FILES,
-        "        _rename(os.rename, temporary, folder)\n    sync_folder(folder.parent)\n",
-        "        _rename(os.rename, temporary, folder)\n",
-        (POWER, "test_files.py"),
+        FILES, Edit("_appearing", "sync_folder(folder.parent)", ""), (POWER, "test_files.py")
     ),
     "no fsync between a removed name and its files": Fault(
-        FILES,
-        "    sync_folder(folder.parent)  # the old name is gone",
-        "    # the old name is not gone",
-        (POWER, "test_files.py"),
+        FILES, Edit("remove_folder", "sync_folder(folder.parent)", ""), (POWER, "test_files.py")
     ),
     "no fsync after mkdir": Fault(
         FILES,
-        "        _make_one(folder, made)\n        sync_folder(folder.parent)\n",
-        "        _make_one(folder, made)\n",
+        Edit(
+            "make_folder",
+            "_make_one(folder, made)\nsync_folder(folder.parent)",
+            "_make_one(folder, made)",
+        ),
         (POWER, "test_files.py"),
     ),
     "no fsync of a folder that a killed process made": Fault(
         FILES,
-        "            sync_folder(folder.parent)\n        return []\n",
-        "            pass\n        return []\n",
+        Edit(
+            "make_folder",
+            "with _passing_over(_, _1, _2):\n    sync_folder(folder.parent)",
+            "",
+        ),
         (POWER, "test_files.py"),
     ),
     "rename before the fsync of the files": Fault(
         FILES,
-        "        sync_folder(temporary)\n        if os.path.lexists(folder):",
-        "        _rename(os.rename, temporary, folder)\n        sync_folder(folder)\n"
-        "        if not os.path.lexists(folder):",
+        Edit(
+            "_appearing",
+            "sync_folder(temporary)\nif os.path.lexists(folder):\n    raise _",
+            "_rename(os.rename, temporary, folder)\nsync_folder(folder)\n"
+            "if not os.path.lexists(folder):\n    raise _",
+        ),
         (POWER, "test_files.py"),
     ),
     "written in place": Fault(
         FILES,
-        "    temporary = _temporary_name(path)\n    with",
-        "    temporary = path\n    remove_file(path)\n    with",
+        Edit(
+            "write_durably",
+            "temporary = _temporary_name(path)",
+            "temporary = path\nremove_file(path)",
+        ),
         (POWER, DISK, "test_files.py"),
     ),
     "one write is taken for all": Fault(
         FILES,
-        "    while left:\n        left = left[os.write(descriptor, left) :]\n",
-        "    os.write(descriptor, left)\n",
+        Edit(
+            "write_all",
+            "while left:\n    left = left[os.write(descriptor, left) :]",
+            "os.write(descriptor, left)",
+        ),
         (DISK, "test_files.py"),
     ),
     "no fsync of the metrics": Fault(
-        "appender.py", "        sync_file(self._descriptor)\n", "", (POWER,)
+        "appender.py", Edit("Appender.sync", "sync_file(self._descriptor)", ""), (POWER,)
     ),
     "no fsync of the metrics' name": Fault(
         "appender.py",
-        "        if not self._is_named:\n            sync_folder(self._path.parent)\n",
-        "        if not self._is_named:\n",
+        Edit("Appender.sync", "sync_folder(self._path.parent)", ""),
         (POWER, "test_files.py"),
     ),
     "no fsync when a run is found again": Fault(
-        RUN_FOLDER,
-        "            sync_folder(self.checkpoints)  # a kill may",
-        "            # a kill may",
-        (POWER,),
+        RUN_FOLDER, Edit("RunFolder.rewind", "sync_folder(self.checkpoints)", ""), (POWER,)
     ),
     "the pointers before the checkpoint": Fault(
         RUN_FOLDER,
-        "                write_checkpoint(folder, files)\n            self._settle(step, best)\n",
-        "                self._settle(step, best)\n                write_checkpoint(folder, files)"
-        "\n",
+        Edit(
+            "RunFolder.save",
+            "if is_plain_folder(folder):\n    sync_folder(self.checkpoints)\n"
+            "else:\n    write_checkpoint(folder, files)\n"
+            "self._settle(step, best)",
+            "if is_plain_folder(folder):\n    sync_folder(self.checkpoints)\n"
+            "else:\n    self._settle(step, best)\n    write_checkpoint(folder, files)",
+        ),
         (POWER, DISK),
     ),
     "an old checkpoint removed before the pointers moved": Fault(
         RUN_FOLDER,
-        """        for pointer, k in (("last", step), ("best", best)):
-            write_durably(self.root / pointer, f"{step_name(k)}\\n".encode())
-        before = [k for k in saved if k < step]
-        for k in set(saved) - {step, best, *before[-1:]}:
-""",
-        """        before = [k for k in saved if k < step]
-        for k in set(saved) - {step, best, *before[-1:]}:
-            self._remove(k)
-        for pointer, k in (("last", step), ("best", best)):
-            write_durably(self.root / pointer, f"{step_name(k)}\\n".encode())
-        for k in ():
-""",
+        Edit("RunFolder._settle", POINTED + BEFORE + REMOVED, BEFORE + REMOVED + POINTED),
         (POWER, DISK),
     ),
     "leftovers stay": Fault(
-        RUN_FOLDER, "        remove_leftovers_of_a_run(self.root)\n", "", (DISK,)
+        RUN_FOLDER, Edit("RunFolder.prepare", "remove_leftovers_of_a_run(self.root)", ""), (DISK,)
     ),
     "no mark of a run": Fault(
-        RUN_FOLDER, "            write_mark(self.root)\n", "", (DISK, "training/test_run_folder.py")
+        RUN_FOLDER,
+        Edit("RunFolder.prepare", "write_mark(self.root)", ""),
+        (DISK, "training/test_run_folder.py"),
     ),
     "a damaged checkpoint is kept": Fault(
-        RUN_FOLDER, "                if k > step:", "                if False:", (DISK,)
+        RUN_FOLDER, Edit("RunFolder.rewind", "k > step", "False"), (DISK,)
     ),
     "a failed start removes the folder with all in it": Fault(
         "training/run_claim.py",
-        "                        _undo(root, before)\n",
-        "                        __import__('shutil').rmtree(root)\n",
+        Edit("claimed", "_undo(root, before)", "__import__('shutil').rmtree(root)"),
         (NOT_OURS,),
     ),
     "a failed start removes folders that it did not make": Fault(
         FILES,
-        "                os.rmdir(path)\n",
-        "                __import__('shutil').rmtree(path)\n",
+        Edit("remove_made", "os.rmdir(path)", "__import__('shutil').rmtree(path)"),
         (NOT_OURS,),
     ),
     "dots are left to the system": Fault(
         "plain_paths.py",
-        'return Path(os.path.realpath(path)) if ".." in path.parts else path',
-        "return path",
+        Edit("resolved", 'Path(os.path.realpath(path)) if ".." in path.parts else path', "path"),
         (NOT_OURS,),
     ),
     "any folder is a run": Fault(
-        "training/run_mark.py",
-        "    if is_new(root):\n        return\n",
-        "    return\n",
-        (NOT_OURS,),
+        "training/run_mark.py", Edit("check_run", "is_new(root)", "True"), (NOT_OURS,)
     ),
     "a run may be called after dots": Fault(
         "cli/runs.py",
-        'return safe if safe.strip(". ") else "text"',
-        "return name",
+        Edit(
+            "_safe",
+            'return safe if safe.strip(". ") else "text"',
+            "return name",
+            given='safe = name.replace("/", "-").replace(os.sep, "-").lstrip("-")',
+        ),
         (NOT_OURS,),
     ),
     "what a lock file holds does not count": Fault(
         "locks.py",
-        "        if not _holds_a_pid(os.read(descriptor, 21)):",
-        "        if False:",
+        Edit("_open_lock", "not _holds_a_pid(os.read(descriptor, 21))", "False"),
         (NOT_OURS,),
     ),
     "a sample is written through a link": Fault(
         RUN_FOLDER,
-        'write_durably(samples / f"{step_name(step)}.txt", text.encode())',
-        '(samples / f"{step_name(step)}.txt").write_text(text)',
+        Edit(
+            "RunFolder.write_sample",
+            "write_durably(_, text.encode())",
+            "_.write_text(text)",
+        ),
         (NOT_OURS,),
     ),
     "a figure is written through a link": Fault(
         "analysis/figures.py",
-        "write_durably(path, data.getvalue())",
-        "path.write_bytes(data.getvalue())",
+        Edit("drawn", "write_durably(path, content)", "path.write_bytes(content)"),
         (NOT_OURS,),
     ),
     "a checkpoint is removed with a user's notes": Fault(
         RUN_FOLDER,
-        "if not (foreign := foreign_names(folder)):",
-        "if not (foreign := []):",
+        Edit("RunFolder._remove", "(foreign := foreign_names(folder))", "(foreign := [])"),
         (NOT_OURS,),
     ),
     "links in the cache are followed": Fault(
         "text/cache.py",
-        "        if is_plain_folder(path):\n            return sum(",
-        "        if path.is_dir():\n            return sum(",
+        Edit("size_on_disk", "is_plain_folder(path)", "path.is_dir()"),
         ("text/test_cache.py",),
     ),
     "a prepared text is known by its name": Fault(
         "text/cache.py",
-        "    return bool(content) and all(",
-        "    return True or all(",
+        Edit("is_entry", "bool(content) and all(_)", "True"),
         (NOT_OURS,),
     ),
     "stamps are known by their names": Fault(
         "text/cache.py",
-        "    return path.lstat().st_size == 64 and",
-        "    return True or",
+        Edit(
+            "_is_stamp",
+            "if path.lstat().st_size != 64:\n    return False\nreturn _",
+            "return True",
+        ),
         (NOT_OURS,),
     ),
     "the content is not held against the manifest": Fault(
-        "models/checkpoint.py",
-        "    if hashlib.sha256(data).hexdigest() != sha256:",
-        "    if False:",
+        "models/checkpoint_files.py",
+        Edit("_read", "hashlib.sha256(data).hexdigest() != sha256", "False"),
         (DAMAGE,),
     ),
     "the random state is not put back": Fault(
-        "training/trainer.py",
-        "        set_random_state({name: state for name, state in generators if name in usable})\n",
-        "",
-        (RESUME,),
+        "training/trainer.py", Edit("restore", "set_random_state(_)", ""), (RESUME,)
     ),
     "the carried state is not saved": Fault(
-        "training/trainer.py",
-        '        tensors[f"carried.{k}"] = tensor\n',
-        "        pass\n",
-        (RESUME,),
+        "training/trainer.py", Edit("pack", 'tensors[f"carried.{k}"] = tensor', ""), (RESUME,)
     ),
 }
 
@@ -245,6 +245,12 @@ def copied(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_fault_finds_its_place_whatever_the_locals_are_called(fault: Fault) -> None:
+    text = (ROOT / "src" / "carousel" / fault.file).read_text(encoding="utf-8")
+    assert_names_do_not_matter(text, [fault.edit])
+
+
 @torture
 @torture_only
 def test_without_a_fault_they_pass(tmp_path: Path) -> None:
@@ -263,7 +269,6 @@ def test_without_a_fault_they_pass(tmp_path: Path) -> None:
 def test_a_planted_fault_is_seen(fault: Fault, tmp_path: Path) -> None:
     path = copied(tmp_path) / "carousel" / fault.file
     text = path.read_text(encoding="utf-8")
-    assert text.count(fault.old) == 1, "the code has changed: plant the fault anew"
-    path.write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+    path.write_text(edited(text, [fault.edit], fault.file), encoding="utf-8")
     for tests in fault.tests:
         assert fails(tmp_path, tests), tests

@@ -3,10 +3,12 @@
 import inspect
 from types import ModuleType
 
+from anchors import Edit, edited
 from carousel.ops import gru, lstm, lstm_layer_norm, lstm_three_gates, rnn
 from carousel.verify.recurrences import VARIANTS
 from carousel.verify.rows import ROWS, recurrent
 from carousel.verify.table import Check, Row, examine
+from renaming import assert_names_do_not_matter
 
 BY_NAME = {row.name: row for row in ROWS}
 FEW = 2  # seeds
@@ -17,56 +19,133 @@ def seen_by(row: Row, *checks: str, seeds: int = FEW) -> set[str]:
     return {name for name in checks if not examine(row, Check(name, seeds, "")).holds}
 
 
-def faulty(name: str, module: ModuleType, true: str, false: str) -> Row:
-    """Return the row of a recurrence, run by its module with one piece of the source changed."""
+def faulty(name: str, module: ModuleType, *edits: Edit) -> Row:
+    """Return the row of a recurrence, run by its module with something changed in it."""
     (variant,) = (variant for variant in VARIANTS if variant.name == name)
     (family,) = (name for name, value in vars(module).items() if value is variant.family)
-    return recurrent(variant._replace(family=getattr(planted(module, true, false), family)))
+    return recurrent(variant._replace(family=getattr(planted(module, *edits), family)))
 
 
-def planted(module: ModuleType, true: str, false: str) -> ModuleType:
-    source = inspect.getsource(module)
-    assert source.count(true) == 1, f"{true!r} must stand there once"
-    changed = ModuleType(module.__name__)
-    exec(source.replace(true, false), changed.__dict__)
+def planted(module: ModuleType, *edits: Edit) -> ModuleType:
+    source, changed = inspect.getsource(module), ModuleType(module.__name__)
+    assert_names_do_not_matter(source, edits)
+    exec(edited(source, edits, module.__name__), changed.__dict__)
     return changed
 
 
-# A slip in each reverse: the variant that shows it, where it is, what stands there, what instead.
+# A slip in each reverse: the variant that shows it, the module, and what is changed in it.
+CACHE = "h_prev, c_prev, i, f, g, o, tanh_c, c = cache"
 REVERSES = [
-    ("rnn tanh", rnn, "da = dh * slope", "da = dh"),
-    ("rnn relu", rnn, "(h > 0).to(h.dtype)", "(h > -1).to(h.dtype)"),
-    ("gru", gru, "du = torch.cat([dr, dz, dn * r]", "du = torch.cat([dr, dz, dn]"),
-    ("gru", gru, "dr = dn * u_n * r * (1 - r)", "dr = dn * u_n * r"),
-    ("gru reset before", gru, "dread * r + dr @ w_r", "dread + dr @ w_r"),
-    ("lstm", lstm, "dc + dh * o * (1 - tanh_c * tanh_c)", "dc + dh * o"),
-    ("lstm", lstm, "da_f = dc * c_prev * f", "da_f = dc * c * f"),
+    ("rnn tanh", rnn, Edit("step_backward", "da = dh * slope", "da = dh")),
+    ("rnn relu", rnn, Edit("step_relu", "h > 0", "h > -1")),
+    (
+        "gru",
+        gru,
+        Edit(
+            "step_backward",
+            "torch.cat([dr, dz, dn * r], dim=-1)",
+            "torch.cat([dr, dz, dn], dim=-1)",
+            label="gru.7",
+        ),
+    ),
+    (
+        "gru",
+        gru,
+        Edit("step_backward", "dn * u_n * r * (1 - r)", "dn * u_n * r", label="gru.6"),
+    ),
+    (
+        "gru reset before",
+        gru,
+        Edit("step_reset_before_backward", "_ + dread * r", "_ + dread", given="dread = dn @ w_n"),
+    ),
     (
         "lstm",
         lstm,
-        'products.append(Product("b_hh", da, None))',
-        'products.append(Product("b_hh", 0 * da, None))',
+        Edit(
+            "step_backward",
+            "dc + dh * o * (1 - tanh_c * tanh_c)",
+            "dc + dh * o",
+            label="lstm.5",
+        ),
     ),
-    ("lstm peephole", lstm, "dc = dc + da_o * weights", "dc = dc - da_o * weights"),
+    (
+        "lstm",
+        lstm,
+        Edit(
+            "step_backward",
+            "dc * c_prev * f * (1 - f)",
+            "dc * c * f * (1 - f)",
+            given=CACHE,
+        ),
+    ),
+    (
+        "lstm",
+        lstm,
+        Edit("step_backward", 'Product("b_hh", da, None)', 'Product("b_hh", 0 * da, None)'),
+    ),
     (
         "lstm peephole",
         lstm,
-        'Product("w_cf", da_f * c_prev, None)',
-        'Product("w_cf", da_f * c, None)',
+        Edit(
+            "step_backward",
+            'dc + da_o * weights["w_co"]',
+            'dc - da_o * weights["w_co"]',
+            label="lstm.13",
+        ),
     ),
-    ("lstm projected", lstm, 'Product("w_hr", dh, o * tanh_c)', 'Product("w_hr", dh, tanh_c)'),
-    ("lstm, masked", lstm, "da_g = dadded * i", "da_g = dc * i"),
-    ("lstm coupled", lstm_three_gates, "(g - c_prev) * i * (1 - i)", "g * i * (1 - i)"),
+    (
+        "lstm peephole",
+        lstm,
+        Edit(
+            "step_backward",
+            'Product("w_cf", da_f * c_prev, None)',
+            'Product("w_cf", da_f * c, None)',
+            given=CACHE,
+        ),
+    ),
+    (
+        "lstm projected",
+        lstm,
+        Edit(
+            "step_backward",
+            'Product("w_hr", dh, o * tanh_c)',
+            'Product("w_hr", dh, tanh_c)',
+            given=CACHE,
+        ),
+    ),
+    (
+        "lstm, masked",
+        lstm,
+        Edit(
+            "step_backward",
+            "da_g = dadded * i * _",
+            "da_g = dc * i * _",
+            given='dadded = dc * weights["mask"] if "mask" in weights else dc\n'
+            "da = torch.cat([da_i, da_f, da_g, da_o], dim=-1)",
+        ),
+    ),
+    (
+        "lstm coupled",
+        lstm_three_gates,
+        Edit("step_coupled_backward", "dc * (g - c_prev) * i", "dc * g * i", label="lstm3.8"),
+    ),
     (
         "lstm 1997",
         lstm_three_gates,
-        "return da, (dh_prev, dc), products",
-        "return da, (dh_prev, 0 * dc), products",
+        Edit(
+            "step_1997_backward",
+            "return da, (dh_prev, dc), products",
+            "return da, (dh_prev, 0 * dc), products",
+        ),
     ),
     (
         "lstm layer norm",
         lstm_layer_norm,
-        'Product("gain_c", dv * unit_c, None)',
-        'Product("gain_c", dv, None)',
+        Edit(
+            "step_backward",
+            'Product("gain_c", dv * unit_c, None)',
+            'Product("gain_c", dv, None)',
+            given="dv = dh * o * _",
+        ),
     ),
 ]

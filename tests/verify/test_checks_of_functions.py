@@ -5,6 +5,7 @@ from types import ModuleType
 import pytest
 
 from amounts import amount, torture
+from anchors import Edit
 from carousel.layers import attention as attention_layer
 from carousel.layers import cross_entropy as cross_entropy_layer
 from carousel.layers import embedding as embedding_layer
@@ -21,6 +22,12 @@ from verify.faults import BY_NAME, planted, seen_by
 
 TORCH = {"torch.nn float64", "torch.nn float32"}
 GRADIENTS = {"exact", "finite diff.", "autograd"}
+NOT_SCALED = Edit(
+    "backward",
+    'einsum("bnij,bnik->bnjk", ds, q) * scale',
+    'einsum("bnij,bnik->bnjk", ds, q)',
+    label="att.9",
+)
 SOME = 4  # seeds: two may not show a fault of a window or of blocks
 MORE = 12  # seeds: not every random model has the layers or the positions that show a fault
 
@@ -36,61 +43,108 @@ def test_holds(row: Row, check: str) -> None:
     assert figure is None or (figure.holds and figure.cases >= 2), figure
 
 
-# In an op: the row that runs it, what it calls, what stands there, what instead, who sees it.
+# In an op: the row that runs it, what it calls, what is changed in that, who sees it.
 OPS = [
-    ("embedding", mlp, "(dx, ids + 1, vocab", "(dx, ids, vocab", GRADIENTS),
-    ("mlp", mlp, "da = dh * (1 - h * h)", "da = dh * (1 - h)", GRADIENTS),
-    ("mlp", mlp, "+= part", "= part", GRADIENTS),
-    ("cross-entropy", cross_entropy, "-torch.ones_like", "torch.ones_like", GRADIENTS),
-    ("layer norm", layer_norm, "- unit * along", "- along", GRADIENTS),
-    ("layer norm", layer_norm, "(rows * units).sum(0)", "rows.sum(0)", GRADIENTS),
-    ("attention", attention, "dp if dweights is None else dp + dweights", "dp", GRADIENTS),
-    ("attention", attention, "ds, q) * scale", "ds, q)", GRADIENTS),
-    ("attention, masked", attention, "dp if keep is None else dp * keep", "dp", GRADIENTS),
-    ("attention, masked", attention, "(j > i)", "(j > i + 1)", {"causality"}),
-    ("attention, masked", attention, "(j <= i - sight", "(j < i - sight", {"causality"}),
-    ("attention, masked", attention, "(j < sight.first", "(j + 1 < sight.first", {"causality"}),
-    ("attention blocks", attention_in_blocks, "- along[..., rows, :]", "", GRADIENTS | TORCH),
+    (
+        "embedding",
+        mlp,
+        Edit("embed_backward", "look_up_backward(dx, ids + 1, _)", "look_up_backward(dx, ids, _)"),
+        GRADIENTS,
+    ),
+    ("mlp", mlp, Edit("layer_backward", "dh * (1 - h * h)", "dh * (1 - h)"), GRADIENTS),
+    (
+        "mlp",
+        mlp,
+        Edit("windows_backward", "dx[:, k : k + steps] += part", "dx[:, k : k + steps] = part"),
+        GRADIENTS,
+    ),
+    (
+        "cross-entropy",
+        cross_entropy,
+        Edit("backward", "-torch.ones_like(_, dtype=_1)", "torch.ones_like(_, dtype=_1)"),
+        GRADIENTS,
+    ),
+    (
+        "layer norm",
+        layer_norm,
+        Edit("normalise_backward", "_ - unit * along", "_ - along"),
+        GRADIENTS,
+    ),
+    ("layer norm", layer_norm, Edit("backward", "(rows * units).sum(0)", "rows.sum(0)"), GRADIENTS),
+    (
+        "attention",
+        attention,
+        Edit("backward", "dp if dweights is None else dp + dweights", "dp"),
+        GRADIENTS,
+    ),
+    ("attention", attention, NOT_SCALED, GRADIENTS),
+    (
+        "attention, masked",
+        attention,
+        Edit("backward", "dp if keep is None else dp * keep", "dp", label="att.7"),
+        GRADIENTS,
+    ),
+    ("attention, masked", attention, Edit("hidden", "j > i", "j > i + 1"), {"causality"}),
+    (
+        "attention, masked",
+        attention,
+        Edit("hidden", "j <= i - sight.context", "j < i - sight.context"),
+        {"causality"},
+    ),
+    (
+        "attention, masked",
+        attention,
+        Edit("hidden", "j < sight.first.unsqueeze(-1)", "j + 1 < sight.first.unsqueeze(-1)"),
+        {"causality"},
+    ),
     (
         "attention blocks",
         attention_in_blocks,
-        "total = total * shrunk",
-        "total = total",
+        Edit("backward", "_ - along[..., rows, :]", "_", label="blocks.8"),
+        GRADIENTS | TORCH,
+    ),
+    (
+        "attention blocks",
+        attention_in_blocks,
+        Edit("forward", "total = total * shrunk + _", "total = total + _", label="blocks.2"),
         {"exact", "causality", *TORCH},
     ),
     (
         "attention blocks, masked",
         attention_in_blocks,
-        "rows.start - sight.context + 1",
-        "rows.start - sight.context + 2",
+        Edit(
+            "_seen",
+            "past + rows.start - sight.context + 1",
+            "past + rows.start - sight.context + 2",
+        ),
         {"exact", "causality", *TORCH},
     ),
     (
         "attention blocks, masked",
         attention_in_blocks,
-        "dk[..., columns, :] += ds.mT",
-        "dk[..., columns, :] = ds.mT",
+        Edit("backward", "dk[..., columns, :] += _", "dk[..., columns, :] = _", label="att.9"),
         {"exact", "autograd", *TORCH},
     ),
 ]
 
 
-@pytest.mark.parametrize(("name", "module", "true", "false", "seers"), OPS)
+@pytest.mark.parametrize(("name", "module", "edit", "seers"), OPS)
 def test_a_fault_in_an_op_is_seen(
     name: str,
     module: ModuleType,
-    true: str,
-    false: str,
+    edit: Edit,
     seers: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     called = module.__name__.rpartition(".")[2]
-    monkeypatch.setattr(functions, called, planted(module, true, false))
+    monkeypatch.setattr(functions, called, planted(module, edit))
     assert seen_by(BY_NAME[name], *seers, seeds=SOME) == seers
 
 
 def test_a_fault_in_softmax_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = planted(softmax, "(dp * p).sum(-1", "dp.sum(-1")
+    wrong = planted(
+        softmax, Edit("softmax_backward", "(dp * p).sum(_, keepdim=_1)", "dp.sum(_, keepdim=_1)")
+    )
     monkeypatch.setattr(functions, "softmax_backward", wrong.softmax_backward)
     seers = GRADIENTS | TORCH
     assert seen_by(BY_NAME["softmax"], *seers) == seers
@@ -98,52 +152,79 @@ def test_a_fault_in_softmax_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_softmax_of_other_shares_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reverse fits it: only another definition tells."""
-    true = "e = (s - shift).exp()"
-    monkeypatch.setattr(functions, "softmax", planted(softmax, true, f"{true} ** 2").softmax)
+    edit = Edit("_shares", "(s - shift).exp()", "(s - shift).exp() ** 2")
+    monkeypatch.setattr(functions, "softmax", planted(softmax, edit).softmax)
     assert seen_by(BY_NAME["softmax"], *TORCH) == TORCH
 
 
 def test_a_fault_in_rotary_positions_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = planted(places, "first * cos - second * sin", "first * cos + second * sin").rotate
+    edit = Edit("rotate", "first * cos - second * sin", "first * cos + second * sin")
+    wrong = planted(places, edit).rotate
     for module in (functions, positions):
         monkeypatch.setattr(module, "rotate", wrong)
     seers = {*GRADIENTS, "streaming"}
     assert seen_by(BY_NAME["rotary"], *seers) == seers
 
 
-# In what autograd meets of a layer: the row, the module, the class, and so on. The op is true.
+# In what autograd meets of a layer: the row, the module, what is changed. The op is true.
 LAYERS = [
-    ("embedding", embedding_layer, "_Embedded", "embed_backward(dx,", "embed_backward(2 * dx,"),
-    ("mlp", window_layer, "_Windowed", "mlp.layer_backward(dh,", "mlp.layer_backward(h,"),
+    (
+        "embedding",
+        embedding_layer,
+        Edit(
+            "_Embedded.backward",
+            "embed_backward(dx, _, _1)",
+            "embed_backward(2 * dx, _, _1)",
+        ),
+    ),
+    (
+        "mlp",
+        window_layer,
+        Edit(
+            "_Windowed.backward",
+            "mlp.layer_backward(dh, h, _, w)",
+            "mlp.layer_backward(h, h, _, w)",
+        ),
+    ),
     (
         "cross-entropy",
         cross_entropy_layer,
-        "_CrossEntropy",
-        "backward(dlosses,",
-        "backward(1 - dlosses,",
+        Edit(
+            "_CrossEntropy.backward",
+            "ctx.by.backward(dlosses, _)",
+            "ctx.by.backward(1 - dlosses, _)",
+        ),
     ),
-    ("layer norm", normalization, "_Normalised", "(unit, scale, gain)", "(unit, scale, gain + 1)"),
-    ("attention", attention_layer, "Attention", "= ds.sum_to_size", "= 2 * ds.sum_to_size"),
+    (
+        "layer norm",
+        normalization,
+        Edit(
+            "_Normalised.forward",
+            "ctx.save_for_backward(unit, scale, gain)",
+            "ctx.save_for_backward(unit, scale, gain + 1)",
+        ),
+    ),
+    (
+        "attention",
+        attention_layer,
+        Edit("Attention.backward", "ds.sum_to_size(_)", "2 * ds.sum_to_size(_)"),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("name", "module", "kind", "true", "false"), LAYERS)
+@pytest.mark.parametrize(("name", "module", "edit"), LAYERS)
 def test_a_fault_in_a_layer_is_seen(
-    name: str,
-    module: ModuleType,
-    kind: str,
-    true: str,
-    false: str,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, module: ModuleType, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, kind, getattr(planted(module, true, false), kind))
+    kind = edit.function.split(".")[0]
+    monkeypatch.setattr(module, kind, getattr(planted(module, edit), kind))
     assert seen_by(BY_NAME[name], *TORCH) == TORCH
 
 
 def test_a_fault_in_the_reverse_below_multi_head_attention_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wrong = planted(attention, "ds, q) * scale", "ds, q)")
+    wrong = planted(attention, NOT_SCALED)
     monkeypatch.setattr(attention_layer, "attention", wrong)
     seers = {"finite diff.", "autograd", *TORCH}
     assert seen_by(BY_NAME["multi-head"], *seers) == seers
@@ -152,111 +233,131 @@ def test_a_fault_in_the_reverse_below_multi_head_attention_is_seen(
 def test_a_fault_in_the_reverse_below_masked_heads_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wrong = planted(
-        attention_in_blocks, "dv[..., columns, :] += p.mT", "dv[..., columns, :] += 0 * p.mT"
-    )
+    edit = Edit("backward", "p.mT @ dy_i", "0 * p.mT @ dy_i", label="att.5")
+    wrong = planted(attention_in_blocks, edit)
     monkeypatch.setattr(attention_layer, "attention_in_blocks", wrong)
     seers = {"finite diff.", "autograd", *TORCH}
     assert seen_by(BY_NAME["multi-head, masked"], *seers) == seers
     assert seen_by(BY_NAME["transformer"], *seers) == seers
 
 
-# In multi-head attention: the method, what stands there, what instead, who sees it.
+# In multi-head attention: what is changed, who sees it.
 HEADS = [
-    ("_projected", "inputs = (query, key, value)", "inputs = (query, value, key)", TORCH),
-    ("_attended", "attend_and_tell(q, k, v,", "attend_and_tell(q, k, v.flip(1),", TORCH),
     (
-        "_in_heads",
-        "heads.transpose(1, 2).contiguous()",
-        "heads.transpose(1, 2) + torch.arange(x.shape[1]).unsqueeze(-1)",
+        Edit(
+            "MultiheadAttention._projected",
+            "inputs = (query, key, value)",
+            "inputs = (query, value, key)",
+            given="query is key and key is value and _",
+        ),
+        TORCH,
+    ),
+    (
+        Edit(
+            "MultiheadAttention._attended",
+            "attend_and_tell(q, k, v, _, _1, backend=_2)",
+            "attend_and_tell(q, k, v.flip(1), _, _1, backend=_2)",
+        ),
+        TORCH,
+    ),
+    (
+        Edit(
+            "MultiheadAttention._in_heads",
+            "heads.transpose(1, 2).contiguous()",
+            "heads.transpose(1, 2) + torch.arange(x.shape[1]).unsqueeze(-1)",
+            given="heads = x.reshape(*x.shape[:2], _, _1)",
+        ),
         {"causality", *TORCH},
     ),
 ]
 
 
-@pytest.mark.parametrize(("method", "true", "false", "seers"), HEADS)
+@pytest.mark.parametrize(("edit", "seers"), HEADS)
 def test_a_fault_in_multi_head_attention_is_seen(
-    method: str, true: str, false: str, seers: set[str], monkeypatch: pytest.MonkeyPatch
+    edit: Edit, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = planted(multihead_attention, true, false).MultiheadAttention
+    wrong = planted(multihead_attention, edit).MultiheadAttention
+    method = edit.function.split(".")[1]
     monkeypatch.setattr(multihead_attention.MultiheadAttention, method, getattr(wrong, method))
     assert seen_by(BY_NAME["multi-head"], *seers) == seers
 
 
-# In the transformer: the module, the method, what stands there, what instead, who sees it.
+# In the transformer: the module, what is changed in it, who sees it.
 CAUSAL, BLOCK = "CausalSelfAttention.forward", "TransformerBlock.forward"
 SIGHT = "Sight(self.context, first)"
 TRANSFORMER = [
-    (block, CAUSAL, SIGHT, "Sight(self.context + 1, first)", {"causality", *TORCH}),
-    (block, CAUSAL, SIGHT, "Sight(None, first)", {"causality", "streaming", *TORCH}),
-    (block, CAUSAL, "first = self.context - past.filled", "first = None", {"streaming"}),
-    (block, CAUSAL, "if self.is_rotary:", "if False:", {"causality"}),
+    (block, Edit(CAUSAL, SIGHT, "Sight(self.context + 1, first)"), {"causality", *TORCH}),
+    (block, Edit(CAUSAL, SIGHT, "Sight(None, first)"), {"causality", "streaming", *TORCH}),
+    (block, Edit(CAUSAL, "self.context - past.filled", "None"), {"streaming"}),
+    (block, Edit(CAUSAL, "self.is_rotary", "False"), {"causality"}),
     (
         block,
-        "CausalSelfAttention._turned",
-        "slice(-q.shape[2], None)",
-        "slice(0, q.shape[2])",
+        Edit(
+            "CausalSelfAttention._turned",
+            "slice(-q.shape[2], None)",
+            "slice(0, q.shape[2])",
+        ),
         {"streaming"},
     ),
-    (block, "CausalSelfAttention._last", "(filled + steps)", "(filled + 1)", {"streaming"}),
-    (block, BLOCK, "self.feed_forward_norm(x)", "self.attention_norm(x)", TORCH),
+    (block, Edit("CausalSelfAttention._last", "filled + steps", "filled + 1"), {"streaming"}),
+    (block, Edit(BLOCK, "self.feed_forward_norm(x)", "self.attention_norm(x)"), TORCH),
     (
         block,
-        BLOCK,
-        "x = x + self.dropout",
-        "x = x.mean(1, True) + self.dropout",
+        Edit(BLOCK, "x = x + self.dropout(_)", "x = x.mean(1, True) + self.dropout(_)"),
         {"causality", "streaming", *TORCH},
     ),
     (
         transformer,
-        "TransformerBody.forward",
-        "Cache(state[0][layer]",
-        "Cache(state[0][0]",
+        Edit("TransformerBody.forward", "state[0][layer]", "state[0][0]"),
         {"streaming"},
     ),
     (
         transformer,
-        "TransformerBody._placed",
-        "state[2][0].unsqueeze(-1) +",
-        "0 * state[2][0].unsqueeze(-1) +",
+        Edit(
+            "TransformerBody._placed",
+            "state[2][0].unsqueeze(-1) + _",
+            "0 * state[2][0].unsqueeze(-1) + _",
+        ),
         {"streaming"},
     ),
 ]
 
 
-@pytest.mark.parametrize(("module", "method", "true", "false", "seers"), TRANSFORMER)
+@pytest.mark.parametrize(("module", "edit", "seers"), TRANSFORMER)
 def test_a_fault_in_the_transformer_is_seen(
-    module: ModuleType,
-    method: str,
-    true: str,
-    false: str,
-    seers: set[str],
-    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType, edit: Edit, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind, name = method.split(".")
-    wrong = getattr(getattr(planted(module, true, false), kind), name)
+    kind, name = edit.function.split(".")
+    wrong = getattr(getattr(planted(module, edit), kind), name)
     monkeypatch.setattr(getattr(module, kind), name, wrong)
     assert seen_by(BY_NAME["transformer"], *seers, seeds=MORE) == seers
 
 
-# In the body of the fixed window: what stands there, what instead, who sees it.
+# In the body of the fixed window: what is changed, who sees it.
 WINDOW = [
-    ("seen[:, seen.shape[1] - self.n + 1 :]", "seen[:, : self.n - 1]", {"streaming"}),
-    ("if state is None else state", "", {"streaming"}),
-    ("self.n = config.context", "self.n = config.context + 1", {"causality"}),
+    (
+        Edit(
+            "WindowBody.forward",
+            "seen[:, seen.shape[1] - self.n + 1 :]",
+            "seen[:, : self.n - 1]",
+        ),
+        {"streaming"},
+    ),
+    (Edit("WindowBody.forward", "_ if state is None else state", "_"), {"streaming"}),
+    (Edit("WindowBody.__init__", "self.n = _", "self.n = _ + 1"), {"causality"}),
 ]
 
 
-@pytest.mark.parametrize(("true", "false", "seers"), WINDOW)
+@pytest.mark.parametrize(("edit", "seers"), WINDOW)
 def test_a_fault_in_the_body_of_the_window_is_seen(
-    true: str, false: str, seers: set[str], monkeypatch: pytest.MonkeyPatch
+    edit: Edit, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "WindowBody", planted(window, true, false).WindowBody)
+    monkeypatch.setattr(bodies, "WindowBody", planted(window, edit).WindowBody)
     assert seen_by(BY_NAME["mlp"], *seers, seeds=MORE) == seers
 
 
 def test_a_window_that_sees_what_is_later_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = planted(mlp, "k : k + steps] for", "k : k + steps].flip(1) for")
+    wrong = planted(mlp, Edit("windows", "x[:, k : k + steps]", "x[:, k : k + steps].flip(1)"))
     monkeypatch.setattr(window_layer, "mlp", wrong)
     seers = {"causality", "streaming", *TORCH}
     assert seen_by(BY_NAME["mlp"], *seers, seeds=MORE) == seers

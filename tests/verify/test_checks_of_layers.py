@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import carousel
 from amounts import amount, torture
+from anchors import Edit
 from carousel.ops import recurrence
 from carousel.verify.figure import Figure
 from carousel.verify.layers import LAYERS
@@ -113,8 +114,8 @@ def _zeroed(hx: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["rnn relu", "gru", "lstm"])
 def test_a_bias_left_out_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    true = "return a if source.b_ih is None else a + source.b_ih"
-    monkeypatch.setattr(recurrence, "project", planted(recurrence, true, "return a").project)
+    edit = Edit("multiply", "a if source.b_ih is None else a + source.b_ih", "a")
+    monkeypatch.setattr(recurrence, "project", planted(recurrence, edit).project)
     figures = checks_of(name)
     assert not figures["torch"].holds
     assert not figures["torch, packed"].holds

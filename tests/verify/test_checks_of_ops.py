@@ -4,6 +4,7 @@ from types import ModuleType
 
 import pytest
 
+from anchors import Edit
 from carousel.layers import embedded, stack
 from carousel.ops import layer_norm, lookup, recurrence
 from carousel.verify import from_ids, recurrences
@@ -14,109 +15,157 @@ TORCH = {"torch.nn float64", "torch.nn float32"}
 CHECKS = (*GRADIENTS, "streaming", "causality")
 
 
-@pytest.mark.parametrize(("name", "module", "true", "false"), REVERSES)
-def test_a_fault_in_a_reverse_is_seen(name: str, module: ModuleType, true: str, false: str) -> None:
-    assert seen_by(faulty(name, module, true, false), *GRADIENTS) == GRADIENTS
+@pytest.mark.parametrize(("name", "module", "edit"), REVERSES)
+def test_a_fault_in_a_reverse_is_seen(name: str, module: ModuleType, edit: Edit) -> None:
+    assert seen_by(faulty(name, module, edit), *GRADIENTS) == GRADIENTS
 
 
-# In the time loop: what stands there, what instead, in which variant it shows, who sees it.
+# In the time loop: what is changed, in which variant it shows, who sees it.
 LOOP = [
-    ("family.step(a_t, read,", "family.step(a_t, state,", "gru, masked", GRADIENTS),
     (
-        "return a if source.b_ih is None else a + source.b_ih",
-        "return a",
+        Edit(
+            "forward",
+            "family.step(a_t, read, _)",
+            "family.step(a_t, state, _)",
+            given="state = tuple(map(_held, new, state, _))",
+        ),
+        "gru, masked",
+        GRADIENTS,
+    ),
+    (
+        Edit("multiply", "return a if source.b_ih is None else a + source.b_ih", "return a"),
         "gru",
         GRADIENTS,
     ),
     (
-        "in enumerate(project(source).unbind(0))",
-        "in enumerate(project(source).flip(0).unbind(0))",
+        Edit("forward", "project(source).unbind(0)", "project(source).flip(0).unbind(0)"),
         "lstm",
         {"finite diff.", "autograd", "streaming", "causality"},
     ),
     (
-        "outputs, caches = [], []",
-        "outputs, caches, state = [], [], tuple(0 * s for s in state)",
+        Edit(
+            "forward",
+            "outputs, caches = [], []",
+            "outputs, caches, state = [], [], tuple(0 * s for s in state)",
+            given="return torch.stack(outputs), state, Trace(_, caches)",
+        ),
         "lstm",
         {*CHECKS},
     ),
-    ("dstate = (dstate[0] + dy_t, *dstate[1:])", "dstate = (dy_t, *dstate[1:])", "gru", GRADIENTS),
-    ("name: _sum(steps) for", "name: _sum(steps[:1]) for", "lstm", GRADIENTS | {"streaming"}),
-    ("torch.stack(da[::-1])", "torch.stack(da)", "rnn tanh", GRADIENTS | {"streaming"}),
-    ("dread if hold is None else dread + hold * d", "dread", "lstm, masked", GRADIENTS),
-    ("d if hold is None else (1 - hold) * d", "d", "lstm, masked", GRADIENTS),
+    (Edit("backward", "dstate[0] + dy_t", "dy_t", label="bptt.3"), "gru", GRADIENTS),
+    (Edit("backward", "_sum(steps)", "_sum(steps[:1])"), "lstm", GRADIENTS | {"streaming"}),
     (
-        "dgain = (flat * unit.flatten(0, 1)).sum(0)",
-        "dgain = flat.sum(0)",
+        Edit("backward", "torch.stack(da[::-1])", "torch.stack(da)"),
+        "rnn tanh",
+        GRADIENTS | {"streaming"},
+    ),
+    (
+        Edit("_kept", "dread if hold is None else dread + hold * d", "dread"),
+        "lstm, masked",
+        GRADIENTS,
+    ),
+    (Edit("_released", "d if hold is None else (1 - hold) * d", "d"), "lstm, masked", GRADIENTS),
+    (
+        Edit(
+            "multiply_backward",
+            "(flat * unit.flatten(0, 1)).sum(0)",
+            "flat.sum(0)",
+            label="bptt.12",
+        ),
         "lstm layer norm",
         GRADIENTS,
     ),
-    ("else d.sum(0)", "else d.sum(0, keepdim=True)", "gru", GRADIENTS),  # of another shape
+    (Edit("_sum", "d.sum(0)", "d.sum(0, keepdim=True)"), "gru", GRADIENTS),  # of another shape
     (
-        "family.step(a_t, read,",  # no gradient tells of it
-        "family.step(a_t + source.x[-1, :, :1].detach(), read,",
+        Edit(
+            "forward",  # no gradient tells of it
+            "family.step(a_t, _, _1)",
+            "family.step(a_t + source.x[-1, :, :1].detach(), _, _1)",
+            given="project(source)",
+        ),
         "gru",
         {"causality", "streaming", "finite diff."},
     ),
 ]
 
 
-@pytest.mark.parametrize(("true", "false", "name", "seers"), LOOP)
+@pytest.mark.parametrize(("edit", "name", "seers"), LOOP)
 def test_a_fault_in_the_time_loop_is_seen(
-    true: str, false: str, name: str, seers: set[str], monkeypatch: pytest.MonkeyPatch
+    edit: Edit, name: str, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrences, "recurrence", planted(recurrence, true, false))
+    monkeypatch.setattr(recurrences, "recurrence", planted(recurrence, edit))
     assert seen_by(BY_NAME[name], *seers) == seers
 
 
 def test_a_fault_in_layer_normalisation_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = planted(layer_norm, "- unit * along", "- along")
+    wrong = planted(layer_norm, Edit("normalise_backward", "_ - unit * along", "_ - along"))
     monkeypatch.setattr("carousel.ops.lstm_layer_norm.normalise_backward", wrong.normalise_backward)
     assert seen_by(BY_NAME["lstm layer norm"], *GRADIENTS) == GRADIENTS
 
 
-# From ids, in the time loop's module: what stands there, what instead, who sees it.
+# From ids, in the time loop's module: what is changed, who sees it.
 TABLE = [
-    ("d._replace(x=d.x[0, 1:])", "d._replace(x=d.x[0, :-1])", GRADIENTS),
-    ("multiply_backward(dtable[None]", "multiply_backward(2 * dtable[None]", GRADIENTS),
-    ("look_up_backward(da, source.ids,", "look_up_backward(da, source.ids.flip(1),", GRADIENTS),
+    (Edit("tabulate_backward", "d.x[0, 1:]", "d.x[0, :-1]"), GRADIENTS),
     (
-        "look_up(*source) if",
-        "look_up(source.ids.flip(0), source.table) if",
+        Edit(
+            "tabulate_backward",
+            "multiply_backward(dtable[None], _)",
+            "multiply_backward(2 * dtable[None], _)",
+        ),
+        GRADIENTS,
+    ),
+    (
+        Edit(
+            "project_backward",
+            "look_up_backward(da, source.ids, _)",
+            "look_up_backward(da, source.ids.flip(1), _)",
+        ),
+        GRADIENTS,
+    ),
+    (
+        Edit("project", "look_up(*source)", "look_up(source.ids.flip(0), source.table)"),
         GRADIENTS | {"causality"},
     ),
 ]
 
 
 @pytest.mark.parametrize("name", ["lstm, from ids", "lstm layer norm, from ids"])
-@pytest.mark.parametrize(("true", "false", "seers"), TABLE)
+@pytest.mark.parametrize(("edit", "seers"), TABLE)
 def test_a_fault_in_the_table_of_projections_is_seen(
-    true: str, false: str, seers: set[str], name: str, monkeypatch: pytest.MonkeyPatch
+    edit: Edit, seers: set[str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(from_ids, "recurrence", planted(recurrence, true, false))
+    monkeypatch.setattr(from_ids, "recurrence", planted(recurrence, edit))
     assert seen_by(BY_NAME[name], *seers) == seers
 
 
 def test_a_sum_that_keeps_one_share_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = planted(lookup, "table.index_add(0, into, d)", "table.index_copy(0, into, d)")
+    wrong = planted(
+        lookup, Edit("added_up", "table.index_add(0, into, d)", "table.index_copy(0, into, d)")
+    )
     monkeypatch.setattr(recurrence, "look_up_backward", wrong.look_up_backward)
     seers = GRADIENTS | {*TORCH, "streaming"}
     assert seen_by(BY_NAME["gru, from ids"], *seers) == seers
 
 
-# In the layer: what stands there, what instead, who sees it. The op is true.
+# In the layer: what is changed, who sees it. The op is true.
 READING = [
-    ("Gather(x.ids + 1, table)", "Gather(x.ids, table)", {*TORCH, "streaming"}),
-    ("tabulate_backward(dtable,", "tabulate_backward(2 * dtable,", TORCH),
-    ("Gather(x.ids + 1, table)", "Gather(x.ids + 1, table.detach())", {*TORCH, "streaming"}),
+    (Edit("source", "x.ids + 1", "x.ids"), {*TORCH, "streaming"}),
+    (
+        Edit("_Table.backward", "tabulate_backward(dtable, _)", "tabulate_backward(2 * dtable, _)"),
+        TORCH,
+    ),
+    (
+        Edit("source", "Gather(_, table)", "Gather(_, table.detach())"),
+        {*TORCH, "streaming"},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("true", "false", "seers"), READING)
+@pytest.mark.parametrize(("edit", "seers"), READING)
 def test_a_fault_in_the_layer_that_reads_ids_is_seen(
-    true: str, false: str, seers: set[str], monkeypatch: pytest.MonkeyPatch
+    edit: Edit, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = planted(embedded, true, false)
+    wrong = planted(embedded, edit)
     true_class = embedded.Embedded
     monkeypatch.setattr(wrong, "Embedded", true_class)
     monkeypatch.setattr(stack, "source", wrong.source)
