@@ -200,7 +200,7 @@ FAULTS = {
     ),
     "a prepared text is known by its name": Fault(
         "text/cache.py",
-        Edit("is_entry", "if not all(_):\n    return False\nreturn _", "return True"),
+        Edit("is_entry", "if not all(_1):\n    return False\nreturn _2", "return True"),
         (NOT_OURS,),
     ),
     "stamps are known by their names": Fault(
