@@ -1,7 +1,7 @@
 """Compare a commit with this checkout: the same numbers, the same texts, and not slower.
 
     python tools/before_after.py HEAD~1            everything, 30 rounds of times
-    python tools/before_after.py HEAD~1 --quick    the same comparisons, 9 rounds of times
+    python tools/before_after.py HEAD~1 --quick    the same comparisons, 12 rounds of times
     python tools/before_after.py v1 --only lstm    the cases and times whose name contains "lstm"
 
 The commit is checked out into a temporary worktree, which is removed at the end. Both versions run
@@ -32,7 +32,7 @@ from tools.version_checks import CASES, Case, Outcome, compare_case, compare_sto
 from tools.version_process import Failed, Version, checked_out, resolve_commit
 
 ROOT = Path(__file__).parents[1]
-ROUNDS, QUICK_ROUNDS = 30, 9
+ROUNDS, QUICK_ROUNDS = 30, 12
 FAMILIES = ("rnn", "gru", "lstm", "mlp", "transformer")
 TEXT, SHORT_TEXT = ("--characters", "30000"), ("--characters", "2000")  # of `carousel tales`
 _STEPS_AT_LEAST = 12  # timed in a round
