@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import carousel
+from carousel.cli.train import read_command
 from conftest import ROOT
 from tools import before_after, version_checks, version_process, version_worker
 from tools.paired_ratio import Ratio, interleaved, lower_rank, paired_ratio
@@ -228,6 +229,13 @@ def test_every_family_is_compared_and_timed_and_story() -> None:
     )
     assert sum("story" in name for name in names) == 2
     assert (before_after.ROUNDS, version_checks.STEPS, version_checks.CHARACTERS) == (30, 50, 2000)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_settings_of_every_case_go_together(case: version_checks.Case) -> None:
+    command = read_command(version_checks.train_flags(case, Path("text"), Path("out"))[1:])
+    assert command.model.model == case.name.partition(",")[0]
+    assert command.training.steps == 50
 
 
 def test_two_failures_alike_are_not_the_same() -> None:
