@@ -109,9 +109,9 @@ def test_ctrl_c_keeps_what_was_measured(call: Call, monkeypatch: pytest.MonkeyPa
     assert "**Interrupted after 1 of 2 cases.**" in Path("found/README.md").read_text()
 
 
-def test_the_check_passes_where_nothing_is_stored_and_says_so(call: Call) -> None:
+def test_the_check_does_not_pass_without_stored_figures(call: Call) -> None:
     result = call("bench", "--check", "--threads", "1")
-    assert result.code == 0
+    assert (result.code, result.out) == (3, "")
     assert result.err.startswith("nothing to compare with: no figures are stored for ")
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.figures import Session
 
 FIGURES, PAGE = "figures.json", "README.md"
+NOT_COMPARED = 3  # exit code of --check if no figures are stored for this kind of machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class Bench:
 
     Attributes:
         short: The reference configuration and few points beside it.
-        check: A short run; fails where a ratio is more than 20 % slower than the stored one.
+        check: A short run; fails where a ratio is more than 20 % slower than the stored one. The
+            exit code is 3 if no figures are stored for machines of this kind: nothing was compared.
         store: Keep the figures in benchmarks/results, for --check on machines of this kind.
         out: Folder for the figures, the tables and the plots.
         threads: Numbers of threads, with commas; the sweeps take the largest.
@@ -185,14 +187,19 @@ def _write(session: "Session", folder: Path) -> None:
 
 
 def _check(command: Bench, threads: list[int]) -> int:
-    """Compare a short run with the stored figures; what is too slow is measured once more."""
+    """Compare a short run with the stored figures; what is too slow is measured once more.
+
+    Returns:
+        The exit code: 0 nothing is slower, 1 something is, NOT_COMPARED without stored figures,
+        130 interrupted.
+    """
     from benchmarks import check, figures, machine, report
 
     path = check.STORED / machine.kind() / FIGURES
     if not path.is_file():
         console.print(f"nothing to compare with: no figures are stored for {machine.kind()}")
         console.print("`carousel bench --short --store` measures and keeps some", style="dim")
-        return 0
+        return NOT_COMPARED
     stored = figures.read(path).results
     cases = [
         case

@@ -1,7 +1,7 @@
 """`carousel COMMAND …`: find the command, run it, turn what goes wrong into one line.
 
-Exit codes: 0 done, 1 the run failed, 2 wrong usage; 129, 130 and 143 interrupted (a hangup, Ctrl-C,
-SIGTERM), training after saving.
+Exit codes: 0 done, 1 the run failed, 2 wrong usage, 3 nothing to compare with (bench --check); 129,
+130 and 143 interrupted (a hangup, Ctrl-C, SIGTERM), training after saving.
 """
 
 import errno
