@@ -215,7 +215,7 @@ def test_settings_and_prompts_come_through_pipes(run: Path, call: Call) -> None:
     )
     feed("settings", "x = 1\n" * 200_000)
     line = one_line(call("train", "song.txt", "--config", "settings"), 2)
-    assert "settings is larger than 1 MiB" in line
+    assert "settings is larger than 64 KiB" in line
 
 
 @posix

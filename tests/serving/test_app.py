@@ -156,7 +156,9 @@ def test_what_nobody_foresaw_is_500_and_says_no_more(
         assert "secret" not in error["message"]
     (event,) = events(client.post("/v1/completions", json={"stream": True}))
     assert (event["error"]["code"], "secret" in str(event)) == ("failed", False)
-    assert [record.exc_info[1] for record in caplog.records] == [writer.failure] * 3
+    # Servers of other tests may log too, in threads of theirs.
+    told = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert told == [writer.failure] * 3
     assert samples(client, "carousel_rejected_total") == {("failed",): 3}
 
 

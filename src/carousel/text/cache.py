@@ -35,7 +35,7 @@ from carousel.files import (
 from carousel.input_files import ENTRY_LIMIT, POINTER_LIMIT, read_regular
 from carousel.locks import is_lock
 from carousel.plain_paths import is_plain_file, is_plain_folder
-from carousel.text.entries import FILES, VERSION, Summary, summary
+from carousel.text.entries import CHECKED_FILES, FILES, VERSION, Summary, summary
 from carousel.text.reading import Reading
 
 # A file that changes twice within the coarsest tick of a file system's clock may look as if it had
@@ -209,7 +209,7 @@ def is_entry(path: Path) -> bool:
     content = _content(path)
     if not all(each.name in FILES and _holds_no_other(each) for each in content):
         return False
-    return {each.name for each in content} == set(FILES) or _describes_an_entry(path)
+    return {each.name for each in content} >= set(CHECKED_FILES) or _describes_an_entry(path)
 
 
 def _describes_an_entry(folder: Path) -> bool:

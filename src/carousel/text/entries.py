@@ -32,8 +32,8 @@ from carousel.text.vocabulary import Ids, Vocabulary
 VERSION = f"2 {sys.byteorder}"  # of the layout above; an entry of another version is made anew
 
 CHECKED = 1 << 26  # bytes of a file that one CRC-32 covers: large files are checked by all cores
-_CHECKED_FILES = ("ids.bin", "borders.bin", "fingerprints.bin", "vocabulary.json")
-FILES = (*_CHECKED_FILES, "corpus.json")
+CHECKED_FILES = ("ids.bin", "borders.bin", "fingerprints.bin", "vocabulary.json")
+FILES = (*CHECKED_FILES, "corpus.json")
 _BUFFER = 1 << 20  # bytes read at a time
 
 Step = Callable[[int, int], None]  # told how much is done, and how much there is
@@ -190,9 +190,9 @@ def summary(folder: Path) -> Summary | None:
 
 def checksums(folder: Path, step: Step) -> dict[str, list[int]]:
     """Return the CRC-32 of each stretch of CHECKED bytes of each file but corpus.json."""
-    sizes = {name: (folder / name).stat().st_size for name in _CHECKED_FILES}
-    pieces = [(name, begin) for name in _CHECKED_FILES for begin in range(0, sizes[name], CHECKED)]
-    sums: dict[str, list[int]] = {name: [] for name in _CHECKED_FILES}
+    sizes = {name: (folder / name).stat().st_size for name in CHECKED_FILES}
+    pieces = [(name, begin) for name in CHECKED_FILES for begin in range(0, sizes[name], CHECKED)]
+    sums: dict[str, list[int]] = {name: [] for name in CHECKED_FILES}
     done, total = 0, sum(sizes.values())
     paths = [(folder / name, begin) for name, begin in pieces]
     with closing(ordered_map(_checksum, paths)) as results:
@@ -205,7 +205,7 @@ def checksums(folder: Path, step: Step) -> dict[str, list[int]]:
 
 def _counts(folder: Path) -> dict[str, int]:
     """Return how many checksums each file has."""
-    return {name: -(-(folder / name).stat().st_size // CHECKED) for name in _CHECKED_FILES}
+    return {name: -(-(folder / name).stat().st_size // CHECKED) for name in CHECKED_FILES}
 
 
 def _checksum(piece: tuple[Path, int]) -> int:
