@@ -1,6 +1,7 @@
 """Shapes in signatures are checked while testing, and cost nothing otherwise."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -31,6 +32,13 @@ os.environ.setdefault("CAROUSEL_KERNEL_CACHE", str(user_cache_folder() / "kernel
 # time, so that a commit is judged alike everywhere; `make torture` draws new ones.
 hypothesis.settings.register_profile("patient", deadline=None, derandomize=not TORTURE)
 hypothesis.settings.load_profile("patient")
+
+
+# A shell starts `make test &` with SIGINT ignored, nohup with SIGHUP; programs that tests start
+# would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
