@@ -57,6 +57,10 @@ class AtWork(BaseException):
     """All arguments are accepted: what follows takes long."""
 
 
+class TooLong(BaseException):
+    """An argument is neither accepted nor refused: no error that a command handles."""
+
+
 def begin(*_: Any, **__: Any) -> NoReturn:
     raise AtWork
 
@@ -101,6 +105,8 @@ def call(
     monkeypatch.setattr("carousel.cli.forecast_files.write", begin)
     monkeypatch.setattr(verify, "_found", begin)
     monkeypatch.setattr(bench, "_measure", begin)
+    monkeypatch.setattr("carousel.text.tales.write", begin)
+    monkeypatch.setattr("carousel.sampling.generate.continue_text", begin)
     monkeypatch.setattr(Server, "run", stop_at_once)
     monkeypatch.setattr(
         "carousel.serving.writer.process_writer",
@@ -140,7 +146,7 @@ def limited(seconds: float) -> Iterator[None]:
     """Fail a block that takes longer."""
 
     def give_up(number: int, frame: FrameType | None) -> NoReturn:
-        raise TimeoutError(f"not answered within {seconds} s")
+        raise TooLong(f"not answered within {seconds} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, seconds)

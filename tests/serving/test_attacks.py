@@ -1,12 +1,14 @@
 """Attacks on the port: bytes that drip, crowd others out, fill the memory, or read in two ways."""
 
 import http.client
+import io
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from typing import NamedTuple
 
 import pytest
 from flask import Flask, request
@@ -40,22 +42,39 @@ def connected(port: int, address: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(address, 0))
 
 
+class _Kept(io.BufferedReader):
+    """A stream that an answer does not close: the next may have been read with it."""
+
+    def close(self) -> None:
+        """Leave it to the connection."""
+
+
+class _Stream(NamedTuple):
+    """What http.client takes for a socket."""
+
+    stream: io.BufferedReader
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """Return the stream."""
+        return self.stream
+
+
 def answers(port: int, data: bytes, count: int = 1) -> list[tuple[int, str]]:
     """Return status and body of each answer until the server closes, or says no more.
 
     So many answers are waited for, however busy the machine is; one too many would come at once.
     """
-    with connected(port) as connection:
+    with connected(port) as connection, _Kept(socket.SocketIO(connection, "r")) as stream:
         connection.sendall(data)
         found: list[tuple[int, str]] = []
         with suppress(TimeoutError, http.client.BadStatusLine, ConnectionError):
             while True:
                 connection.settimeout(20 if len(found) < count else 1)
-                response = http.client.HTTPResponse(connection)
+                response = http.client.HTTPResponse(_Stream(stream))
                 response.begin()
                 found.append((response.status, response.read().decode()))
                 if response.will_close:
-                    assert connection.recv(100) == b""  # it is closed, and answers no more
+                    assert stream.read(100) == b""  # it is closed, and answers no more
                     break
     return found
 

@@ -18,6 +18,7 @@ from carousel.serving.request import MAX_BODY
 
 MAX_HEADER = 16 << 10  # bytes
 MAX_RECEIVED = 1 << 20  # bytes of a body in its transfer; of these, MAX_BODY are kept
+MAX_LINE = 8 << 10  # bytes of a request line: no target of ours has more than some hundred
 MAX_HEADERS = 200  # lines of them
 MAX_BLANK = 8  # bytes of empty lines before a request
 
@@ -121,6 +122,8 @@ def _checked(head: bytes) -> bytes:
         ParsingError: If it is malformed, or can be read in two ways.
     """
     request_line, *lines = head.removesuffix(b"\r\n\r\n").removesuffix(b"\r\n").split(b"\r\n")
+    if len(request_line) > MAX_LINE:
+        raise ParsingError(f"a request line has at most {MAX_LINE} bytes")
     match = _REQUEST_LINE.fullmatch(request_line)
     if match is None:
         raise ParsingError("the request line must be METHOD TARGET HTTP/1.1, each line with CR LF")
