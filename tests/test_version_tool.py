@@ -180,3 +180,19 @@ def test_a_half_made_environment_is_made_anew(tmp_path: Path) -> None:
     assert version_environments.install(venv, "python", "") == ""
     assert not (venv / "half").exists()
     assert version_environments.is_made_here(venv)
+
+
+@pytest.mark.usefixtures("no_pip")
+def test_an_environment_of_another_checkout_is_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its carousel would be the other checkout's, and the table would be of the wrong code."""
+    venv = tmp_path / "one"
+    version_environments.install(venv, "python", "")
+    assert version_environments.is_installed(venv)
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("pyproject.toml", "constraints.txt"):
+        (other / name).write_bytes((version_environments.ROOT / name).read_bytes())
+    monkeypatch.setattr(version_environments, "ROOT", other)
+    assert not version_environments.is_installed(venv)

@@ -55,18 +55,18 @@ def is_made_here(venv: Path) -> bool:
 
 
 def is_installed(venv: Path) -> bool:
-    """Tell whether an environment was completed with the dependencies that are declared now."""
+    """Tell whether an environment has this checkout and the dependencies that it declares now."""
     try:
-        return (venv / "complete").read_text(encoding="ascii") == _dependencies()
+        return (venv / "complete").read_text(encoding="ascii") == _contents()
     except OSError:
         return False
 
 
-def _dependencies() -> str:
-    """Return a hash of the dependencies that are declared."""
+def _contents() -> str:
+    """Return a hash of this checkout's path and the dependencies that it declares."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = repr((project["dependencies"], project["optional-dependencies"]))
-    return hashlib.sha256((declared + "".join(_pins())).encode()).hexdigest()
+    declared = (str(ROOT), project["dependencies"], project["optional-dependencies"], _pins())
+    return hashlib.sha256(os.fsencode(repr(declared))).hexdigest()
 
 
 def _pins() -> list[str]:
@@ -131,7 +131,7 @@ def install(venv: Path, python: str, torch: str) -> str:
     for command in commands:
         if subprocess.run(command, check=False).returncode != 0:
             return f"{' '.join(command[1:4])} failed"
-    (venv / "complete").write_text(_dependencies(), encoding="ascii")
+    (venv / "complete").write_text(_contents(), encoding="ascii")
     return ""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from carousel.kernels import build, fused
+from carousel.kernels import build, compiler, fused
 from carousel.kernels.instruction_set import multiplies_bf16
 from cli.commands import Call, Result, caller, environment
 
@@ -192,7 +192,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(
 @needs_kernels
 def test_what_is_compiled_is_not_compiled_again(call: Call) -> None:
     result = call("kernels", "build")
-    library = build.cache_folder() / build.key(build.compiler_flags()) / build.LIBRARY
+    library = build.cache_folder() / build.key(compiler.compiler_flags()) / build.LIBRARY
     assert result == (0, "", f"compiled already: {library}\n")
     found = json.loads(call("kernels", "build", "--json").out)
     assert found == {"library": str(library), "was_there": True, "obstacle": None}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from carousel.errors import CarouselError
-from carousel.kernels import build, fused
+from carousel.kernels import build, compiler, fused
 
 # In a compiler's place: notes that it was called, and writes the file that -o names.
 STAND_IN = """#!/bin/sh
@@ -111,7 +111,7 @@ def test_a_damaged_library_is_compiled_anew(calls: Path, name: str, damage: str)
 def test_the_name_depends_on_sources_and_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = build.compiler_flags()
+    flags = compiler.compiler_flags()
     names = {build.key(flags), build.key([*flags, "-g"])}
     copy = tmp_path / "cpu"
     copy.mkdir()
@@ -131,19 +131,21 @@ def test_a_compiler_that_fails_says_why_and_leaves_nothing(
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
     monkeypatch.setenv("CAROUSEL_KERNEL_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(build.BuildError, match=r"broken failed: x\.cpp:1: error: no such thing"):
+    with pytest.raises(compiler.BuildError, match=r"broken failed: x\.cpp:1: error: no such thing"):
         build.library()
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
-    with pytest.raises(build.BuildError, match=r"CXX names \S+none, and there is no such program"):
+    with pytest.raises(
+        compiler.BuildError, match=r"CXX names \S+none, and there is no such program"
+    ):
         build.library()
 
 
 def test_kernels_load_wherever_they_can_be_compiled() -> None:
     """On every processor: else all tests of kernels are skipped, and nobody sees it."""
     try:
-        build.compiler()
-        build.compiler_flags()
+        compiler.compiler()
+        compiler.compiler_flags()
     except CarouselError as error:
         pytest.skip(f"cannot be compiled here: {error}")
     if os.environ.get("CAROUSEL_KERNELS", "auto") == "off":

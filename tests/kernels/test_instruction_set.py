@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from carousel.kernels import build
+from carousel.kernels import build, compiler
 from carousel.kernels.instruction_set import (
     INSTRUCTION_SETS,
     InstructionSetError,
@@ -54,9 +54,9 @@ def test_a_limit_gives_the_flags_of_that_processor(
     limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_on(PROCESSORS[limit], monkeypatch)
-    flags, multiplies = build.compiler_flags(), multiplies_bf16()
+    flags, multiplies = compiler.compiler_flags(), multiplies_bf16()
     run_on(PROCESSORS["amx"], monkeypatch, limit)
-    assert (build.compiler_flags(), multiplies_bf16()) == (flags, multiplies)
+    assert (compiler.compiler_flags(), multiplies_bf16()) == (flags, multiplies)
     assert any(flag.startswith("-mavx512") for flag in flags) == (limit != "avx2")
     assert ("-mavx512bf16" in flags) == multiplies
 
@@ -85,7 +85,7 @@ def test_a_limit_that_cannot_be_met_is_refused(
 ) -> None:
     run_on(PROCESSORS[processor], monkeypatch, limit)
     with pytest.raises(InstructionSetError, match=f"^{message}$"):
-        build.compiler_flags()
+        compiler.compiler_flags()
     assert not multiplies_bf16()
 
 
@@ -95,5 +95,5 @@ def test_an_unknown_processor_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(InstructionSetError, match=message):
         build.library()
     monkeypatch.setattr("sys.platform", "darwin")
-    with pytest.raises(build.BuildError, match=r"^the kernels need Linux, and this is darwin$"):
+    with pytest.raises(compiler.BuildError, match=r"^the kernels need Linux, and this is darwin$"):
         build.library()

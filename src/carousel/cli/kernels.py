@@ -123,13 +123,13 @@ def examine() -> Status:
     import torch
 
     from carousel.errors import CarouselError
-    from carousel.kernels import build, fused
+    from carousel.kernels import build, compiler, fused
     from carousel.kernels.instruction_set import NO_LIMIT, multiplies_bf16
     from carousel.verify.recurrences import VARIANTS
 
-    compiler, library, is_compiled, obstacle = None, None, False, LATER
+    command, library, is_compiled, obstacle = None, None, False, LATER
     try:
-        compiler = " ".join(build.compiler())
+        command = " ".join(compiler.compiler())
     except CarouselError as error:
         obstacle = str(error)
     try:
@@ -145,7 +145,7 @@ def examine() -> Status:
         cpu_limit=os.environ.get("CAROUSEL_CPU") or NO_LIMIT,
         processor=torch.backends.cpu.get_cpu_capability(),
         multiplies_bf16=multiplies_bf16(),
-        compiler=compiler,
+        compiler=command,
         library=library,
         is_compiled=is_compiled,
         obstacle=why,
@@ -159,9 +159,9 @@ def examine() -> Status:
 
 def _entry() -> Path:
     """Return where in the cache the library for this machine is kept."""
-    from carousel.kernels import build
+    from carousel.kernels import build, compiler
 
-    return build.trusted_folder() / build.key(build.compiler_flags())
+    return build.trusted_folder() / build.key(compiler.compiler_flags())
 
 
 def _obstacle(variant: "Variant", product: "torch.dtype", why: str | None) -> str | None:

@@ -9,7 +9,7 @@ The library runs as this user, so nobody else may have written it: a cache in wh
 is not used, but a private folder in its place (see trusted_folders.py).
 
 KEY is a hash of all that the library depends on: sources, torch's version, the compiler's flags.
-The compiler is called as it stands: no Python headers, no setuptools.
+compiler.py calls the compiler.
 """
 
 import atexit
@@ -20,10 +20,6 @@ import math
 import os
 import platform
 import re
-import shlex
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -31,13 +27,11 @@ from pathlib import Path
 
 import torch
 
-from carousel.errors import CarouselError, StorageError
+from carousel.errors import StorageError
 from carousel.files import Lock, make_folder, publishing, remove_folder
 from carousel.input_files import LIBRARY_LIMIT, POINTER_LIMIT, read_regular
-from carousel.kernels.instruction_set import instruction_set
-from carousel.machine import available_processors
+from carousel.kernels.compiler import compile_library, compiler, compiler_flags
 from carousel.plain_paths import is_plain_file, is_plain_folder, kind_of
-from carousel.torch_internals import untested_note
 from carousel.trusted_folders import close_to_others, distrust, is_own_and_open_to_a_group
 from carousel.user_folders import chosen_folder, explain_unwritable, user_cache_folder
 
@@ -47,24 +41,7 @@ LIBRARY, SHA256 = "kernels.so", "sha256"
 _ENTRY = re.compile(r"[0-9a-f]{32}")
 
 _SOURCES = Path(__file__).with_name("cpu")
-_TORCH = Path(torch.__file__).parent
-_PLAIN = ["-O3", "-std=c++20", "-fPIC", "-fopenmp", "-fno-strict-aliasing", "-w"]
-_AVX2 = ["-mavx2", "-mfma", "-mf16c"]
-_AVX512 = [f"-mavx512{part}" for part in ("f", "bw", "vl", "dq", "cd", "vnni")]
-# What torch's headers call the vectors, and the compiler's flags, as torch itself is compiled.
-# Tiles of AMX need no flag: oneDNN generates that code while it runs.
-_TARGETS = {
-    "avx2": ("AVX2", _AVX2),
-    "avx512": ("AVX512", [*_AVX2, *_AVX512]),
-    "avx512_bf16": ("AVX512", [*_AVX2, *_AVX512, "-mavx512bf16"]),
-    "amx": ("AVX512", [*_AVX2, *_AVX512, "-mavx512bf16"]),
-}
-
 _log = logging.getLogger("carousel")
-
-
-class BuildError(CarouselError):
-    """There is no library, and the message says why: no compiler, an unknown processor, …."""
 
 
 def cache_folder() -> Path:
@@ -199,95 +176,16 @@ def is_whole(entry: Path) -> bool:
         return False
 
 
-def compiler_flags() -> list[str]:
-    """Return the flags for this processor, or for the fewer instructions that CAROUSEL_CPU allows.
-
-    Raises:
-        BuildError: If the system is not Linux.
-        InstructionSetError: If the processor is unknown, or CAROUSEL_CPU asks for what it lacks.
-    """
-    if sys.platform != "linux":
-        raise BuildError(f"the kernels need Linux, and this is {sys.platform}")
-    capability, flags = _TARGETS[instruction_set()]
-    return [*_PLAIN, *flags, f"-DCPU_CAPABILITY={capability}", f"-DCPU_CAPABILITY_{capability}"]
-
-
-def compiler() -> list[str]:
-    """Return the C++ compiler: CXX, else what the PATH has.
-
-    Raises:
-        BuildError: If there is none, or CXX names none.
-    """
-    try:
-        chosen = shlex.split(os.environ.get("CXX", ""))
-    except ValueError as error:
-        raise BuildError(f"CXX is no command line: {error}") from None
-    if chosen:
-        if shutil.which(chosen[0]) is None:
-            raise BuildError(f"CXX names {chosen[0]}, and there is no such program")
-        return chosen
-    for name in ("g++", "clang++", "c++"):
-        if found := shutil.which(name):
-            return [found]
-    raise BuildError("no C++ compiler found; g++, or another one named by CXX, would do")
-
-
 def _compile(entry: Path, flags: list[str]) -> None:
     """Compile all sources side by side, link them, publish the library under its name."""
-    command = compiler()
+    compiler()  # is there one? before the line that says it begins
     _log.warning("compiling the CPU kernels, once for this processor: half a minute …")
     start = time.monotonic()
-    include = [_TORCH / "include", _TORCH / "include" / "torch" / "csrc" / "api" / "include"]
-    flags = [*flags, *(f"-isystem{folder}" for folder in include)]
     with publishing(entry) as folder:
-        sources = sorted(_SOURCES.glob("*.cpp"))
-        objects = [folder / f"{path.stem}.o" for path in sources]
-        _run_all(
-            [
-                [*command, *flags, "-c", str(source), "-o", str(target)]
-                for source, target in zip(sources, objects, strict=True)
-            ]
-        )
-        libraries = [f"-L{_TORCH / 'lib'}", "-ltorch_cpu", "-lc10", "-fopenmp"]
-        linked = [*command, "-shared", *map(str, objects), "-o", str(folder / LIBRARY)]
-        _run_all([[*linked, *libraries]])
-        for path in objects:
-            path.unlink()
+        compile_library(_SOURCES, flags, folder / LIBRARY)
         digest = hashlib.sha256((folder / LIBRARY).read_bytes()).hexdigest()
         (folder / SHA256).write_text(digest, encoding="ascii")
         for path in (folder, folder / LIBRARY, folder / SHA256):
             close_to_others(path)
     seconds = time.monotonic() - start
     _log.warning("compiled the CPU kernels in %.0f s; they are kept in %s", seconds, entry)
-
-
-def _run_all(commands: list[list[str]]) -> None:
-    """Run commands side by side, as many as there are processors for them."""
-    waiting = list(commands)
-    running: list[subprocess.Popen[bytes]] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < available_processors():
-                running.append(_started(waiting.pop(0)))
-            _, errors = running[0].communicate()
-            if running.pop(0).returncode != 0:
-                said = errors.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-                line = next((line for line in said if "error" in line), said[-1])
-                note = untested_note(torch.__version__)
-                raise BuildError(f"{commands[0][0]} failed: {line}{note}")
-    finally:
-        for process in running:
-            process.kill()
-            process.communicate()
-
-
-def _started(command: list[str]) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-    except OSError as error:
-        raise BuildError(f"{command[0]} does not start: {error.strerror}") from error

@@ -246,7 +246,7 @@ struct GruResetBefore {
   Factor<P> a_n, a_rz, u_n;
 };
 
-const bool are_entered = enter<Gru>("gru") && enter<GruResetBefore>("gru_reset_before");
+const bool gru_is_registered = enter<Gru>("gru") && enter<GruResetBefore>("gru_reset_before");
 
 }  // namespace
 }  // namespace carousel

@@ -82,7 +82,7 @@ using RnnTanh = Rnn<Tanh, P, Factor>;
 template <class P, template <class> class Factor>
 using RnnRelu = Rnn<Relu, P, Factor>;
 
-const bool are_entered = enter<RnnTanh>("rnn_tanh") && enter<RnnRelu>("rnn_relu");
+const bool rnn_is_registered = enter<RnnTanh>("rnn_tanh") && enter<RnnRelu>("rnn_relu");
 
 }  // namespace
 }  // namespace carousel
