@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carousel.layers.attention import attend, attend_and_tell
+from carousel.nn.attention import attend, attend_and_tell
 from carousel.ops.attention import Sight, hidden
 
 B, N, K = 4, 4, 32  # sequences, heads, features of a head

@@ -52,7 +52,7 @@ class Case(NamedTuple):
             "step" a whole step of training by the recipe `story`.
         shape: The sizes.
         threads: How many compute.
-        ways: Who takes part; contenders.py knows them.
+        ways: Who takes part; implementations.py knows them.
         least: Rounds at least.
         ours_least: Rounds of our ways at least.
         seconds: After the least, rounds go on for so long, up to MOST.

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.contenders import is_ours
 from benchmarks.figures import Result, find, ratio
+from benchmarks.implementations import is_ours
 from benchmarks.report import percent
 
 STORED = Path(__file__).parent / "results"

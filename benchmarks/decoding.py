@@ -18,18 +18,18 @@ from torch import nn
 
 from benchmarks import machine
 from benchmarks.figures import Spread, ratio_of
+from benchmarks.interleaved_timer import timed
 from benchmarks.report import table
 from benchmarks.results_folder import check_results_folder
-from benchmarks.turns import timed
-from carousel.analysis.figures import BLUE, ORANGE, drawn
 from carousel.files import make_folder, write_durably
+from carousel.generation.config import SamplingConfig
+from carousel.generation.engine import Engine
+from carousel.generation.kernel_runner import Compiled
+from carousel.generation.request import Task
+from carousel.inspection.figures import BLUE, ORANGE, drawn
 from carousel.models.base import LanguageModel
-from carousel.models.characters import build
 from carousel.models.config import ModelConfig
-from carousel.sampling.compiled import Compiled
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.engine import Engine
-from carousel.sampling.task import Task
+from carousel.models.language_model import build
 
 E, H, V = 64, 256, 86
 TEMPERATURE, TOP_K = 0.8, 40

@@ -63,7 +63,7 @@ class Nursery:
 
 def main() -> None:
     """Answer until there are no more questions."""
-    import benchmarks.contenders  # noqa: F401 - children find it imported
+    import benchmarks.implementations  # noqa: F401 - children find it imported
 
     print("ready", flush=True)
     for line in sys.stdin:
@@ -94,7 +94,7 @@ def _of_child(way: str, case: Case) -> float | None:
 def _measured(way: str, case: Case) -> float:
     import torch
 
-    from benchmarks.contenders import prepare
+    from benchmarks.implementations import prepare
 
     torch.set_num_threads(case.threads)
     prepare(way, case._replace(shape=case.shape._replace(T=2, B=case.threads)))()

@@ -6,10 +6,10 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 
-from benchmarks.bars import cost_of_a_character
 from benchmarks.cases import AXES, GATES, PAIRED, REFERENCE, Family, counted
 from benchmarks.figures import Session, Spread
-from carousel.analysis.figures import BLUE, ORANGE, drawn
+from benchmarks.targets import cost_of_a_character
+from carousel.inspection.figures import BLUE, ORANGE, drawn
 
 _LABELS = {"length": "time steps, T", "batch": "sequences, B", "width": "units, H"}
 

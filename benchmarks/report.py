@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from benchmarks.bars import shown, verdicts
 from benchmarks.cases import PAIRED, PAIRS, counted, sizes
 from benchmarks.figures import Result, Session, Spread, quartiles, rate, ratio
+from benchmarks.targets import shown, verdicts
 
 _DISTURBED = 0.02  # part of the processors
 

@@ -27,11 +27,11 @@ from benchmarks import machine
 from benchmarks.decoding import PRECISIONS, STREAMS, story
 from benchmarks.report import table
 from benchmarks.results_folder import check_results_folder
-from carousel.analysis.figures import BLUE, ORANGE, drawn
+from carousel.data.vocabulary import Vocabulary
 from carousel.files import make_folder, write_durably
-from carousel.models.characters import CharacterModel
+from carousel.inspection.figures import BLUE, ORANGE, drawn
 from carousel.models.checkpoint import model_files, write_checkpoint
-from carousel.text.vocabulary import Vocabulary
+from carousel.models.language_model import CharacterModel
 
 LENGTH = 1000  # characters of a text
 VOCABULARY = Vocabulary(("\n", *map(chr, range(32, 117))))  # as many as the story model has

@@ -7,10 +7,10 @@ import torch
 
 from benchmarks import machine
 from benchmarks.cases import PAIRS, Case, counted
-from benchmarks.contenders import CannotRun, Pass, is_ours, prepare
 from benchmarks.figures import Measured, Result, Session, ratio_of
+from benchmarks.implementations import CannotRun, Pass, is_ours, prepare
+from benchmarks.interleaved_timer import Times, timed
 from benchmarks.memory import Nursery
-from benchmarks.turns import Times, timed
 
 _PRECISIONS = ("f32", "bf16")
 

@@ -22,18 +22,18 @@ import numpy as np
 import torch
 
 from benchmarks import machine
-from benchmarks.contenders import put_torchs_layer
+from benchmarks.implementations import put_torchs_layer
+from carousel.data.corpus import prepare
+from carousel.data.range_view import IdSequence, part
+from carousel.data.split import sha256, split
+from carousel.data.vocabulary import Vocabulary
 from carousel.errors import DataError
 from carousel.files import make_folder, write_durably
 from carousel.models.base import LanguageModel
 from carousel.models.evaluation import evaluate
 from carousel.models.loss import cross_entropy
-from carousel.text.corpus import prepare
-from carousel.text.pieces import IdSequence, part
-from carousel.text.split import sha256, split
-from carousel.text.vocabulary import Vocabulary
 from carousel.training.config import RunConfig, read_toml, run_config
-from carousel.training.start import new_trainer, resolve
+from carousel.training.setup import new_trainer, resolve
 from carousel.training.trainer import Trainer, backpropagate, train_step
 
 FOLDER = Path(__file__).parent / "speedrun"

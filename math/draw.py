@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from carousel.analysis.figures import drawn
+from carousel.inspection.figures import drawn
 
 ROOT = Path(__file__).parents[1]
 

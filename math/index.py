@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 CODE = [
     *sorted(ROOT.glob("src/carousel/ops/*.py")),
-    ROOT / "src/carousel/sampling/sentences.py",
+    ROOT / "src/carousel/generation/sentence_best_of.py",
     ROOT / "src/carousel/training/optimizers.py",
 ]
 LABEL = re.compile(r"\(([a-z][a-z0-9]*\.\d+)\)")

@@ -4,7 +4,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
-from carousel.analysis.figures import BLUE, GREEN, INK, ORANGE
+from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
 from carousel.ops.sampling import log_probabilities, temper
 
 LOGITS = torch.tensor([4.0, 3.0, 2.5, 1.0, 0.0], dtype=torch.float64)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 CORPORA = ROOT.parent / "shared" / "corpora"  # optional: real texts, never part of the project
 
 sys.path.insert(0, str(Path(__file__).parent))  # for the checker below
-from amounts import TORTURE  # noqa: E402 - found by the line above
+from budgets import TORTURE  # noqa: E402 - found by the line above
 from skipped import closing_line  # noqa: E402
 
 # Must stand before the first import of what it checks.

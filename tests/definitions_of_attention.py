@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from assertions import TOLERANCE, assert_near
 from carousel.ops.attention import Sight
-from closeness import TOLERANCE, assert_near
 from hand_derived import random
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
+from assertions import assert_near
 from carousel.ops.recurrence import Masks
-from closeness import assert_near
 from definitions import by_definition
 from recurrences import (
     SIZES,

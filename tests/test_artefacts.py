@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from carousel.generation.config import TELLING, SamplingConfig
 from carousel.models.checkpoint import load_model
-from carousel.models.shipped import ARTEFACTS, TELLER
-from carousel.sampling.config import TELLING, SamplingConfig
+from carousel.models.pretrained import ARTEFACTS, TELLER
 from cli.commands import Call, caller
 from conftest import ROOT
-from sampling.test_engine_ways import needs_bf16
+from generation.test_engine_ways import needs_bf16
 
 CARD = (ARTEFACTS / f"{TELLER}.md").read_text("utf-8")
 MOST = 8_000_000  # bytes

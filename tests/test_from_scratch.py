@@ -121,7 +121,7 @@ def test_the_scan_sees(source: str) -> None:
         "from torch.nn.utils.rnn import PackedSequence",
         '"""As torch.nn.LSTM."""\n# torch.lstm would be faster',
         "from torch import nn\nnn.Linear(3, 4), nn.functional.softmax(x), nn.Embedding(3, 4)",
-        "exports = {'LSTM': 'carousel.layers.lstm'}",
+        "exports = {'LSTM': 'carousel.nn.lstm'}",
     ],
 )
 def test_the_scan_lets_pass(source: str) -> None:

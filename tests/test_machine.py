@@ -154,10 +154,10 @@ from carousel import machine
 machine.ROOT = Path(sys.argv[1])
 import torch
 torch.set_num_threads(4)  # as torch counts on a machine of four
-import carousel.serving.worker as worker
+import carousel.server.worker as worker
 from carousel.cli import console
 from carousel.kernels import build
-from carousel.text import pipeline
+from carousel.data import pipeline
 console.use_available_processors()
 print("train and eval", torch.get_num_threads())
 print("compiler", build.available_processors())

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from carousel.serving.app import create_app
-from carousel.text.vocabulary import Vocabulary
+from carousel.data.vocabulary import Vocabulary
+from carousel.server.app import create_app
 from conftest import ROOT
-from sampling.markov import Markov
-from serving.running import serving, thread_writer
+from generation.markov import Markov
+from server.running import serving, thread_writer
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Enough for the commands to be carried out, too little to learn anything.

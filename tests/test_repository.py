@@ -61,7 +61,7 @@ OPS = {
     path.name: path.read_text("utf-8")
     for path in (
         *sorted((PACKAGE / "ops").glob("[a-z]*.py")),
-        PACKAGE / "sampling/sentences.py",
+        PACKAGE / "generation/sentence_best_of.py",
         PACKAGE / "training/optimizers.py",
     )
 }
@@ -219,7 +219,12 @@ def test_the_map_in_the_readme_is_the_disk() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["carousel", "carousel.models.config", "carousel.training.config", "carousel.sampling.config"],
+    [
+        "carousel",
+        "carousel.models.config",
+        "carousel.training.config",
+        "carousel.generation.config",
+    ],
 )
 def test_importing_brings_no_torch(module: str) -> None:
     """Else `carousel --help` would take seconds."""

@@ -1,6 +1,6 @@
 """The closing line about tests that were skipped for want of a program."""
 
-from serving.test_page import needs_chromium
+from server.test_page import needs_chromium
 from skipped import closing_line
 
 

@@ -133,7 +133,7 @@ def test_pytest_runs_in_the_environment_and_a_crash_is_no_pass(tmp_path: Path) -
     ("arguments", "line"),
     [
         (["--pair", "3.13"], "--pair must be PYTHON:TORCH, such as 3.13:2.14.1; got '3.13'"),
-        (["--parts", "layer"], "--parts: no part 'layer'; there are layers, checkpoints"),
+        (["--parts", "layer"], "--parts: no part 'layer'; there are nn, checkpoints"),
     ],
 )
 def test_mistakes_end_in_one_line(arguments: list[str], line: str) -> None:

@@ -1,4 +1,4 @@
-"""zstd for tests: of the standard library from Python 3.14 on, as in carousel.text.sources."""
+"""zstd for tests: of the standard library from Python 3.14 on, as in carousel.data.sources."""
 
 import sys
 from importlib import import_module

@@ -49,15 +49,15 @@ LIMITS = {  # of torch, oneDNN and MKL; a processor without a limit has no entry
     },
 }
 ARITHMETIC = [
-    "tests/ops", "tests/kernels", "tests/layers", "tests/models", "tests/sampling",
-    "tests/training", "tests/verify", "tests/bugs", "tests/pages", "tests/series",
-    "tests/analysis", "tests/cli/test_families.py", "tests/cli/test_kernels_command.py",
+    "tests/ops", "tests/kernels", "tests/nn", "tests/models", "tests/generation",
+    "tests/training", "tests/verify", "tests/bugs", "tests/pages", "tests/forecasting",
+    "tests/inspection", "tests/cli/test_families.py", "tests/cli/test_kernels_command.py",
     "tests/cli/test_verify_command.py", "tests/test_artefacts.py",
 ]  # fmt: skip
 QUICK = [
     "tests/kernels", "tests/ops/test_recurrences.py", "tests/models/test_sequence_model.py",
     "tests/models/test_streaming_law.py", "tests/models/test_from_ids.py",
-    "tests/sampling/test_engine_bits.py",
+    "tests/generation/test_engine_bits.py",
     *(
         f"tests/training/test_exact_resume.py::test_{name}"
         for name in ("two_uninterrupted_runs_are_the_same", "stopped_at_every_step")

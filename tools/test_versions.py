@@ -2,7 +2,7 @@
 
     python tools/test_versions.py                    # all pairs, as make test-versions
     python tools/test_versions.py --only newest
-    python tools/test_versions.py --pair 3.13:2.14.1 --parts kernels,layers
+    python tools/test_versions.py --pair 3.13:2.14.1 --parts kernels,nn
 
 Each pair gets its own virtual environment with this checkout and its `dev` extra, the other
 dependencies as in constraints.txt. Environments and results are kept in a cache folder outside the
@@ -38,11 +38,11 @@ from tools.version_environments import (
 )
 
 PARTS = {  # what runs on each pair
-    "layers": ("tests/ops", "tests/layers", "tests/test_from_scratch.py"),
+    "nn": ("tests/ops", "tests/nn", "tests/test_from_scratch.py"),
     "checkpoints": ("tests/models", "tests/test_artefacts.py"),
     "kernels": ("tests/kernels", "tests/test_torch_internals.py"),
     "training": ("tests/training",),
-    "serving": ("tests/sampling", "tests/serving"),
+    "server": ("tests/generation", "tests/server"),
 }
 GIGABYTES = 2.7  # downloaded with torch's default build for Linux, its CUDA libraries included
 

@@ -21,14 +21,14 @@ import torch
 from torch import Tensor
 
 import carousel
+from carousel.generation.config import SamplingConfig
+from carousel.generation.engine import Engine
+from carousel.generation.kernel_runner import Compiled
+from carousel.generation.next_token import as_settings
+from carousel.generation.request import Task
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import load_model
 from carousel.ops.sampling import distribution, draw, uniform
-from carousel.sampling.compiled import Compiled
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.draws import as_settings
-from carousel.sampling.engine import Engine
-from carousel.sampling.task import Task
 
 BOUND = 1e-5
 STREAMS, PROMPT, PIECE = 64, 20, 100

@@ -6,7 +6,7 @@ python experiments/families/plot.py
 import json
 from pathlib import Path
 
-from carousel.analysis.figures import BLUE, GREEN, INK, ORANGE, drawn
+from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE, drawn
 
 HERE = Path(__file__).parent
 COLOURS = {

@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import torch
 
 from carousel.cli.text_source import Source, open_source
+from carousel.data.corpus import Corpus
+from carousel.data.range_view import part
+from carousel.data.split import split
 from carousel.files import write_durably
 from carousel.models.config import ModelConfig
 from carousel.models.evaluation import evaluate
-from carousel.text.corpus import Corpus
-from carousel.text.pieces import part
-from carousel.text.split import split
 from carousel.training.config import RunConfig, TrainingConfig
-from carousel.training.start import new_trainer, resolve
+from carousel.training.setup import new_trainer, resolve
 from carousel.training.trainer import Trainer, train_step
 
 RESULTS = Path(__file__).parent / "results"

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from carousel.analysis.forecasts import ForecastPicture, forecast_plot
+from carousel.forecasting.baselines import estimate_season
+from carousel.forecasting.evaluation import Judged, held_out, judge, judge_baselines
+from carousel.forecasting.table import parse_series
+from carousel.forecasting.task import Target, Task, frame
+from carousel.inspection.forecasts import ForecastPicture, forecast_plot
 from carousel.models.config import ModelConfig
-from carousel.series.baselines import estimate_season
-from carousel.series.judging import Judged, held_out, judge, judge_baselines
-from carousel.series.table import parse_series
-from carousel.series.task import Target, Task, frame
 from carousel.training.forecasting import (
     build_forecaster,
     fit_forecaster,

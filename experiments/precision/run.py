@@ -20,15 +20,15 @@ from typing import Literal
 import torch
 
 from carousel.cli.text_source import open_source
+from carousel.data.corpus import Corpus
+from carousel.data.range_view import part
+from carousel.data.split import split
 from carousel.errors import CarouselError
 from carousel.files import write_durably
 from carousel.kernels import fused
 from carousel.models.evaluation import evaluate
-from carousel.text.corpus import Corpus
-from carousel.text.pieces import part
-from carousel.text.split import split
 from carousel.training.config import PRESETS, run_config
-from carousel.training.start import new_trainer, resolve
+from carousel.training.setup import new_trainer, resolve
 from carousel.training.trainer import train_step
 
 RESULTS = Path(__file__).parent / "results"

@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from carousel.analysis.overlap import longest_overlap, novel_share
+from carousel.data.corpus import prepare
+from carousel.data.range_view import part
+from carousel.data.split import split
 from carousel.files import write_durably
+from carousel.generation.config import TELLING, SamplingConfig
+from carousel.inspection.overlap import longest_overlap, novel_share
 from carousel.models.checkpoint import TrainedModel, load_model
 from carousel.models.evaluation import evaluate
 from carousel.models.loss import bits_per_character
-from carousel.models.shipped import ARTEFACTS, TELLER
-from carousel.sampling.config import TELLING, SamplingConfig
-from carousel.text.corpus import prepare
-from carousel.text.pieces import part
-from carousel.text.split import split
+from carousel.models.pretrained import ARTEFACTS, TELLER
 from experiments.story.decoding import RESULTS, written
 
 CARD = ARTEFACTS / f"{TELLER}.md"

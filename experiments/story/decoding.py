@@ -23,17 +23,17 @@ from typing import Any
 
 import torch
 
-from carousel.analysis.written import distinct, known_words, repetition, words
 from carousel.cli.runs import find_run
+from carousel.data.corpus import prepare
+from carousel.data.range_view import part
+from carousel.data.split import split
 from carousel.files import make_folder, write_durably
+from carousel.generation.config import SamplingConfig
+from carousel.generation.engine import Engine
+from carousel.generation.request import Task
+from carousel.generation.sentence_boundary import Marks
+from carousel.inspection.text_statistics import distinct, known_words, repetition, words
 from carousel.models.checkpoint import TrainedModel, load_model
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.engine import Engine
-from carousel.sampling.marks import Marks
-from carousel.sampling.task import Task
-from carousel.text.corpus import prepare
-from carousel.text.pieces import part
-from carousel.text.split import split
 
 RESULTS = Path(__file__).parent / "results"
 FOUND = RESULTS / "decoding.json"

@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 
 from benchmarks import machine
+from carousel.data.corpus import prepare
+from carousel.data.range_view import part
+from carousel.data.split import split
 from carousel.files import make_folder, write_durably
-from carousel.text.corpus import prepare
-from carousel.text.pieces import part
-from carousel.text.split import split
 from carousel.training.trainer import Trainer, train_step
 from experiments.story.run import RESULTS, begin
 

@@ -24,9 +24,9 @@ from typing import Any
 
 from carousel.cli.runs import find_run
 from carousel.files import make_folder, write_durably
+from carousel.generation.config import SamplingConfig
+from carousel.generation.sentence_boundary import Marks
 from carousel.models.checkpoint import load_model
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.marks import Marks
 from experiments.story.decoding import PROMPT, RESULTS, books, named, paragraphs, written
 
 EACH, LENGTH = 40, 700  # sentences of each setting; characters that are written for one

@@ -21,14 +21,14 @@ import safetensors.torch
 import torch
 
 from benchmarks import machine
-from benchmarks.contenders import put_torchs_layer
+from benchmarks.implementations import put_torchs_layer
+from carousel.data.corpus import prepare
+from carousel.data.range_view import IdSequence, part
+from carousel.data.split import split
 from carousel.files import make_folder, write_durably
 from carousel.models.evaluation import evaluate
-from carousel.text.corpus import prepare
-from carousel.text.pieces import IdSequence, part
-from carousel.text.split import split
 from carousel.training.config import PRESETS, run_config
-from carousel.training.start import new_trainer, resolve
+from carousel.training.setup import new_trainer, resolve
 from carousel.training.trainer import Trainer, pack, restore, train_step
 
 RESULTS = Path(__file__).parent / "results"

@@ -15,7 +15,7 @@ import torch
 
 from carousel.files import remove_folder
 from carousel.models.checkpoint import foreign_names, load_model, model_files, write_checkpoint
-from carousel.models.shipped import ARTEFACTS, TELLER
+from carousel.models.pretrained import ARTEFACTS, TELLER
 
 MOST = 8_000_000  # bytes of the folder
 

@@ -3,7 +3,7 @@
 import torch
 from matplotlib.axes import Axes
 
-from carousel.analysis.figures import BLUE, INK, ORANGE
+from carousel.inspection.figures import BLUE, INK, ORANGE
 from carousel.ops.softmax import softmax
 
 POSITIONS = 8

@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 import carousel
-from carousel.analysis.figures import BLUE, GREEN, INK, ORANGE
-from carousel.layers.initialization import set_forget_bias
+from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
+from carousel.nn.initialization import set_forget_bias
 from carousel.ops import gru
 from carousel.ops.recurrence import Dense, forward
 

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from carousel.analysis.figures import BLUE, INK, ORANGE
+from carousel.inspection.figures import BLUE, INK, ORANGE
 
 
 def window(axes: Axes) -> None:

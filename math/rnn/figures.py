@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch
 from torch import Tensor
 
-from carousel.analysis.figures import BLUE, GREEN, INK, ORANGE
+from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
 from carousel.ops.recurrence import Dense, Trace, forward
 from carousel.ops.rnn import RNN_TANH
 

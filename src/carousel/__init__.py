@@ -12,31 +12,31 @@ from typing import TYPE_CHECKING, Any
 from carousel._version import __version__
 
 if TYPE_CHECKING:
-    from carousel.kernels.implementation import backend
-    from carousel.layers.cells import GRUCell, LSTMCell, RNNCell
-    from carousel.layers.gru import GRU
-    from carousel.layers.lstm import LSTM
-    from carousel.layers.multihead_attention import MultiheadAttention
-    from carousel.layers.rnn import RNN
+    from carousel.generation.config import SamplingConfig
+    from carousel.generation.generate import continue_text
+    from carousel.kernels.dispatch import backend
     from carousel.models.checkpoint import load_model
     from carousel.models.config import ModelConfig
     from carousel.models.sequence import SequenceModel
-    from carousel.sampling.config import SamplingConfig
-    from carousel.sampling.generate import continue_text
+    from carousel.nn.cells import GRUCell, LSTMCell, RNNCell
+    from carousel.nn.gru import GRU
+    from carousel.nn.lstm import LSTM
+    from carousel.nn.multihead_attention import MultiheadAttention
+    from carousel.nn.rnn import RNN
 
 _EXPORTS = {
-    "GRU": "carousel.layers.gru",
-    "GRUCell": "carousel.layers.cells",
-    "LSTM": "carousel.layers.lstm",
-    "LSTMCell": "carousel.layers.cells",
+    "GRU": "carousel.nn.gru",
+    "GRUCell": "carousel.nn.cells",
+    "LSTM": "carousel.nn.lstm",
+    "LSTMCell": "carousel.nn.cells",
     "ModelConfig": "carousel.models.config",
-    "MultiheadAttention": "carousel.layers.multihead_attention",
-    "RNN": "carousel.layers.rnn",
-    "RNNCell": "carousel.layers.cells",
-    "SamplingConfig": "carousel.sampling.config",
+    "MultiheadAttention": "carousel.nn.multihead_attention",
+    "RNN": "carousel.nn.rnn",
+    "RNNCell": "carousel.nn.cells",
+    "SamplingConfig": "carousel.generation.config",
     "SequenceModel": "carousel.models.sequence",
-    "backend": "carousel.kernels.implementation",
-    "continue_text": "carousel.sampling.generate",
+    "backend": "carousel.kernels.dispatch",
+    "continue_text": "carousel.generation.generate",
     "load_model": "carousel.models.checkpoint",
 }
 

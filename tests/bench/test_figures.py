@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.planted import Clock, planted
-from benchmarks import bars, check, figures, machine, turns
+from benchmarks import check, figures, interleaved_timer, machine, targets
 from benchmarks.cases import PAIRED, Case, Shape, long, short
 from benchmarks.figures import Session, Spread
 from benchmarks.session import _is_settled
@@ -16,14 +16,14 @@ from carousel.errors import DataError
 def test_what_warms_up_is_not_counted_and_the_rest_is_in_milliseconds() -> None:
     clock = Clock()
     passes = {"a": clock.taking("a", 5.0, 0.25), "b": clock.taking("b", 7.0, 0.5)}
-    times = turns.timed(passes, {"a": 3, "b": 3}, 0.0, clock=clock)
+    times = interleaved_timer.timed(passes, {"a": 3, "b": 3}, 0.0, clock=clock)
     assert times == {"a": [250.0] * 3, "b": [500.0] * 3}
 
 
 def test_each_round_runs_all_in_an_order_of_its_own() -> None:
     clock = Clock()
     passes = {name: clock.taking(name, 1.0) for name in "abc"}
-    turns.timed(passes, dict.fromkeys("abc", 20), 0.0, clock=clock)
+    interleaved_timer.timed(passes, dict.fromkeys("abc", 20), 0.0, clock=clock)
     rounds = [tuple(clock.calls[k : k + 3]) for k in range(3, 63, 3)]
     assert all(set(order) == set("abc") for order in rounds)
     assert len(set(rounds)) == 6
@@ -31,16 +31,16 @@ def test_each_round_runs_all_in_an_order_of_its_own() -> None:
 
 def test_rounds_go_on_while_there_is_time_but_not_for_ever() -> None:
     clock = Clock()
-    quick = turns.timed({"a": clock.taking("a", 1.0)}, {"a": 3}, 12.0, clock=clock)
+    quick = interleaved_timer.timed({"a": clock.taking("a", 1.0)}, {"a": 3}, 12.0, clock=clock)
     assert len(quick["a"]) == 12
-    quicker = turns.timed({"a": clock.taking("a", 0.001)}, {"a": 3}, 12.0, clock=clock)
-    assert len(quicker["a"]) == turns.MOST
+    quicker = interleaved_timer.timed({"a": clock.taking("a", 0.001)}, {"a": 3}, 12.0, clock=clock)
+    assert len(quicker["a"]) == interleaved_timer.MOST
 
 
 def test_who_must_run_more_often_goes_on_alone() -> None:
     clock = Clock()
     passes = {"ours": clock.taking("ours", 1.0), "theirs": clock.taking("theirs", 1.0)}
-    times = turns.timed(passes, {"ours": 9, "theirs": 3}, 0.0, clock=clock)
+    times = interleaved_timer.timed(passes, {"ours": 9, "theirs": 3}, 0.0, clock=clock)
     assert {name: len(ms) for name, ms in times.items()} == {"ours": 9, "theirs": 3}
 
 
@@ -48,7 +48,7 @@ def test_what_may_be_slower_than_torch_is_looked_at_nine_times() -> None:
     for seconds, rounds in ((0.5, 3), (0.99, 3), (1.01, 9), (2.0, 9)):
         clock = Clock()
         passes = {"fused f32": clock.taking("o", seconds), "nn f32": clock.taking("t", 1.0)}
-        times = turns.timed(passes, dict.fromkeys(passes, 3), 0.0, _is_settled, clock)
+        times = interleaved_timer.timed(passes, dict.fromkeys(passes, 3), 0.0, _is_settled, clock)
         assert len(times["fused f32"]) == len(times["nn f32"]) == rounds, seconds
 
 
@@ -114,7 +114,7 @@ def test_a_file_of_something_else_is_refused_by_name(tmp_path: Path, text: str) 
 
 
 def outcomes(*results: figures.Result) -> dict[tuple[str, str], str]:
-    return {(v.what, v.against): v.outcome for v in bars.verdicts(results)}
+    return {(v.what, v.against): v.outcome for v in targets.verdicts(results)}
 
 
 def test_bars_are_held_or_missed_by_how_much() -> None:
@@ -133,7 +133,7 @@ def test_the_slowest_point_of_the_sweeps_is_named() -> None:
         for batch, ms in ((1, 8.1), (4, 12.0), (16, 8.0), (128, 9.5))
     ]
     points.append(planted({"nn f32": [1.0], "fused f32": [10.0]}))  # is no point of the sweeps
-    (verdict,) = [v for v in bars.verdicts(points) if v.what == "any point, fused f32"]
+    (verdict,) = [v for v in targets.verdicts(points) if v.what == "any point, fused f32"]
     assert verdict.outcome == "missed by 11.1 %"
     assert "0.80×" in verdict.found
     assert "B16 " in verdict.found

@@ -9,17 +9,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import contenders, figures, machine, plots, report, session
+from benchmarks import figures, implementations, machine, plots, report, session
 from benchmarks.cases import MODULES, PAIRED, Case, Shape, V
-from benchmarks.contenders import Textbook
 from benchmarks.figures import Result, Session
+from benchmarks.implementations import Textbook
 from carousel.kernels import fused
 
 TINY = Shape(T=3, B=2, D=4, H=8)
 BRIEF: dict[str, Any] = {"least": 2, "ours_least": 2, "seconds": 0.0}
 
 # Without kernels (no compiler, another processor) ours are reported as not run, and why.
-MISSING = {way: fused.missing(contenders._product(way)) for way in ("fused f32", "fused bf16")}
+MISSING = {way: fused.missing(implementations._product(way)) for way in ("fused f32", "fused bf16")}
 
 
 def expected(result: Result) -> None:
@@ -157,5 +157,5 @@ def test_both_language_models_have_as_many_weights() -> None:
         return sum(p.numel() for p in model.parameters())
 
     shape = Shape()
-    ours = contenders._our_model("fused f32", shape)
-    assert counted(contenders.TorchModel(shape)) == counted(ours) > V * shape.D
+    ours = implementations._our_model("fused f32", shape)
+    assert counted(implementations.TorchModel(shape)) == counted(ours) > V * shape.D

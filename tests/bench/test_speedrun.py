@@ -10,12 +10,12 @@ import torch
 from benchmarks import speedrun
 from benchmarks.speedrun import Text, Track, read_track, run, summary, window_loss
 from carousel.cli.train import read_command
+from carousel.data.vocabulary import Vocabulary
 from carousel.errors import DataError
 from carousel.models.config import ModelConfig
-from carousel.text.vocabulary import Vocabulary
 from carousel.training.config import RunConfig, TrainingConfig, read_toml, run_config
 from conftest import ROOT
-from sampling.markov import Markov
+from generation.markov import Markov
 
 TRACKS = list(read_toml(speedrun.TRACKS))
 VOCABULARY = Vocabulary.from_text("abcde")

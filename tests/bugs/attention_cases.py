@@ -25,13 +25,13 @@ def attention_backward(code: Code, d: Tensors, trace: Any, given: Given) -> Tens
 
 
 def blocks(code: Code, p: Tensors, given: Given) -> tuple[Tensors, Any]:
-    op = code["attention_in_blocks"]
+    op = code["flash_attention"]
     y, trace = op.forward(*inputs_of_attention(p, given), block=given.block)
     return {"y": y}, trace
 
 
 def blocks_backward(code: Code, d: Tensors, trace: Any, given: Given) -> Tensors:
-    gradients = code["attention_in_blocks"].backward(d["y"], trace, block=given.block)
+    gradients = code["flash_attention"].backward(d["y"], trace, block=given.block)
     return dict(zip(("q", "k", "v"), gradients, strict=True))
 
 
@@ -130,7 +130,7 @@ def plain(
 def in_blocks(case: Case) -> Case:
     """The same case of the attention that does not."""
     return case._replace(
-        module="attention_in_blocks",
+        module="flash_attention",
         forward=blocks,
         backward=blocks_backward,
         definition=op_definitions.attention_in_blocks,

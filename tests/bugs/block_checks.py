@@ -16,8 +16,8 @@ from planting import planted
 from torch import Tensor
 
 from anchors import Edit
+from assertions import assert_near
 from carousel.ops.attention import Sight
-from closeness import assert_near
 from recurrences import with_gradients
 
 B, T, N, K, C = 2, 5, 3, 4, 3
@@ -25,7 +25,7 @@ D = N * K
 
 
 def planted_block(module: str, *edits: Edit) -> ModuleType:
-    return planted("carousel.layers", ("transformer",), module, *edits)["transformer"]
+    return planted("carousel.nn", ("transformer",), module, *edits)["transformer"]
 
 
 def inputs(code: ModuleType) -> tuple[Any, Tensors]:

@@ -13,7 +13,7 @@ class Exhibit(NamedTuple):
         seen_in: Where it occurred: a public thread, or "classic" for a slip that many make.
         why: Why training seems to work all the same.
         module: The module that it is planted in, of carousel.ops; in rooms 4 and 8 of
-            carousel.layers.
+            carousel.nn.
         function: The function of that module, as an Edit names it (tests/anchors.py).
         was: The code that stands there; a local variable may have any name.
         becomes: What stands there instead.

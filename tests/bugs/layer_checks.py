@@ -1,6 +1,6 @@
 """What must hold of the layers around the ops: each check takes the module of `carousel.LSTM`.
 
-The faults of room 4 are planted in copies of the modules of carousel.layers; the copies that stand
+The faults of room 4 are planted in copies of the modules of carousel.nn; the copies that stand
 above the faulty one import it in the true one's place.
 """
 
@@ -14,18 +14,18 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from anchors import Edit
+from assertions import assert_near
 from carousel.ops.recurrence import Dense, Masks
-from closeness import assert_near
 from recurrences import OURS, Tensors
 
-ABOVE_ONE_ANOTHER = ("packing", "extras", "stack", "module", "lstm")
+ABOVE_ONE_ANOTHER = ("packing", "regularization", "stack", "module", "lstm")
 T, B, D, H, L = 4, 3, 5, 6, 2
 WIDE = {"dtype": torch.float64}
 
 
 def planted_layer(module: str, *edits: Edit) -> ModuleType:
     """Return the module of carousel.LSTM, with something changed in it or beneath it."""
-    return planted("carousel.layers", ABOVE_ONE_ANOTHER, module, *edits)["lstm"]
+    return planted("carousel.nn", ABOVE_ONE_ANOTHER, module, *edits)["lstm"]
 
 
 def twins(code: ModuleType, **options: Any) -> tuple[Any, torch.nn.LSTM]:

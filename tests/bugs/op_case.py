@@ -20,12 +20,12 @@ MODULES = (
     "softmax",
     "cross_entropy",
     "layer_norm",
-    "lookup",
+    "embedding",
     "mlp",
     "recurrence",
     "positions",
     "attention",
-    "attention_in_blocks",
+    "flash_attention",
 )
 OPS: Code = {name: importlib.import_module(f"carousel.ops.{name}") for name in MODULES}
 

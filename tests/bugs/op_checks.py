@@ -13,7 +13,7 @@ from op_given import Tensors
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
-from closeness import assert_near
+from assertions import assert_near
 from recurrences import with_gradients
 
 LEAST_INFLUENCE = 1e-9  # less is rounding

@@ -112,16 +112,16 @@ REVERSES = {
     "softmax": ["softmax_backward"],
     "cross_entropy": ["backward"],
     "layer_norm": ["normalise_backward", "backward"],
-    "lookup": ["look_up_backward"],
+    "embedding": ["look_up_backward"],
     "mlp": ["embed_backward", "windows_backward", "layer_backward"],
     "attention": ["backward"],
-    "attention_in_blocks": ["backward", "_scores", "_seen", "_blocks"],
+    "flash_attention": ["backward", "_scores", "_seen", "_blocks"],
 }
 ALSO = {
     "layer_norm": [ask_normalise, ask_single_vector],
-    "lookup": [ask_single_row],
+    "embedding": [ask_single_row],
     "mlp": [ask_single_id],
-    "attention_in_blocks": [ask_blocks],
+    "flash_attention": [ask_blocks],
 }
 
 
@@ -134,7 +134,7 @@ def biased_by_key(sizes: Sizes) -> Given:
 def questions(module: str) -> list[Ask]:
     """Each use of an op, and of attention also that in which nobody reads the weights."""
     uses = [case for case in CASES.values() if case.module == module]
-    if module == "attention_in_blocks":
+    if module == "flash_attention":
         uses.append(CASES["blocks_padded"]._replace(given=biased_by_key))
     asked = [question(case) for case in uses]
     if module == "attention":

@@ -26,10 +26,10 @@ FEWEST = {  # mutants of a module
     "softmax": 25,
     "cross_entropy": 50,
     "layer_norm": 180,
-    "lookup": 50,
+    "embedding": 50,
     "mlp": 250,
     "attention": 430,
-    "attention_in_blocks": 1350,
+    "flash_attention": 1350,
 }
 
 

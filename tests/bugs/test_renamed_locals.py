@@ -27,7 +27,7 @@ from shapes import locals_of
 
 NAMINGS = [unheard_of, rotated]
 EXHIBITS = [
-    (f"carousel.{'layers' if wing in (LAYERS, BLOCKS) else 'ops'}.{exhibit.module}", exhibit)
+    (f"carousel.{'nn' if wing in (LAYERS, BLOCKS) else 'ops'}.{exhibit.module}", exhibit)
     for wing in WINGS
     for exhibit in exhibits_of(wing)
 ]

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from amounts import amount
+from budgets import amount
 from cli.commands import TINY
 
 STEPS = amount(300, 600)

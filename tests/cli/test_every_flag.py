@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from flask import Flask
 
-from amounts import torture, torture_only
+from budgets import torture, torture_only
 from carousel.cli import bench, forecast_run, train_run, verify
-from carousel.serving.server import Server
+from carousel.server.http_server import Server
 from carousel.training.supervised import Fitted
 from cli.commands import TEXT, TINY, Call, Result, caller, command
 from cli.flags import Flag, flags
@@ -105,16 +105,16 @@ def call(
     monkeypatch.setattr("carousel.cli.forecast_files.write", begin)
     monkeypatch.setattr(verify, "_found", begin)
     monkeypatch.setattr(bench, "_measure", begin)
-    monkeypatch.setattr("carousel.text.tales.write", begin)
-    monkeypatch.setattr("carousel.sampling.generate.continue_text", begin)
+    monkeypatch.setattr("carousel.tales.write", begin)
+    monkeypatch.setattr("carousel.generation.generate.continue_text", begin)
     monkeypatch.setattr(Server, "run", stop_at_once)
     monkeypatch.setattr(
-        "carousel.serving.writer.process_writer",
+        "carousel.server.supervised_worker.process_writer",
         lambda run, name, **_: SimpleNamespace(
             wait=lambda: None, close=lambda: None, name=name, card=None
         ),
     )
-    monkeypatch.setattr("carousel.serving.app.create_app", lambda *_, **__: Flask("none"))
+    monkeypatch.setattr("carousel.server.app.create_app", lambda *_, **__: Flask("none"))
     return call
 
 

@@ -11,9 +11,9 @@ import torch
 from carousel.cli import train_run
 from carousel.models.checkpoint import load_model, read_checkpoint, resolve
 from carousel.models.evaluation import evaluate
-from carousel.serving.app import create_app
+from carousel.server.app import create_app
 from cli.commands import TEXT, TINY, Call, caller
-from serving.running import thread_writer
+from server.running import thread_writer
 
 ATTENTION = ("--model", "transformer", "--embedding-size", "8", "--num-heads", "2")
 FAMILIES = {

@@ -16,8 +16,8 @@ import safetensors.torch
 
 from carousel.cli import train_run
 from carousel.cli.json_output import dump_json
+from carousel.data import corpus as corpus_module
 from carousel.models.checkpoint import MANIFEST, read_checkpoint, to_json, write_checkpoint
-from carousel.text import corpus as corpus_module
 from cli.commands import TEXT, TINY, Call, Result, caller, environment
 from conftest import ROOT
 
@@ -271,8 +271,8 @@ def test_a_lock_of_anything_else_is_refused(content: str, tmp_path: Path, call: 
 CUT = """
 import os, sys
 from pathlib import Path
-from carousel.text.batches import RandomWindows
-from carousel.text.corpus import prepare
+from carousel.data.batches import RandomWindows
+from carousel.data.corpus import prepare
 corpus = prepare([Path("song.txt")])
 windows = RandomWindows(corpus.ids[: len(corpus) // 2], 2, 4, 0)
 windows.batch(0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carousel.series.metrics import accuracy
+from carousel.forecasting.metrics import accuracy
 from cli.commands import Call, caller
 
 N, SEASON = 90, 6

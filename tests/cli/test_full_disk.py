@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from amounts import torture, torture_only
+from budgets import torture, torture_only
 from carousel.models.checkpoint import load_model, read_checkpoint
 from carousel.training.run_folder import RunFolder, step_name
 from cli.commands import TEXT, Result, command, ended, environment, started, wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from amounts import amount, torture
+from budgets import amount, torture
 from carousel.cli.main import run
 from carousel.models.checkpoint import load_model, read_checkpoint
 from carousel.training.run_folder import RunFolder, step_name

@@ -261,8 +261,8 @@ def test_a_long_word_in_a_usage_error_is_not_broken(
 
 
 def train_part(folder: Path) -> int:
-    from carousel.text.corpus import prepare
-    from carousel.text.split import contiguous
+    from carousel.data.corpus import prepare
+    from carousel.data.split import contiguous
 
     return int(contiguous(prepare([folder / "song.txt"], cache=folder / "cache"))["train"][0, 1])
 
@@ -337,7 +337,7 @@ def test_interrupted_before_the_first_step(
 def test_a_loss_that_is_not_finite_says_what_to_change(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from carousel.models.characters import CharacterModel
+    from carousel.models.language_model import CharacterModel
 
     real, steps = CharacterModel.forward, 0
 

@@ -11,14 +11,14 @@ import pytest
 
 from carousel.cli.console import shell_word
 from carousel.cli.runs import find_run
+from carousel.data.corpus import name_of, prepare
 from carousel.models.checkpoint import load_model, to_json
 from carousel.plain_paths import readable
-from carousel.text.corpus import name_of, prepare
-from carousel.text.tales import tell
+from carousel.tales import tell
 from cli.commands import TEXT, TINY, Call, caller, ended, started
 from cli.test_parts import BOOKS, HEADER, INDEX
 from cli.test_parts import TEXT as TEXT_OF_BOOKS
-from sampling.saved_model import save_run
+from generation.saved_model import save_run
 
 NAME = os.fsdecode(b"caf\xe9")
 SHOWN = "caf\N{REPLACEMENT CHARACTER}"

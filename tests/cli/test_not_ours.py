@@ -481,7 +481,7 @@ def test_a_cache_among_somebody_else_s_things_leaves_them_alone(
     (tmp_path / "outside").mkdir()
     before = picture(tmp_path)
     place = ("--cache-dir", "theirs")
-    monkeypatch.setattr("carousel.text.cache.RACY", -(10**12))  # old enough for a stamp
+    monkeypatch.setattr("carousel.data.cache.RACY", -(10**12))  # old enough for a stamp
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"a text from a pipe")))
     begin = time.monotonic()
     for arguments in (["song.txt"], ["-"], ["song.txt"], ["--list"]):
@@ -582,7 +582,7 @@ def test_tales_that_cannot_be_written_leave_no_file(
         stream.write("once")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("carousel.text.tales.write", fails)
+    monkeypatch.setattr("carousel.tales.write", fails)
     before = picture(tmp_path)
     assert call("tales", "--out", "tales.txt").code == 1
     assert picture(tmp_path) == before

@@ -10,13 +10,13 @@ import pytest
 
 from carousel.cli import text_source, train_run
 from carousel.cli.parts import warn_of_repeated
+from carousel.data.corpus import prepare
+from carousel.data.duplicates import Repeated
+from carousel.data.range_view import part
+from carousel.data.split import books, documents, sha256
 from carousel.models.checkpoint import load_model
 from carousel.models.evaluation import evaluate
-from carousel.text.corpus import prepare
-from carousel.text.duplicates import Repeated
-from carousel.text.pieces import part
-from carousel.text.split import books, documents, sha256
-from carousel.text.tales import floor, tell
+from carousel.tales import floor, tell
 from carousel.training.run_folder import read_metrics
 from cli.commands import TINY, Call, caller
 from conftest import CORPORA

@@ -17,9 +17,9 @@ import pytest
 from rich.console import Console
 
 from carousel.cli import text_source
+from carousel.data import cache as cache_module
+from carousel.data.reading import PLAIN
 from carousel.files import Lock
-from carousel.text import cache as cache_module
-from carousel.text.reading import PLAIN
 from cli.commands import TEXT, TINY, Call, Result, caller, environment
 
 SHA256 = hashlib.sha256(TEXT.encode()).hexdigest()

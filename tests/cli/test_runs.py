@@ -8,7 +8,7 @@ import pytest
 
 from carousel.cli.runs import find_run, new_run, newest_of, shown
 from carousel.errors import RunError
-from carousel.models.shipped import ARTEFACTS
+from carousel.models.pretrained import ARTEFACTS
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from carousel.errors import ConfigError, DataError
+from carousel.forecasting import rows
+from carousel.forecasting.numbers import is_number
 from carousel.models.config import ModelConfig
-from carousel.series import rows
-from carousel.series.numbers import is_number
 from carousel.training.config import DataConfig, RunConfig, TrainingConfig
 from carousel.training.memory import check_memory, check_weights
 from cli.commands import TEXT, TINY, Result, command, environment

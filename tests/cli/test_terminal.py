@@ -16,12 +16,12 @@ from carousel.cli.console import VisibleConsole, shell_word
 from carousel.cli.progress import VisibleProgress
 from carousel.cli.serve import _announce
 from carousel.cli.terminal import VisibleFormatter, VisibleStream, folded, one_line, printable
-from carousel.models.characters import build
+from carousel.data.corpus import prepare
+from carousel.data.vocabulary import Vocabulary
 from carousel.models.checkpoint import FORMAT, model_files, write_checkpoint
-from carousel.text.corpus import prepare
-from carousel.text.vocabulary import Vocabulary
+from carousel.models.language_model import build
 from cli.commands import LINES, TEXT, TINY, Call, caller
-from sampling.saved_model import SMALL
+from generation.saved_model import SMALL
 
 SOURCES = Path(__file__).parents[2] / "src" / "carousel"
 

@@ -12,10 +12,10 @@ import torch
 from carousel.cli import train_run
 from carousel.cli.train import Train
 from carousel.cli.train_report import advice, knows_by_heart
+from carousel.data.vocabulary import Vocabulary
 from carousel.kernels import fused
 from carousel.models.checkpoint import load_model, read_checkpoint, resolve
 from carousel.models.config import ModelConfig
-from carousel.text.vocabulary import Vocabulary
 from carousel.training.fit import Progress
 from carousel.training.run_folder import read_metrics
 from carousel.training.run_mark import write_mark

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from cli.commands import TEXT, TINY, Call, caller
-from sampling.saved_model import save_run
+from generation.saved_model import save_run
 
 WIDE = (TEXT * 3).encode("utf-16-le")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from amounts import amount
+from budgets import amount
 from carousel.models.checkpoint import read_checkpoint, resolve
 from carousel.training.run_folder import RunFolder, read_metrics
 from durability.disk import Disk, mounted

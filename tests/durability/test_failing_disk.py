@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from amounts import TORTURE, torture
+from budgets import TORTURE, torture
 from carousel import files
 from carousel.errors import StorageError
 from carousel.training.run_folder import RunFolder

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from amounts import torture, torture_only
 from anchors import Edit, edited
+from budgets import torture, torture_only
 from conftest import ROOT
 from renaming import assert_names_do_not_matter
 
@@ -184,7 +184,7 @@ FAULTS = {
         (NOT_OURS,),
     ),
     "a figure is written through a link": Fault(
-        "analysis/figures.py",
+        "inspection/figures.py",
         Edit("drawn", "write_durably(path, content)", "path.write_bytes(content)"),
         (NOT_OURS,),
     ),
@@ -194,17 +194,17 @@ FAULTS = {
         (NOT_OURS,),
     ),
     "links in the cache are followed": Fault(
-        "text/cache.py",
+        "data/cache.py",
         Edit("size_on_disk", "is_plain_folder(path)", "path.is_dir()"),
-        ("text/test_cache.py",),
+        ("data/test_cache.py",),
     ),
     "a prepared text is known by its name": Fault(
-        "text/cache.py",
+        "data/cache.py",
         Edit("is_entry", "if not all(_1):\n    return False\nreturn _2", "return True"),
         (NOT_OURS,),
     ),
     "stamps are known by their names": Fault(
-        "text/cache.py",
+        "data/cache.py",
         Edit(
             "_is_stamp",
             "if path.lstat().st_size != 64:\n    return False\nreturn _",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from amounts import TORTURE, amount, torture
+from budgets import TORTURE, amount, torture
 from durability.disk import Disk, Killed, Operation, killed_at, mounted, scratch
 from durability.power import MOST, Folder, Tree, Volume, read_tree, write_tree
 from durability.runs_on_disk import (

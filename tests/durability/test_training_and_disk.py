@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amounts import TORTURE, torture
+from budgets import TORTURE, torture
 from carousel import files
 from carousel.errors import DivergenceError, StorageError
 from carousel.models.checkpoint import load_model, resolve

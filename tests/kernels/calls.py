@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from carousel.kernels.implementation import BPTT, FUSED, Implementation
-from carousel.layers.recurrence import run
+from carousel.kernels.dispatch import BPTT, FUSED, Implementation
+from carousel.nn.recurrence import run
 from carousel.ops import gru, lstm, rnn
 from carousel.ops.recurrence import Dense, Family, Gather, Masks, Source
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amounts import amount, torture
+from budgets import amount, torture
 from carousel.kernels import decoding, fused
 from carousel.ops.sampling import Settings, draw, stages, uniform
 

@@ -17,11 +17,11 @@ import multiprocessing, sys, torch, carousel
 from pathlib import Path
 from torch.utils.data import DataLoader
 from carousel.kernels import fused
-from carousel.models.characters import build
+from carousel.models.language_model import build
 from carousel.models.config import ModelConfig
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.engine import Engine
-from carousel.sampling.task import Task
+from carousel.generation.config import SamplingConfig
+from carousel.generation.engine import Engine
+from carousel.generation.request import Task
 
 torch.set_num_threads(2)
 fork = multiprocessing.get_context("fork")

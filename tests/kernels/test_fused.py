@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 import carousel
 from carousel.kernels import fused
-from carousel.kernels.implementation import FUSED
+from carousel.kernels.dispatch import FUSED
 
 pytestmark = pytest.mark.skipif(
     (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"

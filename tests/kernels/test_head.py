@@ -10,8 +10,8 @@ import carousel
 from carousel.kernels import cross_entropy as loss_kernel
 from carousel.kernels import fused
 from carousel.kernels import linear as linear_kernel
-from carousel.layers.cross_entropy import cross_entropy
-from carousel.layers.linear import linear
+from carousel.nn.cross_entropy import cross_entropy
+from carousel.nn.linear import linear
 
 pytestmark = pytest.mark.skipif(
     (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"

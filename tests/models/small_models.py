@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from carousel.data.vocabulary import Vocabulary
 from carousel.models.base import LanguageModel
-from carousel.models.characters import build
 from carousel.models.config import ModelConfig
-from carousel.text.vocabulary import Vocabulary
+from carousel.models.language_model import build
 
 V, D, H, L = 7, 4, 6, 2  # all different: a swapped axis cannot pass unseen
 TEXT = "cabbage, a bag\n"

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from amounts import amount, torture
+from budgets import amount, torture
 from carousel import input_files
 from carousel.errors import CheckpointError
 from carousel.models.checkpoint import load_model, read_checkpoint

@@ -16,10 +16,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from amounts import amount, torture
-from carousel.models.characters import build
+from budgets import amount, torture
 from carousel.models.checkpoint import model_files, write_checkpoint
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import build
 from models.checkpoints import rewrite, tensor_file
 from models.small_models import vocabulary
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from carousel.layers import from_ids
+from assertions import assert_near
 from carousel.models.base import LanguageModel, State
-from carousel.models.characters import build
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import build
 from carousel.models.loss import cross_entropy
-from closeness import assert_near
+from carousel.nn import from_ids
 
 B, T, V, D, H, L = 3, 9, 7, 4, 6, 2  # fewer characters than places
 SIZES: dict[str, Any] = {"embedding_size": D, "hidden_size": H, "num_layers": L}

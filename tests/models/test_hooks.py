@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from carousel.layers.from_ids import TokenInput
+from assertions import assert_near
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
+from carousel.models.decoder_weights import stack_of
 from carousel.models.sequence import SequenceModel
-from carousel.models.stack import stack_of
-from closeness import assert_near
+from carousel.nn.from_ids import TokenInput
 from models.small_models import CONFIGS, random_model
 
 B, T, V = 3, 9, 7

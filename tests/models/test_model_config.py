@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from carousel.errors import ConfigError
-from carousel.models.characters import build
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import build
 from models.small_models import CONFIGS
 
 

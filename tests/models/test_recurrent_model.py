@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from carousel.models.characters import CharacterModel, build
+from assertions import assert_near
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import CharacterModel, build
 from carousel.models.loss import cross_entropy
-from closeness import assert_near
 from models.small_models import CONFIGS, SETTINGS, D, H, L, V, random_model
 from models.streaming import results, tokens
 

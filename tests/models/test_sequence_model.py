@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from assertions import assert_near
 from carousel.errors import ConfigError
 from carousel.kernels import fused
-from carousel.layers.transformer import TransformerBlock
-from carousel.models.body import check_inputs
+from carousel.models.backbone import check_inputs
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel, _check
-from closeness import assert_near
+from carousel.nn.transformer import TransformerBlock
 from models.small_models import CONFIGS, V
 from models.streaming import (
     B,

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amounts import amount, torture
+from assertions import assert_near
+from budgets import amount, torture
 from carousel.errors import ConfigError
-from carousel.models.characters import build
 from carousel.models.config import ModelConfig
-from closeness import assert_near
+from carousel.models.language_model import build
 from models.small_models import CONFIGS, V, random_model
 from models.streaming import (
     PASTS,

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from amounts import amount
+from budgets import amount
 from carousel.errors import CheckpointError
 from carousel.models.tensor_file import check_like, read_header, read_tensors
 from models.checkpoints import random_damage, tensor_file

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from assertions import assert_near
 from carousel.ops import attention
 from carousel.ops.attention import ALL, Sight
-from closeness import assert_near
 from definitions_of_attention import TRIALS, Sizes, Trial, assert_same, case, enormous, visible
 from definitions_of_attention import attention as by_definition
 from hand_derived import by_hand, random, with_gradients

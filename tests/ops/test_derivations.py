@@ -5,7 +5,7 @@ import re
 import torch
 from torch import Tensor
 
-from carousel.ops import attention, attention_in_blocks, cross_entropy, gru, lstm, mlp, rnn
+from carousel.ops import attention, cross_entropy, flash_attention, gru, lstm, mlp, rnn
 from carousel.ops.attention import Sight
 from carousel.ops.layer_norm import normalise, normalise_backward
 from carousel.ops.positions import rotate, rotations
@@ -100,7 +100,7 @@ def test_numbers_of_attention_layer_norm_and_positions() -> None:
     assert y[0, 0, 0] == 1
     assert torch.equal(dv.flatten(), weights[0, 0, 1])
     assert torch.equal(dk, ds.mT[..., 1:])
-    of_blocks, kept = attention_in_blocks.forward(q, k, v, sight, block=1)
+    of_blocks, kept = flash_attention.forward(q, k, v, sight, block=1)
     torch.testing.assert_close(of_blocks, y, rtol=1e-15, atol=0)
     factor = torch.tensor(-1.0).exp()
     numbers = rounded(*weights[0, 0, 1], y[0, 0, 1], factor, factor + 1, factor + 3)

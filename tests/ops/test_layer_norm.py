@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from assertions import assert_near
 from carousel.ops import layer_norm
-from closeness import assert_near
 from hand_derived import by_hand, random, with_gradients
 
 shapes = pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 5, 7), (0, 7)], ids=str)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from assertions import assert_near
 from carousel.ops import mlp
-from closeness import assert_near
 from hand_derived import by_hand, random, with_gradients
 
 B, T, V, D, N, H = 3, 6, 7, 5, 4, 2

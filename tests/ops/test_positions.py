@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from assertions import assert_near
 from carousel.ops import attention
 from carousel.ops.positions import angles, rotate, rotations, sinusoidal
-from closeness import assert_near
 from hand_derived import by_hand, random, with_gradients
 
 T, K = 5, 6

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from assertions import assert_near
 from carousel.ops.recurrence import Masks
-from closeness import assert_near
 from definitions import DEFINITIONS
 from recurrence_checks import checks_of, matches_torch
 from recurrences import (

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from assertions import assert_near
 from carousel.ops.softmax import softmax, softmax_and_log_total, softmax_backward
-from closeness import assert_near
 from hand_derived import by_hand, random, with_gradients
 
 scores = st.floats(-700, 700)  # as far as e^s is a number

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from carousel.data.vocabulary import Vocabulary
 from carousel.models.checkpoint import load_model
-from carousel.text.vocabulary import Vocabulary
 from carousel.training.config import RunConfig, run_config
 from carousel.training.fit import Event, Progress, Session, fit
 from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder
-from carousel.training.start import config_table, new_trainer, resolve
+from carousel.training.setup import config_table, new_trainer, resolve
 from carousel.training.trainer import StepReport, Trainer
 
 TEXT = (

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from amounts import amount, torture
+from budgets import amount, torture
 from carousel.errors import DivergenceError
 from carousel.models.checkpoint import load_model
 from carousel.training.fit import End
 from carousel.training.run_folder import RunFolder, read_metrics
-from carousel.training.start import transplant
+from carousel.training.setup import transplant
 from carousel.training.trainer import Trainer
 from training.small_runs import (
     FAMILIES,

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from carousel.errors import ConfigError, DivergenceError
+from carousel.forecasting.evaluation import held_out, judge, judge_baselines
+from carousel.forecasting.table import Series
+from carousel.forecasting.task import Target, Task, frame
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel
-from carousel.series.judging import held_out, judge, judge_baselines
-from carousel.series.table import Series
-from carousel.series.task import Target, Task, frame
 from carousel.training.forecasting import (
     build_forecaster,
     examples,

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from carousel.models.characters import build
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import build
 from carousel.training.optimizers import (
     BOUND,
     LEAST,

@@ -17,9 +17,9 @@ events.clear()
 from training.small_runs import VALIDATION, VOCABULARY, open_run, settings
 from carousel.models.checkpoint import load_model
 from carousel.models.evaluation import evaluate
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.generate import continue_text
-from carousel.analysis.curves import loss_curve
+from carousel.generation.config import SamplingConfig
+from carousel.generation.generate import continue_text
+from carousel.inspection.curves import loss_curve
 from carousel.training.run_folder import read_metrics
 
 run = Path(sys.argv[1])

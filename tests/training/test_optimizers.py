@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from carousel.models.characters import build
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import build
 from carousel.training.optimizers import build_optimizers
 from training.small_runs import settings
 

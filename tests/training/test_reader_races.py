@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from amounts import amount, torture, torture_only
+from budgets import amount, torture, torture_only
 from carousel.models import checkpoint
-from carousel.models.characters import build
 from carousel.models.checkpoint import load_model, model_files, resolve
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import build
 from carousel.training.run_folder import RunFolder
 from cli.commands import TEXT, command, environment, started, wait_until
 from cli.disturbed import last_step, train
@@ -33,8 +33,8 @@ from pathlib import Path
 
 from carousel.models.checkpoint import model_files
 from carousel.models.config import ModelConfig
-from carousel.models.characters import build
-from carousel.text.vocabulary import Vocabulary
+from carousel.models.language_model import build
+from carousel.data.vocabulary import Vocabulary
 from carousel.training.run_folder import RunFolder
 
 settings = {"embedding_size": 16, "hidden_size": 64}

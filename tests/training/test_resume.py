@@ -9,7 +9,7 @@ from carousel.errors import CheckpointError, RunError
 from carousel.training.fit import End, Saved
 from carousel.training.resume import resume, resumed_settings
 from carousel.training.run_folder import RunFolder
-from carousel.training.start import config_table, resolve, shorten
+from carousel.training.setup import config_table, resolve, shorten
 from training.small_runs import CORPUS, TRAIN, open_run, settings, whole_state
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.models.loss import cross_entropy
 from carousel.training.optimizers import Optimizers
-from carousel.training.start import new_trainer, resolve, seconds_per_step
+from carousel.training.setup import new_trainer, resolve, seconds_per_step
 from carousel.training.trainer import Trainer, pack, restore, starting_state, train_step
 from training.small_runs import (
     FAMILIES,

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from amounts import amount, torture
+from budgets import amount, torture
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.training.run_folder import RunFolder
 from carousel.training.trainer import Trainer, pack, restore, train_step

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from carousel.errors import ConfigError
-from carousel.models.characters import build
+from carousel.models.language_model import build
 from carousel.training.config import (
     PRESETS,
     DataConfig,

@@ -4,16 +4,17 @@ from types import ModuleType
 
 import pytest
 
-from amounts import amount, torture
 from anchors import Edit
-from carousel.layers import attention as attention_layer
-from carousel.layers import cross_entropy as cross_entropy_layer
-from carousel.layers import embedding as embedding_layer
-from carousel.layers import multihead_attention, normalization
-from carousel.layers import transformer as block
-from carousel.layers import window as window_layer
-from carousel.models import bodies, transformer, window
-from carousel.ops import attention, attention_in_blocks, cross_entropy, layer_norm, mlp, softmax
+from budgets import amount, torture
+from carousel.models import families, transformer
+from carousel.models import mlp as mlp_backbone
+from carousel.nn import attention as attention_layer
+from carousel.nn import cross_entropy as cross_entropy_layer
+from carousel.nn import embedding as embedding_layer
+from carousel.nn import mlp as window_layer
+from carousel.nn import multihead_attention, normalization
+from carousel.nn import transformer as block
+from carousel.ops import attention, cross_entropy, flash_attention, layer_norm, mlp, softmax
 from carousel.ops import positions as places
 from carousel.verify import functions, positions
 from carousel.verify.rows import CHECKS, ROWS
@@ -99,19 +100,19 @@ OPS = [
     ),
     (
         "attention blocks",
-        attention_in_blocks,
+        flash_attention,
         Edit("backward", "_ - along[..., rows, :]", "_", label="blocks.8"),
         GRADIENTS | TORCH,
     ),
     (
         "attention blocks",
-        attention_in_blocks,
+        flash_attention,
         Edit("forward", "total = total * shrunk + _", "total = total + _", label="blocks.2"),
         {"exact", "causality", *TORCH},
     ),
     (
         "attention blocks, masked",
-        attention_in_blocks,
+        flash_attention,
         Edit(
             "_seen",
             "past + rows.start - sight.context + 1",
@@ -121,7 +122,7 @@ OPS = [
     ),
     (
         "attention blocks, masked",
-        attention_in_blocks,
+        flash_attention,
         Edit("backward", "dk[..., columns, :] += _", "dk[..., columns, :] = _", label="att.9"),
         {"exact", "autograd", *TORCH},
     ),
@@ -234,7 +235,7 @@ def test_a_fault_in_the_reverse_below_masked_heads_is_seen(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     edit = Edit("backward", "p.mT @ dy_i", "0 * p.mT @ dy_i", label="att.5")
-    wrong = planted(attention_in_blocks, edit)
+    wrong = planted(flash_attention, edit)
     monkeypatch.setattr(attention_layer, "attention_in_blocks", wrong)
     seers = {"finite diff.", "autograd", *TORCH}
     assert seen_by(BY_NAME["multi-head, masked"], *seers) == seers
@@ -352,7 +353,7 @@ WINDOW = [
 def test_a_fault_in_the_body_of_the_window_is_seen(
     edit: Edit, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies, "WindowBody", planted(window, edit).WindowBody)
+    monkeypatch.setattr(families, "WindowBody", planted(mlp_backbone, edit).WindowBody)
     assert seen_by(BY_NAME["mlp"], *seers, seeds=MORE) == seers
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from amounts import amount, torture
+from budgets import amount, torture
 from carousel.kernels import decoding, fused
 from carousel.verify import kernel_rows
 from carousel.verify.kernel_rows import CHECKS

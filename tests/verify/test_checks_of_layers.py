@@ -9,8 +9,8 @@ import torch
 from hypothesis import strategies as st
 
 import carousel
-from amounts import amount, torture
 from anchors import Edit
+from budgets import amount, torture
 from carousel.ops import recurrence
 from carousel.verify.figure import Figure
 from carousel.verify.layers import LAYERS

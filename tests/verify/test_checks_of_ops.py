@@ -5,8 +5,8 @@ from types import ModuleType
 import pytest
 
 from anchors import Edit
-from carousel.layers import embedded, stack
-from carousel.ops import layer_norm, lookup, recurrence
+from carousel.nn import embedded, stack
+from carousel.ops import embedding, layer_norm, recurrence
 from carousel.verify import from_ids, recurrences
 from verify.faults import BY_NAME, REVERSES, faulty, planted, seen_by
 
@@ -140,7 +140,7 @@ def test_a_fault_in_the_table_of_projections_is_seen(
 
 def test_a_sum_that_keeps_one_share_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = planted(
-        lookup, Edit("added_up", "table.index_add(0, into, d)", "table.index_copy(0, into, d)")
+        embedding, Edit("added_up", "table.index_add(0, into, d)", "table.index_copy(0, into, d)")
     )
     monkeypatch.setattr(recurrence, "look_up_backward", wrong.look_up_backward)
     seers = GRADIENTS | {*TORCH, "streaming"}

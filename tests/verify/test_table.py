@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from carousel.kernels.implementation import _name
+from carousel.kernels.dispatch import _name
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.recurrences import VARIANTS
 from carousel.verify.rows import CHECKS, ROWS, TABLES

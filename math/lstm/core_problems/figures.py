@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from carousel.analysis.figures import BLUE, GREEN, INK, ORANGE
+from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
 
 TOP, MIDDLE, GATES, BELOW = 5.0, 3.6, 2.2, 0.7  # heights: the cell, what is added, gates, inputs
 GATE_PLACES = {"f": 2.2, "i": 3.9, "g": 5.5, "o": 7.6}

@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import carousel
-from carousel.analysis.figures import BLUE, GREEN, INK, ORANGE
+from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
 from carousel.ops import lstm
 from carousel.ops.recurrence import Dense, forward
-from carousel.text.tales import tell
+from carousel.tales import tell
 
 UNITS, LANES, WINDOW, LAGS = 32, 16, 20, 40
 

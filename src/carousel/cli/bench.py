@@ -167,7 +167,7 @@ def _tell_last(session: "Session") -> None:
 
 def _write(session: "Session", folder: Path) -> None:
     """Write the figures, the page and the plots; print the bars to stdout."""
-    from benchmarks import bars, figures, plots, report
+    from benchmarks import figures, plots, report, targets
 
     if not session.results:
         console.print("nothing was measured")
@@ -176,7 +176,7 @@ def _write(session: "Session", folder: Path) -> None:
     write_durably(folder / FIGURES, figures.as_json(session).encode())
     write_durably(folder / PAGE, report.as_markdown(session).encode())
     stems = plots.draw(session, folder)
-    for verdict in bars.verdicts(session.results):
+    for verdict in targets.verdicts(session.results):
         if verdict.margin is not None:
             line = f"{verdict.what}, {verdict.against}, {verdict.bar}: {verdict.found}"
             print(f"{verdict.outcome:<17} {line}")

@@ -12,15 +12,15 @@ from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
 from carousel.cli.progress import VisibleProgress
 from carousel.cli.runs import find_run
+from carousel.data.reading import Reading
+from carousel.data.vocabulary import OnUnknown
 from carousel.errors import CheckpointError, RunError, TextError, UsageError, shorten
-from carousel.text.reading import Reading
-from carousel.text.vocabulary import OnUnknown
 
 if TYPE_CHECKING:
+    from carousel.data.corpus import Corpus
+    from carousel.data.range_view import Ranges
+    from carousel.data.vocabulary import Ids
     from carousel.models.checkpoint import TrainedModel
-    from carousel.text.corpus import Corpus
-    from carousel.text.pieces import Ranges
-    from carousel.text.vocabulary import Ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +61,10 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"--lanes must be at least 1, got {command.lanes}")
     from carousel.cli.parts import floor_of
     from carousel.cli.text_source import open_source
+    from carousel.data.range_view import IdSequence, part
     from carousel.models.checkpoint import load_model
     from carousel.models.evaluation import evaluate
     from carousel.models.loss import bits_per_character, perplexity
-    from carousel.text.pieces import IdSequence, part
 
     use_available_processors()
     trained = load_model(find_run(command.run))

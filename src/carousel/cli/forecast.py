@@ -12,17 +12,17 @@ from carousel.cli.console import console, one_thread, rows
 from carousel.cli.parse import parse
 from carousel.cli.runs import new_run, run_name
 from carousel.errors import ConfigError, DataError, RunError
+from carousel.forecasting.numbers import Decimal
+from carousel.forecasting.order import Order
+from carousel.forecasting.task import Target
+from carousel.generation.config import check_integer
 from carousel.input_files import TABLE_LIMIT, read_input, read_stream
 from carousel.models.config import ModelConfig
 from carousel.plain_paths import readable, resolved
-from carousel.sampling.config import check_integer
-from carousel.series.numbers import Decimal
-from carousel.series.order import Order
-from carousel.series.task import Target
 from carousel.training.supervised_config import SupervisedConfig
 
 if TYPE_CHECKING:
-    from carousel.series.task import Task
+    from carousel.forecasting.task import Task
 
 
 STDIN = Path("-")
@@ -131,8 +131,8 @@ def _free_folder(folder: Path) -> Path:
 
 def _task(command: Forecast) -> "Task":
     """Read the series and frame it."""
-    from carousel.series.table import parse_series
-    from carousel.series.task import frame
+    from carousel.forecasting.table import parse_series
+    from carousel.forecasting.task import frame
 
     if command.data == STDIN:
         data, name = read_stream(sys.stdin.buffer, TABLE_LIMIT, "stdin"), "stdin"

@@ -4,12 +4,12 @@ import csv
 import io
 from pathlib import Path
 
-from carousel.analysis.forecasts import ForecastPicture, forecast_plot
 from carousel.cli.forecast_report import facts
 from carousel.cli.forecast_run import Report
 from carousel.cli.json_output import dump_json
 from carousel.files import make_folder, publishing, remove_made
-from carousel.series.judging import held_out
+from carousel.forecasting.evaluation import held_out
+from carousel.inspection.forecasts import ForecastPicture, forecast_plot
 
 
 def write(report: Report, path: Path) -> None:

@@ -15,8 +15,8 @@ from carousel.cli.console import VisibleConsole, print_table
 from carousel.cli.forecast_run import Report
 from carousel.cli.json_output import dump_json
 from carousel.cli.terminal import folded, printable, width
-from carousel.series.judging import Judged, in_words, verdicts
-from carousel.series.metrics import Accuracy
+from carousel.forecasting.evaluation import Judged, in_words, verdicts
+from carousel.forecasting.metrics import Accuracy
 
 
 def show(report: Report) -> None:

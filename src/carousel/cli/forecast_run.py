@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from carousel.cli.console import NARROW, can_redraw, console, rows
 from carousel.cli.forecast import Forecast
 from carousel.cli.progress import VisibleProgress
+from carousel.forecasting.baselines import check_season, estimate_season
+from carousel.forecasting.evaluation import Judged, held_out, judge, judge_baselines
+from carousel.forecasting.task import Task
 from carousel.machine import available_memory
 from carousel.models.sequence import SequenceModel
-from carousel.series.baselines import check_season, estimate_season
-from carousel.series.judging import Judged, held_out, judge, judge_baselines
-from carousel.series.task import Task
 from carousel.training.forecasting import (
     build_forecaster,
     fit_forecaster,

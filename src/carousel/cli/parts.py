@@ -7,12 +7,12 @@ from typing import Any
 
 from carousel.cli.console import console
 from carousel.cli.text_source import Source
+from carousel.data.corpus import Corpus
+from carousel.data.default_prompt import opening
+from carousel.data.duplicates import Repeated
+from carousel.data.range_view import Ranges, total
+from carousel.data.split import Split, sha256, split
 from carousel.errors import RunError, TextError
-from carousel.text.corpus import Corpus
-from carousel.text.duplicates import Repeated
-from carousel.text.opening import opening
-from carousel.text.pieces import Ranges, total
-from carousel.text.split import Split, sha256, split
 from carousel.training.config import DataConfig, run_config
 
 BEGINNING = 2**20  # characters of a text: enough to see how its stories begin

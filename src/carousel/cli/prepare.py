@@ -11,12 +11,12 @@ from carousel.cli.console import clock, console, duration
 from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
 from carousel.cli.terminal import one_line
+from carousel.data.reading import Reading
 from carousel.errors import UsageError
 from carousel.files import user_cache_folder
-from carousel.text.reading import Reading
 
 if TYPE_CHECKING:
-    from carousel.text.corpus import Corpus
+    from carousel.data.corpus import Corpus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ def _prepare(command: Prepare, cache: Path) -> None:
     if command.json:
         print(dump_json(facts))
         return
-    from carousel.text.cache import in_bytes
+    from carousel.data.cache import in_bytes
 
     took = duration(facts["seconds"]) if facts["seconds"] >= 2 else f"{facts['seconds']:.1f} s"
     lines = {
@@ -87,7 +87,7 @@ def _prepare(command: Prepare, cache: Path) -> None:
 
 
 def _facts(corpus: "Corpus") -> dict[str, Any]:
-    from carousel.text.cache import size_on_disk
+    from carousel.data.cache import size_on_disk
 
     assert corpus.folder is not None, "files are always kept in the cache"
     return {
@@ -104,7 +104,7 @@ def _facts(corpus: "Corpus") -> dict[str, Any]:
 
 def _list(cache: Path, *, as_json: bool) -> None:
     """Print a line for each text that is kept, the largest first."""
-    from carousel.text.cache import in_bytes, kept
+    from carousel.data.cache import in_bytes, kept
 
     texts = kept(cache)
     if as_json:
@@ -128,8 +128,8 @@ def _list(cache: Path, *, as_json: bool) -> None:
 
 def _clear(cache: Path, *, as_json: bool) -> None:
     """Delete what is kept, and say how much room that made."""
+    from carousel.data.cache import clear, in_bytes, lock_of
     from carousel.locks import is_lock
-    from carousel.text.cache import clear, in_bytes, lock_of
 
     freed, removed, skipped = clear(cache)
     if as_json:

@@ -8,7 +8,7 @@ from pathlib import Path
 from carousel.cli.console import console
 from carousel.errors import RunError
 from carousel.input_files import CONFIG_LIMIT, POINTER_LIMIT, read_regular
-from carousel.models.shipped import ARTEFACTS, TELLER, by_name, shipped
+from carousel.models.pretrained import ARTEFACTS, TELLER, by_name, shipped
 
 RUNS = Path("runs")
 

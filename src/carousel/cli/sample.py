@@ -10,12 +10,12 @@ import tyro
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run
 from carousel.cli.typed_text import best_normal_form, check_stops, note_escapes, unescape
+from carousel.data.plain_text import decode_utf8
+from carousel.data.reading import normalise_newlines
+from carousel.data.vocabulary import OnUnknown, Vocabulary
 from carousel.errors import TextError, UsageError
+from carousel.generation.config import TELLING, Precision, SamplingConfig, check_integer
 from carousel.input_files import PROMPT_LIMIT, read_input, read_stream
-from carousel.sampling.config import TELLING, Precision, SamplingConfig, check_integer
-from carousel.text.plain_text import decode_utf8
-from carousel.text.reading import normalise_newlines
-from carousel.text.vocabulary import OnUnknown, Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +79,8 @@ def main(arguments: list[str]) -> int:
 
     import torch  # late: --help answers at once
 
+    from carousel.generation.generate import LENGTH, continue_text
     from carousel.models.checkpoint import load_model
-    from carousel.sampling.generate import LENGTH, continue_text
 
     torch.set_num_threads(1)  # the fastest for one character at a time
     model = load_model(run)

@@ -16,16 +16,16 @@ from carousel.cli.console import can_redraw, console
 from carousel.cli.parse import parse
 from carousel.cli.runs import find_run, shown
 from carousel.cli.terminal import VisibleFormatter
+from carousel.data.plain_text import decode_utf8
 from carousel.errors import ConfigError, UsageError
+from carousel.generation.config import Precision, check_integer
 from carousel.input_files import TOKEN_LIMIT, read_input
 from carousel.plain_paths import readable
-from carousel.sampling.config import Precision, check_integer
-from carousel.serving.hosts import check_names, is_loopback
-from carousel.serving.origin import ANY, check_origins
-from carousel.text.plain_text import decode_utf8
+from carousel.server.hosts import check_names, is_loopback
+from carousel.server.origin import ANY, check_origins
 
 if TYPE_CHECKING:
-    from carousel.serving.writer import WatchedWriter
+    from carousel.server.supervised_worker import WatchedWriter
 
 TOKEN = "CAROUSEL_TOKEN"
 
@@ -96,10 +96,10 @@ def main(arguments: list[str]) -> int:
     names = _names(runs)
     token = _token(request.token_file)
 
-    from carousel.serving.app import create_app  # late: --help answers at once
-    from carousel.serving.server import bind
-    from carousel.serving.threads import share_one_heap
-    from carousel.serving.writer import process_writer
+    from carousel.server.app import create_app  # late: --help answers at once
+    from carousel.server.http_server import bind
+    from carousel.server.supervised_worker import process_writer
+    from carousel.server.threads import share_one_heap
 
     _log_to_stderr()
     share_one_heap()
@@ -220,5 +220,5 @@ def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter("{asctime} {message}", "%Y-%m-%dT%H:%M:%S", style="{"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("carousel.serving").setLevel(logging.INFO)
+    logging.getLogger("carousel.server").setLevel(logging.INFO)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may wait for a thread

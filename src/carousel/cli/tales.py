@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"--characters must be at least 1, got {command.characters}")
     if command.out is not None and os.path.lexists(command.out):
         raise RunError(f"{command.out} is there already; name another file")
-    from carousel.text.tales import entropy_rate, write
+    from carousel.tales import entropy_rate, write
 
     if command.out is None:
         stream = sys.stdout

@@ -10,12 +10,12 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn, TransferSp
 
 from carousel.cli.console import can_redraw, console
 from carousel.cli.progress import VisibleProgress
+from carousel.data.control_characters import find_control_characters
+from carousel.data.corpus import Corpus, name_of, prepare, prepare_text
+from carousel.data.reading import PLAIN, Reading
+from carousel.data.stdin_file import spooled
 from carousel.errors import TextError, UsageError
 from carousel.files import user_cache_folder
-from carousel.text.control_characters import find_control_characters
-from carousel.text.corpus import Corpus, name_of, prepare, prepare_text
-from carousel.text.reading import PLAIN, Reading
-from carousel.text.spool import spooled
 
 TALES_SEED, TALES_CHARACTERS = 0, 2_000_000
 STDIN = Path("-")
@@ -55,7 +55,7 @@ def open_source(
         corpus = prepare_shown(paths, reading, cache).corpus
         warn_of_control_characters(corpus)
         return Source(corpus, None)
-    from carousel.text.tales import floor, tell
+    from carousel.tales import floor, tell
 
     tales = tell(TALES_SEED, TALES_CHARACTERS)
     corpus = prepare_text(tales.text, "tales", cache=cache)

@@ -9,9 +9,9 @@ import tyro
 from carousel.cli.console import choose_device, console
 from carousel.cli.parse import parse, parse_some, usage_error
 from carousel.cli.runs import find_run, new_run, newest_of, run_name
+from carousel.data.reading import Reading
 from carousel.errors import ConfigError
 from carousel.models.config import ModelConfig
-from carousel.text.reading import Reading
 from carousel.training.config import (
     PRESETS,
     DataConfig,
@@ -121,7 +121,7 @@ def main(arguments: list[str]) -> int:
     command = read_command(arguments)
     from carousel.cli.text_source import open_source
     from carousel.cli.train_run import train
-    from carousel.text.split import check_method
+    from carousel.data.split import check_method
     from carousel.training.run_claim import claimed
 
     check_method(command.data.split, command.data.index)

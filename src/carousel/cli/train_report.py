@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from carousel.analysis.curves import loss_curve
 from carousel.cli.console import (
     console,
     duration,
@@ -24,16 +23,17 @@ from carousel.cli.terminal import one_line
 from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
+from carousel.data.default_prompt import opening_of
+from carousel.data.range_view import total
+from carousel.data.split import Split
+from carousel.data.vocabulary import Vocabulary
+from carousel.generation.config import SamplingConfig
+from carousel.generation.generate import continue_text, room
+from carousel.inspection.curves import loss_curve
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import load_model
 from carousel.models.loss import perplexity
-from carousel.models.shipped import TELLER
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.generate import continue_text, room
-from carousel.text.opening import opening_of
-from carousel.text.pieces import total
-from carousel.text.split import Split
-from carousel.text.vocabulary import Vocabulary
+from carousel.models.pretrained import TELLER
 from carousel.training.config import TrainingConfig
 from carousel.training.fit import End, Progress
 from carousel.training.run_folder import RunFolder, read_metrics

@@ -23,19 +23,19 @@ from carousel.cli.text_source import Source
 from carousel.cli.train import Train
 from carousel.cli.train_display import Display
 from carousel.cli.train_report import announce, sum_up, warning_of_the_disk, writing
+from carousel.data.corpus import Corpus
+from carousel.data.default_prompt import opening_of
+from carousel.data.duplicates import duplicates
+from carousel.data.range_view import part, total
+from carousel.data.split import Split, sha256
 from carousel.errors import RunError, TextError
 from carousel.models.checkpoint import load_model
-from carousel.text.corpus import Corpus
-from carousel.text.duplicates import duplicates
-from carousel.text.opening import opening_of
-from carousel.text.pieces import part, total
-from carousel.text.split import Split, sha256
 from carousel.training.config import RunConfig
 from carousel.training.fit import End, Progress, Session, Validation, fit
 from carousel.training.memory import check_memory
 from carousel.training.resume import resume
 from carousel.training.run_folder import RunFolder
-from carousel.training.start import (
+from carousel.training.setup import (
     choose_precision,
     config_table,
     new_trainer,

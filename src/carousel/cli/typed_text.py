@@ -10,9 +10,9 @@ import sys
 import unicodedata
 from collections.abc import Container, Sequence
 
+from carousel.data.reading import normalise_newlines
+from carousel.data.vocabulary import Vocabulary
 from carousel.errors import TextError, UsageError
-from carousel.text.reading import normalise_newlines
-from carousel.text.vocabulary import Vocabulary
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _WORDS = {"n": "a line feed", "t": "a tab", "r": "a carriage return"}

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from carousel._version import __version__
+from carousel.data.vocabulary import Vocabulary
 from carousel.errors import CarouselError, CheckpointError, UnreadableError, shorten
 from carousel.input_files import (
     POINTER_LIMIT,
     read_regular,
 )
 from carousel.models.base import LanguageModel
-from carousel.models.characters import build
 from carousel.models.checkpoint_files import FORMAT, MODEL_FILES
 from carousel.models.checkpoint_files import MANIFEST as MANIFEST
 from carousel.models.checkpoint_files import foreign_names as foreign_names
@@ -32,10 +32,10 @@ from carousel.models.checkpoint_files import read_checkpoint as read_checkpoint
 from carousel.models.checkpoint_files import to_json as to_json
 from carousel.models.checkpoint_files import write_checkpoint as write_checkpoint
 from carousel.models.config import ModelConfig
-from carousel.models.shipped import by_name
+from carousel.models.language_model import build
+from carousel.models.pretrained import by_name
 from carousel.models.tensor_file import Entry, check_like, read_header, read_tensors
 from carousel.tables import from_table
-from carousel.text.vocabulary import Vocabulary
 
 _POINTERS = {"best", "last"}  # files of a run, each with the name of a checkpoint
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import torch
 
+from carousel.data.batches import evaluation_lanes
+from carousel.data.range_view import IdSequence
 from carousel.models.base import LanguageModel, State
 from carousel.models.loss import cross_entropy
-from carousel.text.batches import evaluation_lanes
-from carousel.text.pieces import IdSequence
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from carousel.layers import cross_entropy as layer
+from carousel.nn import cross_entropy as layer
 
 
 def cross_entropy(

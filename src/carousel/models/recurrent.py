@@ -6,16 +6,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from carousel.layers.embedding import Embedding
-from carousel.layers.from_ids import TokenInput
-from carousel.layers.gru import GRU
-from carousel.layers.initialization import chrono, set_forget_bias
-from carousel.layers.layer import has_hooks
-from carousel.layers.lstm import LSTM
-from carousel.layers.rnn import RNN
+from carousel.models.backbone import Body, Embed
 from carousel.models.base import State
-from carousel.models.body import Body, Embed
 from carousel.models.config import ModelConfig
+from carousel.nn.embedding import Embedding
+from carousel.nn.from_ids import TokenInput
+from carousel.nn.gru import GRU
+from carousel.nn.initialization import chrono, set_forget_bias
+from carousel.nn.layer import has_hooks
+from carousel.nn.lstm import LSTM
+from carousel.nn.rnn import RNN
 
 
 class RecurrentBody(Body):

@@ -5,11 +5,11 @@ from typing import Literal
 from torch import Tensor, nn
 
 from carousel.errors import ConfigError
-from carousel.layers.embedding import Embedding
+from carousel.models.backbone import check_inputs
 from carousel.models.base import State
-from carousel.models.bodies import build_body
-from carousel.models.body import check_inputs
 from carousel.models.config import ModelConfig
+from carousel.models.families import build_body
+from carousel.nn.embedding import Embedding
 
 Supervision = Literal["last", "every"]
 

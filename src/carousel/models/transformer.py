@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carousel.errors import ConfigError
-from carousel.layers.normalization import LayerNorm
-from carousel.layers.transformer import Cache, TransformerBlock
+from carousel.models.backbone import Body, Embed
 from carousel.models.base import State
-from carousel.models.body import Body, Embed
 from carousel.models.config import ModelConfig
+from carousel.nn.normalization import LayerNorm
+from carousel.nn.transformer import Cache, TransformerBlock
 from carousel.ops.positions import sinusoidal
 
 

@@ -8,7 +8,7 @@ Source: Bengio, Ducharme, Vincent and Jauvin 2003, section 2.
 import torch
 from torch import Tensor
 
-from carousel.ops.lookup import look_up, look_up_backward
+from carousel.ops.embedding import look_up, look_up_backward
 
 
 def embed(ids: Tensor, table: Tensor) -> Tensor:

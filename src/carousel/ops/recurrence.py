@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from carousel.ops.embedding import look_up, look_up_backward
 from carousel.ops.layer_norm import normalise, normalise_backward
-from carousel.ops.lookup import look_up, look_up_backward
 
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (B, H); the first one is the output
 Weights = dict[str, Tensor]  # w_hh (G, H), b_hh (G,), …: the keys present say which variant it is

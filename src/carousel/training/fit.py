@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from carousel.data.range_view import IdSequence
+from carousel.data.vocabulary import Vocabulary
 from carousel.errors import DivergenceError, StorageError
 from carousel.models.checkpoint import model_files
 from carousel.models.evaluation import evaluate
-from carousel.text.pieces import IdSequence
-from carousel.text.vocabulary import Vocabulary
 from carousel.training.run_folder import RunFolder
 from carousel.training.trainer import StepReport, Trainer, is_sound, pack, train_step
 

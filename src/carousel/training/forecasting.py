@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from carousel.errors import ConfigError, DivergenceError
+from carousel.forecasting.task import Task
 from carousel.models.config import CONTEXTS, ModelConfig
 from carousel.models.sequence import SequenceModel
-from carousel.series.task import Task
 from carousel.training.supervised import (
     Epoch,
     Examples,

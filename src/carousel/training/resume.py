@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from carousel.data.range_view import IdSequence
 from carousel.errors import CheckpointError, RunError, shorten
 from carousel.models.checkpoint import load_weights, unpack
-from carousel.text.pieces import IdSequence
 from carousel.training.config import RunConfig, run_config, to_tables
 from carousel.training.fit import Progress
 from carousel.training.run_folder import RunFolder, step_name
 from carousel.training.saved_config import saved_run
-from carousel.training.start import new_trainer, resolve
+from carousel.training.setup import new_trainer, resolve
 from carousel.training.trainer import Trainer, restore
 
 # Settings that may differ when a run goes on: they do not enter into any step before them (an

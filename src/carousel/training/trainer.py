@@ -16,11 +16,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from carousel.data.batches import Batch, Lanes, RandomWindows
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.models.base import LanguageModel, State
 from carousel.models.loss import cross_entropy
 from carousel.models.tensor_file import check_like, read_header, read_tensors
-from carousel.text.batches import Batch, Lanes, RandomWindows
 from carousel.training.config import TrainingConfig
 from carousel.training.optimizers import Optimizers
 from carousel.training.schedule import fraction

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import carousel
-from carousel.layers.embedding import Embedding
-from carousel.layers.parameters import IN_THE_LOOP
+from carousel.nn.embedding import Embedding
+from carousel.nn.parameters import IN_THE_LOOP
 from carousel.ops import recurrence
 from carousel.ops.gru import GRU
 from carousel.ops.lstm import LSTM

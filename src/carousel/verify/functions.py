@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from carousel.ops import attention, attention_in_blocks, cross_entropy, layer_norm, mlp
+from carousel.ops import attention, cross_entropy, flash_attention, layer_norm, mlp
 from carousel.ops.attention import Sight
 from carousel.ops.positions import rotate
 from carousel.ops.softmax import softmax, softmax_backward
@@ -229,14 +229,14 @@ def visible(case: Case) -> Tensor:
     return seen if bias is None else seen & (bias.permute(2, 3, 0, 1) > float("-inf"))
 
 
-def _blocks(case: Case) -> tuple[Tensors, attention_in_blocks.Trace]:
+def _blocks(case: Case) -> tuple[Tensors, flash_attention.Trace]:
     q, k, v = (case.inputs[name] for name in "qkv")
-    y, trace = attention_in_blocks.forward(q, k, v, sight_of_blocks(case), block=case.sizes["U"])
+    y, trace = flash_attention.forward(q, k, v, sight_of_blocks(case), block=case.sizes["U"])
     return {"y": y}, trace
 
 
-def _blocks_backward(case: Case, cotangents: Tensors, trace: attention_in_blocks.Trace) -> Tensors:
-    found = attention_in_blocks.backward(cotangents["y"], trace, block=case.sizes["U"])
+def _blocks_backward(case: Case, cotangents: Tensors, trace: flash_attention.Trace) -> Tensors:
+    found = flash_attention.backward(cotangents["y"], trace, block=case.sizes["U"])
     return dict(zip("qkv", found, strict=True))
 
 

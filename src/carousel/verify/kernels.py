@@ -15,8 +15,8 @@ from typing import NamedTuple
 import torch
 
 from carousel.kernels import fused
-from carousel.kernels.implementation import FUSED
-from carousel.layers import recurrence
+from carousel.kernels.dispatch import FUSED
+from carousel.nn import recurrence
 from carousel.ops.gru import GRU, GRU_RESET_BEFORE
 from carousel.ops.lstm import LSTM
 from carousel.ops.recurrence import Family, Gather, Masks, Source, tabulate

@@ -11,7 +11,7 @@ import torch
 
 from carousel.kernels import cross_entropy as cross_entropy_kernel
 from carousel.kernels import linear as linear_kernel
-from carousel.layers.linear import linear
+from carousel.nn.linear import linear
 from carousel.verify.cases import (
     Case,
     Sizes,

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 import carousel
+from carousel.generation.config import SamplingConfig
+from carousel.generation.engine import Engine
+from carousel.generation.kernel_runner import Compiled
+from carousel.generation.request import Task
 from carousel.kernels import decoding
 from carousel.models.base import LanguageModel
-from carousel.models.characters import build
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import build
 from carousel.ops.sampling import Settings, distribution, draw
-from carousel.sampling.compiled import Compiled
-from carousel.sampling.config import SamplingConfig
-from carousel.sampling.engine import Engine
-from carousel.sampling.task import Task
 from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.kernels import BOUNDS, SENSIBLE, SMALL, Choice, poison

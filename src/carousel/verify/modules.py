@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from carousel.layers.attention import attend_and_tell
-from carousel.layers.cross_entropy import cross_entropy
-from carousel.layers.embedding import Embedding
-from carousel.layers.multihead_attention import MultiheadAttention
-from carousel.layers.normalization import LayerNorm
-from carousel.layers.window import FixedWindow
 from carousel.models.config import ModelConfig
 from carousel.models.transformer import TransformerBody
+from carousel.nn.attention import attend_and_tell
+from carousel.nn.cross_entropy import cross_entropy
+from carousel.nn.embedding import Embedding
+from carousel.nn.mlp import FixedWindow
+from carousel.nn.multihead_attention import MultiheadAttention
+from carousel.nn.normalization import LayerNorm
 from carousel.verify.cases import Case, Index, Letters, Sizes, Subject, Tensors
 from carousel.verify.functions import (
     ATTENTION,

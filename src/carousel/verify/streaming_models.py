@@ -15,8 +15,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from carousel.models.base import State
-from carousel.models.characters import CharacterModel
 from carousel.models.config import ModelConfig
+from carousel.models.language_model import CharacterModel
 from carousel.models.sequence import SequenceModel
 from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst

@@ -12,7 +12,7 @@
 namespace carousel {
 namespace {
 
-// A text as sampling/task.py has it: the same tensors.
+// A text as generation/request.py has it: the same tensors.
 struct Draft {
   int64_t* ids;
   int64_t* place;  // how many are read; how many stand; how many will; whether the logits were none

@@ -1,0 +1,241 @@
+"""What a client may ask for: a JSON value to checked jobs, before any work is begun.
+
+The limits stand here and nowhere else; the API's description (`openapi.py`) is made of the same
+tables. The fields are those of OpenAI's completions, where a token is a character, and those of
+`no_ops.py`, which change nothing.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from carousel.data.typography import plainly
+from carousel.generation.config import SamplingConfig
+from carousel.server.api_error import Refusal
+from carousel.server.fields import (
+    Field,
+    Flag,
+    Nested,
+    Number,
+    Text,
+    Texts,
+    Whole,
+    read_fields,
+    show,
+)
+from carousel.server.no_ops import MAX_NAME, with_no_ops
+from carousel.server.types import Card, Job, Writer
+
+MAX_BODY = 64 * 1024  # bytes: MAX_PROMPT characters in any JSON spelling, and room for the rest
+MAX_PROMPT = 4000  # characters, of each
+MAX_LENGTH = 4000  # characters to write, of each text
+LENGTH = 16  # characters that are written where nobody says how many
+MAX_TEXTS = 16  # of one request, prompts times n; each is drawn MAX_CANDIDATES times at most
+MAX_TEMPERATURE = 2
+MAX_TOP_K = 0x110000  # there are no more characters
+MAX_PENALTY = 100
+MAX_WINDOW = 1_000_000  # characters
+MAX_CANDIDATES = 16  # of each sentence
+MAX_ALTERNATIVES = 5
+MAX_STOP = 4  # strings
+MAX_STOP_LENGTH = 100  # characters of each
+MAX_SEED = 2**53 - 1  # every program's JSON holds it exactly
+MIN_SCORED = 2  # characters: the first has nothing before it
+
+OFF = SamplingConfig(temperature=1)  # what a field that is left out means
+
+_MODEL = Text(None, 0, MAX_NAME)
+_SUPPORTED: Mapping[str, Field] = {
+    "model": _MODEL,
+    "prompt": Texts(("",), Text("", 0, MAX_PROMPT), 1, MAX_TEXTS, " (token ids are not read)"),
+    "max_tokens": Whole(LENGTH, 0, MAX_LENGTH),
+    "temperature": Number(OFF.temperature, 0, MAX_TEMPERATURE),
+    "top_p": Number(OFF.top_p, 0, 1, is_open=True),
+    "top_k": Whole(OFF.top_k, 1, MAX_TOP_K),
+    "min_p": Number(OFF.min_p, 0, 1),
+    "repetition_penalty": Number(OFF.repetition_penalty, 0, MAX_PENALTY, is_open=True),
+    "repetition_window": Whole(OFF.repetition_window, 1, MAX_WINDOW),
+    "candidates": Whole(OFF.candidates, 1, MAX_CANDIDATES),
+    "seed": Whole(None, 0, MAX_SEED),
+    "n": Whole(1, 1, MAX_TEXTS),
+    "stop": Texts((), Text("", 1, MAX_STOP_LENGTH), 0, MAX_STOP),
+    "logprobs": Whole(None, 0, MAX_ALTERNATIVES),
+    "echo": Flag(),
+    "stream": Flag(),
+    "stream_options": Nested(
+        "stream_options", with_no_ops({"include_usage": Flag()}, "stream_options.")
+    ),
+    "best_of": Whole(None, 1, MAX_TEXTS),
+}
+COMPLETION = with_no_ops(_SUPPORTED)
+SCORE: Mapping[str, Field] = {
+    "model": _MODEL,
+    "text": Text(None, MIN_SCORED, MAX_PROMPT),
+    "alternatives": Whole(0, 0, MAX_ALTERNATIVES),
+}
+
+
+class Model(NamedTuple):
+    """A model that can be asked for.
+
+    Attributes:
+        card: What is known of it.
+        known: Its characters.
+        writer: Who writes with it.
+    """
+
+    card: Card
+    known: frozenset[str]
+    writer: Writer
+
+    @property
+    def longest_prompt(self) -> int:
+        """Characters of a prompt at most."""
+        return min(MAX_PROMPT, self.card.longest_stream or MAX_PROMPT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """Texts to write.
+
+    Attributes:
+        model: Who is asked.
+        jobs: The texts, n for each prompt, in the order of the prompts.
+        n: Texts of each prompt.
+        seed: Of them all.
+        is_echoed: Each text begins with its prompt.
+        is_streamed: The texts are sent as they are written.
+        has_usage: Of a stream: the counts of characters follow at its end.
+    """
+
+    model: Model
+    jobs: tuple[Job, ...]
+    n: int
+    seed: int
+    is_echoed: bool
+    is_streamed: bool
+    has_usage: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A text to read: who is asked, and the job."""
+
+    model: Model
+    job: Job
+
+
+def read_completion(body: Any, models: Mapping[str, Model]) -> Completion:
+    """Check a JSON value against the limits above and against the model.
+
+    A text ends early, for its length, where the model has no more positions.
+
+    Raises:
+        Refusal: If it is no request for texts; the message names the field and its value.
+    """
+    asked = read_fields(body, COMPLETION)
+    model = _model(asked["model"], models)
+    prompts, n = asked["prompt"], asked["n"]
+    if asked["best_of"] not in (None, n):
+        raise Refusal(f"best_of must be null or n, got {asked['best_of']}", param="best_of")
+    if len(prompts) * n > MAX_TEXTS:
+        message = f"a request is for at most {MAX_TEXTS} texts, got {len(prompts)} prompts, n {n}"
+        raise Refusal(f"{message}: {len(prompts) * n} texts", param="n")
+    for place, prompt in enumerate(prompts):
+        _check_text("prompt", prompt, model, f"[{place}]" if len(prompts) > 1 else "")
+    settings = _sampling(asked)
+    jobs = tuple(
+        _job(asked, prompt, settings, sample, model.card)
+        for prompt in prompts
+        for sample in range(n)
+    )
+    return Completion(
+        model=model,
+        jobs=jobs,
+        n=n,
+        seed=settings.seed,
+        is_echoed=asked["echo"],
+        is_streamed=asked["stream"],
+        has_usage=(asked["stream_options"] or {}).get("include_usage", False),
+    )
+
+
+def read_score(body: Any, models: Mapping[str, Model]) -> Score:
+    """Check a JSON value against the limits above and against the model.
+
+    Raises:
+        Refusal: If it is no text to score; the message names the field and its value.
+    """
+    asked = read_fields(body, SCORE)
+    model = _model(asked["model"], models)
+    text = asked["text"]
+    if text is None:
+        raise Refusal(f"text must be {SCORE['text'].expected}, got null", param="text")
+    _check_text("text", text, model)
+    job = Job(prompt=text, length=0, alternatives=asked["alternatives"], is_scored=True)
+    return Score(model=model, job=job)
+
+
+def _model(name: str | None, models: Mapping[str, Model]) -> Model:
+    if name is None:
+        return next(iter(models.values()))
+    return find_model(name, models)
+
+
+def find_model(name: str, models: Mapping[str, Model]) -> Model:
+    """Return the model of a name.
+
+    Raises:
+        Refusal: If there is none.
+    """
+    if name not in models:
+        message = f"no model is called {show(name)}; there are {', '.join(models)}"
+        raise Refusal(message, status=404, code="model_not_found", param="model")
+    return models[name]
+
+
+def _check_text(field: str, text: str, model: Model, item: str = "") -> None:
+    """Refuse a text with more characters than the model has positions, or unknown ones."""
+    if len(text) > model.longest_prompt:
+        message = f"{field}{item}: this model reads at most {model.longest_prompt} characters"
+        raise Refusal(f"{message}, got {len(text)}", param=field)
+    for position, character in enumerate(text):
+        if character not in model.known:
+            which = f"{character!r} (U+{ord(character):04X}) at position {position}"
+            message = (
+                f"{field}{item}: {which} is not among the model's {len(model.known)} characters"
+            )
+            raise Refusal(message + plainly(character, model.known), param=field)
+
+
+def _sampling(asked: Mapping[str, Any]) -> SamplingConfig:
+    seed = secrets.randbelow(MAX_SEED + 1) if asked["seed"] is None else asked["seed"]
+    return SamplingConfig(
+        temperature=asked["temperature"],
+        top_k=asked["top_k"],
+        top_p=asked["top_p"],
+        min_p=asked["min_p"],
+        repetition_penalty=asked["repetition_penalty"],
+        repetition_window=asked["repetition_window"],
+        candidates=asked["candidates"],
+        seed=seed,
+    )
+
+
+def _job(
+    asked: Mapping[str, Any], prompt: str, sampling: SamplingConfig, sample: int, card: Card
+) -> Job:
+    length = asked["max_tokens"]
+    if card.longest_stream is not None:
+        # An empty prompt is one position, and the last character that is written needs none.
+        length = min(length, card.longest_stream - max(1, len(prompt)) + 1)
+    return Job(
+        prompt=prompt,
+        length=length,
+        stop=asked["stop"],
+        sampling=sampling,
+        sample=sample,
+        alternatives=asked["logprobs"],
+        is_scored=asked["echo"] and asked["logprobs"] is not None,
+    )
