@@ -97,7 +97,7 @@ def test_an_op_cites_the_equations_of_the_pages_it_names_and_no_others(op: str) 
 def test_a_page_names_the_ops_that_name_it_and_they_cite_all_of_its_equations(page: Path) -> None:
     text = page.read_text("utf-8")
     (code,) = re.findall(r"^Code: .*$", text, re.MULTILINE)
-    linked = set(re.findall(r"/src/carousel/(?:ops|sampling|training)/(\w+\.py)\)", code))
+    linked = set(re.findall(r"/src/carousel/(?:ops|generation|training)/(\w+\.py)\)", code))
     naming = {op for op in OPS if page in derivations(op)}
     assert naming == linked
     cited = {label for op in naming for label in LABEL.findall(OPS[op])}

@@ -114,7 +114,7 @@ def test_status_leaves_the_log_as_it_was(call: Call) -> None:
     before = logger.level
     call("kernels", "status")
     assert logger.level == before
-    assert logger.getChild("serving").isEnabledFor(logging.WARNING)
+    assert logger.getChild("server").isEnabledFor(logging.WARNING)
 
 
 def test_a_kernel_that_fails_when_it_is_run_is_no_kernel(

@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def measured(*arguments: object) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "text" / "measuring.py"), *map(str, arguments)],
+        [sys.executable, str(ROOT / "tests" / "data" / "measuring.py"), *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,

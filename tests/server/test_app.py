@@ -46,7 +46,7 @@ def test_the_front_knows_no_torch() -> None:
 
 
 def test_the_files_are_short() -> None:
-    for file in (Path(carousel.__file__).parent / "serving").glob("*.py"):
+    for file in (Path(carousel.__file__).parent / "server").glob("*.py"):
         assert len(file.read_text().splitlines()) <= 300, file.name
 
 
