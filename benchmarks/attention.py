@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from carousel.nn.attention import attend, attend_and_tell
-from carousel.ops.attention import Sight, hidden
+from carousel.ops.attention import AttentionMask, hidden
 
 B, N, K = 4, 4, 32  # sequences, heads, features of a head
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)
@@ -32,19 +32,19 @@ Attend = Callable[[Tensor, Tensor, Tensor, int | None], Tensor]
 
 def plain(q: Tensor, k: Tensor, v: Tensor, context: int | None) -> Tensor:
     """Ours, with all its weights in memory."""
-    return attend_and_tell(q, k, v, Sight(context or q.shape[2]))[0]
+    return attend_and_tell(q, k, v, AttentionMask(context or q.shape[2]))[0]
 
 
 def in_blocks(q: Tensor, k: Tensor, v: Tensor, context: int | None) -> Tensor:
     """Ours, as training runs it."""
-    return attend(q, k, v, Sight(context or q.shape[2]))
+    return attend(q, k, v, AttentionMask(context or q.shape[2]))
 
 
 def of_torch(q: Tensor, k: Tensor, v: Tensor, context: int | None) -> Tensor:
     """F.scaled_dot_product_attention: flash attention on CPU; a window is a mask to it."""
     if context is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    unseen = hidden(Sight(context), q.shape[2], k.shape[2])
+    unseen = hidden(AttentionMask(context), q.shape[2], k.shape[2])
     assert unseen is not None
     return F.scaled_dot_product_attention(q, k, v, attn_mask=~unseen)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from assertions import TOLERANCE, assert_near
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 from hand_derived import random
 
 
@@ -74,7 +74,7 @@ TRIALS = {
 
 def case(
     trial: Trial, dtype: torch.dtype = torch.float64, sizes: Sizes = SIZES
-) -> tuple[dict[str, Tensor], Sight]:
+) -> tuple[dict[str, Tensor], AttentionMask]:
     """Random queries, keys and values, and what the ops call sight."""
     b, n, k, m = sizes
     inputs = {
@@ -83,10 +83,10 @@ def case(
         "v": random(b, n, trial.S, m, seed=3, dtype=dtype),
     }
     first = None if trial.first is None else torch.tensor(trial.first)
-    return inputs, Sight(trial.context, first, bias(trial, sizes, dtype))
+    return inputs, AttentionMask(trial.context, first, bias(trial, sizes, dtype))
 
 
-def enormous(trial: Trial, dtype: torch.dtype) -> tuple[dict[str, Tensor], Sight]:
+def enormous(trial: Trial, dtype: torch.dtype) -> tuple[dict[str, Tensor], AttentionMask]:
     """The same with scores about ±10⁴ and half of a whole number each, and so exact."""
     inputs, sight = case(trial)
     inputs |= {name: (2 * inputs[name]).round() for name in "qk"}
@@ -110,13 +110,13 @@ def bias(trial: Trial, sizes: Sizes, dtype: torch.dtype) -> Tensor | None:
     return drawn
 
 
-def sees(sight: Sight, b: int, place: int, j: int) -> bool:
+def sees(sight: AttentionMask, b: int, place: int, j: int) -> bool:
     """Whether a query that stands at a place sees key j, as far as the bias does not hide it."""
     in_window = sight.context is None or place - sight.context < j <= place
     return in_window and (sight.first is None or j >= int(sight.first[b]))
 
 
-def visible(trial: Trial, sight: Sight) -> Tensor:
+def visible(trial: Trial, sight: AttentionMask) -> Tensor:
     """Which keys each query sees, (B, 1 or N, T, S), key by key."""
     batch = SIZES.B
     seen = torch.tensor(
@@ -131,7 +131,7 @@ def visible(trial: Trial, sight: Sight) -> Tensor:
     return seen if sight.bias is None else seen & (sight.bias > -math.inf)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask) -> Tensor:
     """Vaswani et al. 2017, equation 1, for each query by itself."""
     batch, heads, queries, features = q.shape
     keys = k.shape[2]

@@ -10,7 +10,7 @@ from op_definitions import indices, sees
 from op_given import Given, Tensors
 from torch import Tensor
 
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 
 
 def attention(code: Code, p: Tensors, given: Given) -> tuple[Tensors, Any]:
@@ -35,7 +35,7 @@ def blocks_backward(code: Code, d: Tensors, trace: Any, given: Given) -> Tensors
     return dict(zip(("q", "k", "v"), gradients, strict=True))
 
 
-def inputs_of_attention(p: Tensors, given: Given) -> tuple[Tensor, Tensor, Tensor, Sight]:
+def inputs_of_attention(p: Tensors, given: Given) -> tuple[Tensor, Tensor, Tensor, AttentionMask]:
     bias = p.get("bias", given.bias)
     if bias is not None:
         bias = bias.masked_fill(given.hidden, float("-inf"))
@@ -43,12 +43,12 @@ def inputs_of_attention(p: Tensors, given: Given) -> tuple[Tensor, Tensor, Tenso
 
 
 def in_a_window(sizes: Sizes) -> Given:
-    return Given(sight=Sight(sizes.C), block=sizes.block)
+    return Given(sight=AttentionMask(sizes.C), block=sizes.block)
 
 
 def in_a_cache(sizes: Sizes) -> Given:
     """Of the first text two keys are not yet written."""
-    return Given(sight=Sight(sizes.C, torch.tensor([2, 0])), block=sizes.block)
+    return Given(sight=AttentionMask(sizes.C, torch.tensor([2, 0])), block=sizes.block)
 
 
 def with_padding(sizes: Sizes) -> Given:
@@ -98,7 +98,7 @@ def attention_in_pieces(
     for start, end in pieces:
         cut = slice(keys - queries + start, keys - queries + context + end)
         own = {"q": p["q"][:, :, start:end], "k": k[:, :, cut], "v": v[:, :, cut]}
-        sight = Sight(context, (written - cut.start).clamp(min=0))
+        sight = AttentionMask(context, (written - cut.start).clamp(min=0))
         outputs.append(by_hand(code, case, own, given._replace(sight=sight))["y"])
     return {"y": torch.cat(outputs, dim=2)}
 

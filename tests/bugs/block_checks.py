@@ -17,7 +17,7 @@ from torch import Tensor
 
 from anchors import Edit
 from assertions import assert_near
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 from recurrences import with_gradients
 
 B, T, N, K, C = 2, 5, 3, 4, 3
@@ -44,7 +44,7 @@ def by_definition(p: Tensors) -> Tensor:
         w, b = p["in_proj.weight"], p["in_proj.bias"]
         parts.append(torch.stack([p["x"] @ w[row].T + b[row] for row in rows], dim=1))
     turned = op_definitions.rotary({"q": parts[0], "k": parts[1]}, Given())
-    y = op_definitions.attention(turned | {"v": parts[2]}, Given(sight=Sight(C)))["y"]
+    y = op_definitions.attention(turned | {"v": parts[2]}, Given(sight=AttentionMask(C)))["y"]
     return torch.cat(list(y.unbind(1)), -1) @ p["out_proj.weight"].T + p["out_proj.bias"]
 
 

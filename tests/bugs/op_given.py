@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from carousel.ops.attention import ALL, Sight
+from carousel.ops.attention import ALL, AttentionMask
 
 Tensors = dict[str, Tensor]
 
@@ -24,7 +24,7 @@ class Given(NamedTuple):
 
     ids: Tensor | None = None
     targets: Tensor | None = None
-    sight: Sight = ALL
+    sight: AttentionMask = ALL
     hidden: Tensor | None = None
     bias: Tensor | None = None
     keep: Tensor | None = None

@@ -12,7 +12,7 @@ from op_cases import CASES
 from op_definitions import sees
 from op_given import Given, Tensors
 
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 
 SIZES = Sizes(B=2, N=3, T=5, S=8, K=4, M=6, V=6, D=10, H=9, n=3, C=3, block=2)
 
@@ -94,10 +94,10 @@ def ask_blocks(namespace: Namespace) -> bool:
     q, k = torch.zeros(1, 1, SIZES.T, 1), torch.zeros(1, 1, SIZES.S, 1)
     for context in (None, *range(1, SIZES.S + 1)):
         for rows in namespace["_blocks"](SIZES.T, SIZES.block):
-            found = list(namespace["_seen"](rows, q, k, Sight(context), SIZES.block))
+            found = list(namespace["_seen"](rows, q, k, AttentionMask(context), SIZES.block))
             columns = [j for block in found for j in range(block.start, block.stop)]
             queries = range(rows.start, rows.stop)
-            given = Given(sight=Sight(context))
+            given = Given(sight=AttentionMask(context))
             seen = [
                 j
                 for j in range(SIZES.S)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from assertions import assert_near
 from carousel.ops import attention
-from carousel.ops.attention import ALL, Sight
+from carousel.ops.attention import ALL, AttentionMask
 from definitions_of_attention import TRIALS, Sizes, Trial, assert_same, case, enormous, visible
 from definitions_of_attention import attention as by_definition
 from hand_derived import by_hand, random, with_gradients
@@ -19,7 +19,7 @@ TINY = Sizes(B=2, N=1, K=2, M=3)  # for finite differences, which cost a run per
 trials = pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
 
 
-def hand_derived(sight: Sight = ALL, keep: Tensor | None = None) -> Callable[..., Tensor]:
+def hand_derived(sight: AttentionMask = ALL, keep: Tensor | None = None) -> Callable[..., Tensor]:
     """Attention of q, k, v and, if it is given, of a bias; with its hand-derived reverse."""
 
     def op(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -29,7 +29,7 @@ def hand_derived(sight: Sight = ALL, keep: Tensor | None = None) -> Callable[...
     return lambda *tensors: by_hand(op, *tensors)
 
 
-def values_and_weights(sight: Sight = ALL, keep: Tensor | None = None) -> Callable[..., Tensor]:
+def values_and_weights(sight: AttentionMask = ALL, keep: Tensor | None = None) -> Callable[..., Tensor]:
     """The same, but the weights are outputs too, beside the values: (B, N, T, M + S)."""
 
     def op(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
@@ -44,7 +44,7 @@ def values_and_weights(sight: Sight = ALL, keep: Tensor | None = None) -> Callab
     return lambda *tensors: by_hand(op, *tensors)
 
 
-def sighted(sight: Sight, *bias: Tensor) -> Sight:
+def sighted(sight: AttentionMask, *bias: Tensor) -> AttentionMask:
     return sight._replace(bias=bias[0]) if bias else sight
 
 
@@ -153,12 +153,12 @@ def test_without_positions_it_does_not_know_the_order() -> None:
     x, weights = random(2, 3, 6, 4), random(3, 4, 4, seed=1)
     order = torch.tensor([3, 0, 5, 1, 4, 2])
 
-    def self_attention(x: Tensor, sight: Sight) -> Tensor:
+    def self_attention(x: Tensor, sight: AttentionMask) -> Tensor:
         return attention.forward(*(torch.einsum("bnik,kl->bnil", x, w) for w in weights), sight)[0]
 
     of_the_permuted = self_attention(x[:, :, order], ALL)
     assert_near({"y": of_the_permuted}, {"y": self_attention(x, ALL)[:, :, order]})
-    causal = Sight(context=6)
+    causal = AttentionMask(context=6)
     difference = self_attention(x[:, :, order], causal) - self_attention(x, causal)[:, :, order]
     assert difference.abs().max() > 0.1
 
@@ -203,5 +203,5 @@ def test_the_window_slides_in_a_cache_as_over_the_whole(context: int) -> None:
         cached_k = torch.cat([cached_k, k[:, :, now]], dim=2)[:, :, -context:]
         cached_v = torch.cat([cached_v, v[:, :, now]], dim=2)[:, :, -context:]
         first = torch.full((2,), max(0, context - t - 1))
-        y = attention.forward(q[:, :, now], cached_k, cached_v, Sight(context, first))[0]
+        y = attention.forward(q[:, :, now], cached_k, cached_v, AttentionMask(context, first))[0]
         assert_near({"y": y}, {"y": whole[:, :, now]})

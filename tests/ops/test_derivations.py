@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from carousel.ops import attention, cross_entropy, flash_attention, gru, lstm, mlp, rnn
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 from carousel.ops.layer_norm import normalise, normalise_backward
 from carousel.ops.positions import rotate, rotations
 from carousel.ops.recurrence import Dense, Family, Trace, Weights, forward
@@ -93,7 +93,7 @@ def test_numbers_of_the_fixed_window() -> None:
 
 
 def test_numbers_of_attention_layer_norm_and_positions() -> None:
-    q, k, v, sight = column(1, 1), column(1, 2), column(1, 3), Sight(context=2)
+    q, k, v, sight = column(1, 1), column(1, 2), column(1, 3), AttentionMask(context=2)
     dy = column(0, 1)
     y, weights, trace = attention.forward(q, k, v, sight)
     dq, dk, dv, ds = attention.backward(dy, trace)

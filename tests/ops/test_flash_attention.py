@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from assertions import assert_near
 from carousel.ops import attention, flash_attention
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 from definitions_of_attention import TRIALS, Sizes, Trial, assert_same, case, enormous
 from definitions_of_attention import attention as by_definition
 from hand_derived import by_hand, random, with_gradients
@@ -24,7 +24,7 @@ TINY = Sizes(B=2, N=1, K=2, M=3)  # for finite differences, which cost a run per
 BLOCKS = [1, 2, 3, 5, 64]
 
 
-def in_blocks(sight: Sight, block: int) -> Callable[..., Tensor]:
+def in_blocks(sight: AttentionMask, block: int) -> Callable[..., Tensor]:
     def op(*qkv: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         y, trace = flash_attention.forward(*qkv, sight, block=block)
         return y, lambda dy: flash_attention.backward(dy, trace, block=block)
@@ -32,7 +32,7 @@ def in_blocks(sight: Sight, block: int) -> Callable[..., Tensor]:
     return lambda *qkv: by_hand(op, *qkv)
 
 
-def at_once(sight: Sight) -> Callable[..., Tensor]:
+def at_once(sight: AttentionMask) -> Callable[..., Tensor]:
     def op(*qkv: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
         y, _, trace = attention.forward(*qkv, sight)
         return y, lambda dy: attention.backward(dy, trace)[:3]
@@ -157,7 +157,7 @@ class Watch(TorchDispatchMode):
         return result
 
 
-def watched(sight: Sight, length: int, block: int | None) -> Watch:
+def watched(sight: AttentionMask, length: int, block: int | None) -> Watch:
     """Forward and reverse, in blocks or, without a block, at once."""
     q, k, v = (random(1, 1, length, 4, seed=s, dtype=torch.float32).detach() for s in range(3))
     with Watch() as watch:
@@ -173,14 +173,14 @@ def watched(sight: Sight, length: int, block: int | None) -> Watch:
 @pytest.mark.parametrize("context", [None, 20, 1000])
 def test_nothing_larger_than_the_values_is_ever_made(context: int | None) -> None:
     bias = torch.arange(256.0)  # one for each key
-    sight = Sight(context, torch.tensor([5]), bias)
+    sight = AttentionMask(context, torch.tensor([5]), bias)
     assert watched(sight, 256, block=16).largest == 256 * 4 * 4  # bytes of 256 · 4 numbers
     assert watched(sight, 256, block=None).largest == 256 * 256 * 4
 
 
 def test_blocks_that_nobody_sees_are_not_computed() -> None:
     """8 queries that see 10 positions each see 17 together, which is 3 blocks of 8."""
-    products = [watched(Sight(10), n, block=8).runs["aten.bmm.default"] for n in (64, 128, 192)]
+    products = [watched(AttentionMask(10), n, block=8).runs["aten.bmm.default"] for n in (64, 128, 192)]
     each = 3 * (2 + 5)  # forward and back
     assert [b - a for a, b in pairwise(products)] == [8 * each, 8 * each]
-    assert watched(Sight(), 64, block=8).runs["aten.bmm.default"] == 8 * 8 * (2 + 5)
+    assert watched(AttentionMask(), 64, block=8).runs["aten.bmm.default"] == 8 * 8 * (2 + 5)

@@ -12,7 +12,7 @@ from torch import Tensor
 from carousel.kernels.dispatch import AUTOGRAD, Backend, choose
 from carousel.nn.autograd import hand_derived, own_precision
 from carousel.ops import attention, flash_attention
-from carousel.ops.attention import ALL, Sight
+from carousel.ops.attention import ALL, AttentionMask
 
 
 class Attention(torch.autograd.Function):
@@ -25,7 +25,7 @@ class Attention(torch.autograd.Function):
         k: Tensor,
         v: Tensor,
         bias: Tensor | None,
-        sight: Sight,
+        sight: AttentionMask,
         keep: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """Return (y, weights); the bias stands apart from the sight, for it has a gradient."""
@@ -52,7 +52,7 @@ class AttentionInBlocks(torch.autograd.Function):
     """The same attention in memory linear in T and S; its bias is a constant."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, sight: Sight) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask) -> Tensor:
         """Return y."""
         ctx.block = block_size(q, sight)
         y, trace = flash_attention.forward(q, k, v, sight, block=ctx.block)
@@ -65,13 +65,13 @@ class AttentionInBlocks(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
         q, k, v, y, log_total, first, bias = ctx.saved_tensors
-        sight = Sight(ctx.context, first, bias)
+        sight = AttentionMask(ctx.context, first, bias)
         trace = flash_attention.Trace(q, k, v, y, log_total, sight)
         with own_precision(dy.device):
             return *flash_attention.backward(dy, trace, block=ctx.block), None
 
 
-def block_size(q: Tensor, sight: Sight) -> int:
+def block_size(q: Tensor, sight: AttentionMask) -> int:
     """Return how many queries, and keys, a block holds: its scores are about 2²⁰ numbers.
 
     Smaller ones cost more to begin than to compute, and threads meet more often; larger ones leave
@@ -83,7 +83,7 @@ def block_size(q: Tensor, sight: Sight) -> int:
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, sight: Sight = ALL, *, backend: Backend = "auto"
+    q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask = ALL, *, backend: Backend = "auto"
 ) -> Tensor:
     """Return y (B, N, T, M), in memory linear in T and S unless the bias wants a gradient.
 
@@ -104,7 +104,7 @@ def attend_and_tell(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    sight: Sight = ALL,
+    sight: AttentionMask = ALL,
     keep: Tensor | None = None,
     *,
     backend: Backend = "auto",
@@ -140,5 +140,5 @@ def _single(*tensors: Tensor) -> list[Tensor]:
     return [t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in tensors]
 
 
-def _in_single(sight: Sight) -> Sight:
+def _in_single(sight: AttentionMask) -> AttentionMask:
     return sight if sight.bias is None else sight._replace(bias=_single(sight.bias)[0])

@@ -23,7 +23,7 @@ from carousel.nn.autograd import own_precision
 from carousel.nn.layer import Layer
 from carousel.nn.parameters import Device
 from carousel.nn.validation import as_size, check_is, check_probability
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 
 
 @final
@@ -200,10 +200,10 @@ class MultiheadAttention(Layer):
             # What the causal mask of as many queries as keys hides, the blocks leave out unread.
             is_square = own_keys == 0 and sizes.queries == sizes.keys
             if is_causal and key_padding_mask is None and not need_weights and is_square:
-                sight = Sight(context=sizes.queries)
+                sight = AttentionMask(context=sizes.queries)
             else:
                 both = (attn_mask, key_padding_mask)
-                sight = Sight(bias=as_bias(*both, sizes=sizes, own_keys=own_keys, dtype=q.dtype))
+                sight = AttentionMask(bias=as_bias(*both, sizes=sizes, own_keys=own_keys, dtype=q.dtype))
             y, weights = self._attended(q, k, v, sight, need_weights=need_weights)
         y = self.out_proj(y.transpose(1, 2).flatten(2))  # (B, T, E)
         if weights is not None and average_attn_weights:
@@ -263,7 +263,7 @@ class MultiheadAttention(Layer):
         return (F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))) if self.add_zero_attn else (k, v)
 
     def _attended(
-        self, q: Tensor, k: Tensor, v: Tensor, sight: Sight, *, need_weights: bool
+        self, q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask, *, need_weights: bool
     ) -> tuple[Tensor, Tensor | None]:
         """Return y (B, N, T, K) and the weights (B, N, T, S), or None for them if not needed."""
         dropout = self.dropout if self.training else 0.0

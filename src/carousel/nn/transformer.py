@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from carousel.nn.attention import attend
 from carousel.nn.autograd import own_precision
 from carousel.nn.normalization import LayerNorm
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 from carousel.ops.positions import rotate, rotations
 
 
@@ -64,7 +64,7 @@ class CausalSelfAttention(nn.Module):
         with own_precision(x.device):
             if self.is_rotary:
                 q, k = self._turned(q, k)
-            y = attend(q, k, v, Sight(self.context, first))  # (B, N, T, K)
+            y = attend(q, k, v, AttentionMask(self.context, first))  # (B, N, T, K)
         return self.out_proj(y.transpose(1, 2).flatten(2)), new
 
     def _turned(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor, einsum
 from carousel.ops.softmax import softmax, softmax_backward
 
 
-class Sight(NamedTuple):
+class AttentionMask(NamedTuple):
     """Which keys a query sees, and what is added to their scores; by default all, and nothing.
 
     Attributes:
@@ -29,7 +29,7 @@ class Sight(NamedTuple):
     bias: Tensor | None = None
 
 
-ALL = Sight()
+ALL = AttentionMask()
 
 
 class Trace(NamedTuple):
@@ -43,7 +43,7 @@ class Trace(NamedTuple):
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, sight: Sight = ALL, keep: Tensor | None = None
+    q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask = ALL, keep: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Trace]:
     """Let every query average the values of the keys that it sees.
 
@@ -78,7 +78,7 @@ def backward(
 
 
 def hidden(
-    sight: Sight,
+    sight: AttentionMask,
     queries: int,
     keys: int,
     *,

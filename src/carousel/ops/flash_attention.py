@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from carousel.ops.attention import ALL, Sight, hidden
+from carousel.ops.attention import ALL, AttentionMask, hidden
 
 BLOCK = 64  # queries, and keys, of a block, unless the caller knows better
 
@@ -26,11 +26,11 @@ class Trace(NamedTuple):
     v: Tensor  # (B, N, S, M)
     y: Tensor  # (B, N, T, M)
     log_total: Tensor  # (B, N, T, 1): log Σ e^s over the keys that a query sees
-    sight: Sight
+    sight: AttentionMask
 
 
 def forward(
-    q: Tensor, k: Tensor, v: Tensor, sight: Sight = ALL, *, block: int = BLOCK
+    q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask = ALL, *, block: int = BLOCK
 ) -> tuple[Tensor, Trace]:
     """Let every query average the values of the keys that it sees; return y (B, N, T, M)."""
     outputs, log_totals = [], []
@@ -71,7 +71,7 @@ def backward(dy: Tensor, trace: Trace, *, block: int = BLOCK) -> tuple[Tensor, T
     return dq, dk, dv
 
 
-def _scores(q: Tensor, k: Tensor, sight: Sight, rows: slice, columns: slice) -> Tensor:
+def _scores(q: Tensor, k: Tensor, sight: AttentionMask, rows: slice, columns: slice) -> Tensor:
     """Return the scores of a block as (att.1) and (att.2) have them."""
     s: Tensor = (q[..., rows, :] * q.shape[-1] ** -0.5) @ k[..., columns, :].mT
     if sight.bias is not None:
@@ -81,7 +81,7 @@ def _scores(q: Tensor, k: Tensor, sight: Sight, rows: slice, columns: slice) -> 
     return s if unseen is None else s.masked_fill(unseen, float("-inf"))
 
 
-def _seen(rows: slice, q: Tensor, k: Tensor, sight: Sight, block: int) -> Iterator[slice]:
+def _seen(rows: slice, q: Tensor, k: Tensor, sight: AttentionMask, block: int) -> Iterator[slice]:
     """Yield the blocks of keys of which a block of queries sees any."""
     keys = k.shape[-2]
     if sight.context is None:

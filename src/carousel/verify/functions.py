@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from carousel.ops import attention, cross_entropy, flash_attention, layer_norm, mlp
-from carousel.ops.attention import Sight
+from carousel.ops.attention import AttentionMask
 from carousel.ops.positions import rotate
 from carousel.ops.softmax import softmax, softmax_backward
 from carousel.verify.cases import Case, Index, Sizes, Subject, Tensors
@@ -171,10 +171,10 @@ def _attention_sizes(heads: int, rng: random.Random) -> Sizes:
     return sizes | {"C": rng.choice((2, 3, s)), "F": rng.randint(1, s - 1), "U": rng.randint(1, 3)}
 
 
-def sight(case: Case) -> Sight:
+def sight(case: Case) -> AttentionMask:
     """Return who sees whom: all, or a window of the keys that are written; and what is added."""
     context = case.sizes["C"] if "first" in case.constants else None
-    return Sight(context, case.constants.get("first"), case.inputs.get("b_scores"))
+    return AttentionMask(context, case.constants.get("first"), case.inputs.get("b_scores"))
 
 
 def _attention(case: Case) -> tuple[Tensors, attention.Trace]:
@@ -206,7 +206,7 @@ ATTENTION_MASKED = ATTENTION._replace(
 ATTENDED = {"y": "BNTM", "weights": "BNTS"}
 
 
-def sight_of_blocks(case: Case) -> Sight:
+def sight_of_blocks(case: Case) -> AttentionMask:
     """Return who sees whom; a bias that is a constant hides one pair in five."""
     if "bias" not in case.constants:
         return sight(case)
