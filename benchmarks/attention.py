@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from carousel.nn.attention import attend, attend_and_tell
-from carousel.ops.attention import AttentionMask, hidden
+from carousel.nn.attention import attend, attention_with_weights
+from carousel.ops.attention import AttentionMask, build_mask
 
 B, N, K = 4, 4, 32  # sequences, heads, features of a head
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)
@@ -32,7 +32,7 @@ Attend = Callable[[Tensor, Tensor, Tensor, int | None], Tensor]
 
 def plain(q: Tensor, k: Tensor, v: Tensor, context: int | None) -> Tensor:
     """Ours, with all its weights in memory."""
-    return attend_and_tell(q, k, v, AttentionMask(context or q.shape[2]))[0]
+    return attention_with_weights(q, k, v, AttentionMask(context or q.shape[2]))[0]
 
 
 def in_blocks(q: Tensor, k: Tensor, v: Tensor, context: int | None) -> Tensor:
@@ -44,7 +44,7 @@ def of_torch(q: Tensor, k: Tensor, v: Tensor, context: int | None) -> Tensor:
     """F.scaled_dot_product_attention: flash attention on CPU; a window is a mask to it."""
     if context is None:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    unseen = hidden(AttentionMask(context), q.shape[2], k.shape[2])
+    unseen = build_mask(AttentionMask(context), q.shape[2], k.shape[2])
     assert unseen is not None
     return F.scaled_dot_product_attention(q, k, v, attn_mask=~unseen)
 

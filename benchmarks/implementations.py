@@ -49,7 +49,7 @@ def prepare(way: str, case: Case) -> Pass:
     Raises:
         CannotRun: If it cannot be.
     """
-    if way.startswith("fused") and (obstacle := fused.missing(_product(way))):
+    if way.startswith("fused") and (obstacle := fused.unavailable_reason(_product(way))):
         raise CannotRun(obstacle)
     torch.manual_seed(0)
     match case.task:

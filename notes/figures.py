@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch
 
 from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
-from carousel.ops.sampling import log_probabilities, temper
+from carousel.ops.sampling import apply_temperature, log_probabilities
 
 LOGITS = torch.tensor([4.0, 3.0, 2.5, 1.0, 0.0], dtype=torch.float64)
 
@@ -57,7 +57,9 @@ def _arrow(
 def temperature(axes: Axes) -> None:
     """Draw five probabilities against the temperature, and the entropy of all."""
     temperatures = torch.logspace(-1, 1.3, 120, dtype=torch.float64)
-    p = torch.stack([temper(log_probabilities(LOGITS), float(t)) for t in temperatures]).exp()
+    p = torch.stack(
+        [apply_temperature(log_probabilities(LOGITS), float(t)) for t in temperatures]
+    ).exp()
     for token, values in enumerate(p.T):
         label = "probabilities" if token == 0 else None
         axes.plot(temperatures, values, color=BLUE, label=label, alpha=1 - 0.1 * token)

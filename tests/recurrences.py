@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from anchors import Edit, edited
-from carousel.ops.recurrence import NO_MASKS, Dense, Family, Masks, State, Weights
+from carousel.ops.recurrence import NO_MASKS, DenseInput, Family, Masks, State, Weights
 
 Tensors = dict[str, Tensor]  # by the ops' names: x, w_ih, b_ih, gain, h_0, c_0, w_hh, …
 Code = dict[str, ModuleType]  # the modules of carousel.ops, by name
@@ -134,8 +134,8 @@ def random_masks(trial: Trial, sizes: Sizes, dtype: torch.dtype) -> Masks:
     )
 
 
-def source(p: Tensors) -> Dense:
-    return Dense(p["x"], p["w_ih"], p.get("b_ih"), p.get("gain"))
+def source(p: Tensors) -> DenseInput:
+    return DenseInput(p["x"], p["w_ih"], p.get("b_ih"), p.get("gain"))
 
 
 def state(p: Tensors) -> State:
@@ -143,7 +143,7 @@ def state(p: Tensors) -> State:
 
 
 def weights(p: Tensors) -> Weights:
-    outside = {"x", *Dense._fields, "h_0", "c_0"}
+    outside = {"x", *DenseInput._fields, "h_0", "c_0"}
     return {name: tensor for name, tensor in p.items() if name not in outside}
 
 

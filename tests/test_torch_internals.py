@@ -92,7 +92,7 @@ def test_a_missing_list_of_features_leaves_the_layers_without_kernels(
     monkeypatch.setenv("CAROUSEL_KERNELS", "auto")
     fused._load.cache_clear()
     try:
-        reason = fused.missing(torch.float32)
+        reason = fused.unavailable_reason(torch.float32)
         assert reason is not None
         assert re.search(r"uses torch\.cpu\.get_capabilities, which .*; " + WOULD_DO, reason)
         assert not multiplies_bf16()
@@ -118,7 +118,7 @@ def test_a_compiler_error_names_a_torch_that_is_newer_than_tested(
     monkeypatch.setenv("CAROUSEL_KERNELS", "auto")
     fused._load.cache_clear()
     try:
-        reason = fused.missing(torch.float32)
+        reason = fused.unavailable_reason(torch.float32)
         assert reason is not None
         assert "ATen/no_such_header.h" in reason
         assert reason.endswith(newer)

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=5)
     asked = parser.parse_args()
-    if (obstacle := fused.missing(torch.bfloat16)) is not None:
+    if (obstacle := fused.unavailable_reason(torch.bfloat16)) is not None:
         raise CarouselError(f"there is no bf16 here: {obstacle}")
     torch.set_num_threads(1)  # so that the time of the process is that of one core
     corpus = open_source(tuple(asked.text)).corpus

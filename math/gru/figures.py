@@ -8,7 +8,7 @@ import carousel
 from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
 from carousel.nn.initialization import set_forget_bias
 from carousel.ops import gru
-from carousel.ops.recurrence import Dense, forward
+from carousel.ops.recurrence import DenseInput, forward
 
 LAGS, UNITS = 40, 32
 
@@ -19,7 +19,7 @@ def jacobians(layer: carousel.GRU) -> tuple[list[Tensor], list[Tensor]]:
     noise = torch.randn(LAGS, 1, UNITS, generator=torch.Generator().manual_seed(1)).double()
     state = (torch.zeros(1, UNITS, dtype=torch.float64),)
     weights = {"w_hh": w_hh, "b_hh": b_hh}
-    _, _, trace = forward(gru.GRU, Dense(noise, w_ih, b_ih), state, weights)
+    _, _, trace = forward(gru.GRU, DenseInput(noise, w_ih, b_ih), state, weights)
     w_r, w_z, w_n = w_hh.chunk(3)
     additive, multiplicative = [], []
     for cache in trace.caches:

@@ -8,7 +8,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from torch import Tensor
 
 from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
-from carousel.ops.recurrence import Dense, Trace, forward
+from carousel.ops.recurrence import DenseInput, Saved, forward
 from carousel.ops.rnn import RNN_TANH
 
 
@@ -44,10 +44,10 @@ def arrow(axes: Axes, tail: tuple[float, float], head: tuple[float, float], colo
     axes.add_patch(FancyArrowPatch(tail, head, color=color, shrinkA=0, shrinkB=0, **style))
 
 
-def trace_of(w: Tensor, x: Tensor) -> Trace:
+def trace_of(w: Tensor, x: Tensor) -> Saved:
     """Run the op over inputs (T, B, H) that go to the units as they are."""
     eye = torch.eye(len(w), dtype=w.dtype)
-    return forward(RNN_TANH, Dense(x, eye), (torch.zeros_like(x[0]),), {"w_hh": w})[2]
+    return forward(RNN_TANH, DenseInput(x, eye), (torch.zeros_like(x[0]),), {"w_hh": w})[2]
 
 
 def vanishing(axes: Axes) -> None:
@@ -101,7 +101,7 @@ def lyapunov(axes: Axes) -> None:
         exponents = []
         for scale in scales:
             w = scale * gaussian
-            source, weights = Dense(loudness * noise, torch.eye(units).double()), {"w_hh": w}
+            source, weights = DenseInput(loudness * noise, torch.eye(units).double()), {"w_hh": w}
             trace = forward(RNN_TANH, source, (start,), weights)[2]
             u, logs = torch.ones(sequences, units, dtype=torch.float64), []
             for _, slopes in trace.caches:

@@ -19,7 +19,10 @@ TINY = Shape(T=3, B=2, D=4, H=8)
 BRIEF: dict[str, Any] = {"least": 2, "ours_least": 2, "seconds": 0.0}
 
 # Without kernels (no compiler, another processor) ours are reported as not run, and why.
-MISSING = {way: fused.missing(implementations._product(way)) for way in ("fused f32", "fused bf16")}
+MISSING = {
+    way: fused.unavailable_reason(implementations._product(way))
+    for way in ("fused f32", "fused bf16")
+}
 
 
 def expected(result: Result) -> None:

@@ -49,18 +49,18 @@ along = (dy * y).sum(-1, keepdim=True)
 OF_SCORES = "s: Tensor = (q[..., rows, :] * _) @ k[..., columns, :].mT"
 
 SHARES_OF_READ = (
-    'Product("w_hh", torch.cat([dr, dz, none], dim=-1), h_prev)',
-    'Product("w_hh", torch.cat([none, none, dn], dim=-1), read)',
+    'WeightGradient("w_hh", torch.cat([dr, dz, none], dim=-1), h_prev)',
+    'WeightGradient("w_hh", torch.cat([none, none, dn], dim=-1), read)',
 )
 SHARES_OF_PEEPHOLES = (
-    'Product("w_ci", da_i * c_prev, None)',
-    'Product("w_cf", da_f * c_prev, None)',
+    'WeightGradient("w_ci", da_i * c_prev, None)',
+    'WeightGradient("w_cf", da_f * c_prev, None)',
 )
 SHARES_OF_NORMS = (
-    'Product("w_hh", du, h_prev)',
-    'Product("gain_hh", da * unit_u, None)',
-    'Product("gain_c", dv * unit_c, None)',
-    'Product("shift_c", dv, None)',
+    'WeightGradient("w_hh", du, h_prev)',
+    'WeightGradient("gain_hh", da * unit_u, None)',
+    'WeightGradient("gain_c", dv * unit_c, None)',
+    'WeightGradient("shift_c", dv, None)',
 )
 
 
@@ -83,7 +83,7 @@ EQUIVALENTS = [
         "to go through a tensor is to go along its first axis",
     ),
     Equivalent(
-        "recurrence.tabulate_backward",
+        "recurrence.project_embedding_backward",
         "d.x[0, 1:]",
         ("d.x[-1, 1:]",),
         "the tokens are the inputs of one time step: the first is the last",

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from anchors import Edit
 from assertions import assert_near
-from carousel.ops.recurrence import Dense, Masks
+from carousel.ops.recurrence import DenseInput, Masks
 from recurrences import OURS, Tensors
 
 ABOVE_ONE_ANOTHER = ("packing", "regularization", "stack", "module", "lstm")
@@ -112,7 +112,9 @@ def keeps_the_expected_share(code: ModuleType) -> None:
         hold = torch.full((T, 1, 1), 0.3, **WIDE)
         run, family = OURS["recurrence"].forward, OURS["lstm"].LSTM
         weights = {"w_hh": w_hh, "b_hh": b_hh}
-        y, _, _ = run(family, Dense(y, w_ih, b_ih), (h_0[k], c_0[k]), weights, Masks((hold, hold)))
+        y, _, _ = run(
+            family, DenseInput(y, w_ih, b_ih), (h_0[k], c_0[k]), weights, Masks((hold, hold))
+        )
     assert_near({"y": ours.eval()(x, (h_0, c_0))[0]}, {"y": y})
 
 

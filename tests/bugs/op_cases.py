@@ -93,14 +93,14 @@ def window_in_pieces(case: Case, code: Code, p: Tensors, given: Given, pieces: P
 
 
 def from_ids(code: Code, p: Tensors, given: Given) -> tuple[Tensors, Any]:
-    tokens = code["recurrence"].Dense(p["table"], p["w"], p["b"])
-    a = code["embedding"].look_up(given.ids + 1, code["recurrence"].tabulate(tokens))
+    tokens = code["recurrence"].DenseInput(p["table"], p["w"], p["b"])
+    a = code["embedding"].look_up(given.ids + 1, code["recurrence"].project_embedding(tokens))
     return {"a": a}, tokens
 
 
 def from_ids_backward(code: Code, d: Tensors, tokens: Any, given: Given) -> Tensors:
     dprojected = code["embedding"].look_up_backward(d["a"], given.ids + 1, len(tokens.x) + 1)
-    dtokens = code["recurrence"].tabulate_backward(dprojected, tokens)
+    dtokens = code["recurrence"].project_embedding_backward(dprojected, tokens)
     return dict(zip(("table", "w", "b"), dtokens, strict=False))
 
 

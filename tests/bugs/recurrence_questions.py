@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from hunting import Ask, Namespace, is_right
 
-from carousel.ops.recurrence import Family, Masks, Trace
+from carousel.ops.recurrence import Family, Masks, Saved
 from recurrences import (
     CASES,
     OURS,
@@ -31,7 +31,7 @@ class Question(NamedTuple):
     case: Case
     masks: Masks
     inputs: Tensors
-    trace: Trace
+    trace: Saved
     darriving: Tensors
     want: Tensors
 
@@ -78,16 +78,16 @@ def ask_table(trial: Trial, namespace: Namespace) -> bool:
     true, ids = OURS["recurrence"], torch.tensor([[-1, 0, 2], [2, 1, 2]])
     p = {"x": inputs["x"].flatten(0, 1).detach().requires_grad_()}
     p |= {name: inputs[name] for name in ("w_ih", "b_ih", "gain") if name in inputs}
-    table = true.tabulate(true.Dense(**p))
+    table = true.project_embedding(true.DenseInput(**p))
     d = torch.randn(*ids.shape, table.shape[-1], generator=torch.Generator().manual_seed(5))
     want = torch.autograd.grad(
-        true.project(true.Gather(ids + 1, table)), list(p.values()), d.double()
+        true.project(true.EmbeddedInput(ids + 1, table)), list(p.values()), d.double()
     )
     still = {name: tensor.detach() for name, tensor in p.items()}
-    tokens = namespace["Dense"](**still)
-    source = namespace["Gather"](ids + 1, table.detach())
+    tokens = namespace["DenseInput"](**still)
+    source = namespace["EmbeddedInput"](ids + 1, table.detach())
     nothing, dtable = namespace["project_backward"](d.double(), source)
-    found = namespace["tabulate_backward"](dtable, tokens)._asdict()
+    found = namespace["project_embedding_backward"](dtable, tokens)._asdict()
     got = {name: tensor for name, tensor in found.items() if tensor is not None}
     return nothing is None and is_right(got, dict(zip(p, want, strict=True)))
 
@@ -101,7 +101,7 @@ def ask_step(asked: Question, namespace: Namespace) -> bool:
 
 REVERSES = {
     "recurrence": [
-        *("backward", "project_backward", "multiply_backward", "tabulate_backward"),
+        *("backward", "project_backward", "multiply_backward", "project_embedding_backward"),
         *("_with_none", "_at", "_holds", "_released", "_kept", "_sum"),
     ],
     "rnn": ["step_backward"],

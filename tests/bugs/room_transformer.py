@@ -3,7 +3,7 @@
 from exhibits import Exhibit
 
 KEPT = "new = self._last(k, v, past, x.shape[1])\n"
-ALONE = "with own_precision(x.device):\n"
+ALONE = "with disable_autocast(x.device):\n"
 TURNED = "    if self.is_rotary:\n        q, k = self._turned(q, k)\n"
 ATTENDED = "    y = attend(q, k, v, _)\n"
 

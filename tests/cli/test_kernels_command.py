@@ -22,7 +22,7 @@ FAMILIES = ["rnn tanh", "rnn relu", "gru", "gru reset before", "lstm"]
 REASON = "no C++ compiler found; g++, or another one named by CXX, would do"
 
 needs_kernels = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 
 
@@ -77,7 +77,7 @@ def test_status_says_what_runs(call: Call) -> None:
     assert said["processor"].startswith(torch.backends.cpu.get_cpu_capability())
     assert said["kernels"] == "run"
     assert build.is_whole(Path(said["library"]).parent)
-    has_bf16 = fused.missing(torch.bfloat16) is None
+    has_bf16 = fused.unavailable_reason(torch.bfloat16) is None
     for name in FAMILIES:
         assert rows[name][:2] == ["kernel", "kernel" if has_bf16 else "bptt"]
     assert rows["lstm peephole"] == ["bptt", "bptt", "there is no kernel with w_cf, w_ci, w_co"]
@@ -125,7 +125,7 @@ def test_a_kernel_that_fails_when_it_is_run_is_no_kernel(
 
     monkeypatch.setitem(fused.INFER, torch.float32, fails)
     rows = table(call("kernels", "status"))
-    if (missing := fused.missing(torch.bfloat16)) is None:
+    if (missing := fused.unavailable_reason(torch.bfloat16)) is None:
         want = ["bptt", "kernel", "float32: it broke"]
     else:
         want = ["bptt", "bptt", f"float32: it broke; bfloat16: {missing}"]

@@ -274,7 +274,7 @@ def test_a_precision_that_is_chosen_is_said_and_kept(call: Call, tmp_path: Path)
     assert first.code == 0, first.err
     config = json.loads(read_checkpoint(resolve(tmp_path / "run"))["config.json"])
     chosen = config["training"]["precision"]
-    assert chosen == ("float32" if fused.missing(torch.bfloat16) else "bf16")
+    assert chosen == ("float32" if fused.unavailable_reason(torch.bfloat16) else "bf16")
     assert re.search(rf"device +cpu, 1 thread, {chosen}\n", first.err)
     assert call(*arguments, "--steps", "6", "--resume").code == 0
     last = read_metrics(tmp_path / "run")[-1]

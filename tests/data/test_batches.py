@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from carousel.data.batches import RESTART, Lanes, RandomWindows, evaluation_lanes
+from carousel.data.batches import RESTART, ContiguousBatches, RandomWindows, evaluation_lanes
 from carousel.errors import TextError
 
 B, T = 3, 5
 IDS = np.arange(101, dtype=np.uint8)  # each id tells its place
 
 
-@pytest.mark.parametrize("kind", [RandomWindows, Lanes])
-def test_targets_follow_their_tokens(kind: type[RandomWindows] | type[Lanes]) -> None:
+@pytest.mark.parametrize("kind", [RandomWindows, ContiguousBatches])
+def test_targets_follow_their_tokens(kind: type[RandomWindows] | type[ContiguousBatches]) -> None:
     for k in range(40):
         tokens, targets, _ = kind(IDS, B, T, seed=1).batch(k)
         assert tokens.shape == targets.shape == (B, T)
@@ -23,8 +23,10 @@ def test_targets_follow_their_tokens(kind: type[RandomWindows] | type[Lanes]) ->
         np.testing.assert_array_equal(targets[:, :-1], tokens[:, 1:])
 
 
-@pytest.mark.parametrize("kind", [RandomWindows, Lanes])
-def test_a_batch_depends_on_its_number_alone(kind: type[RandomWindows] | type[Lanes]) -> None:
+@pytest.mark.parametrize("kind", [RandomWindows, ContiguousBatches])
+def test_a_batch_depends_on_its_number_alone(
+    kind: type[RandomWindows] | type[ContiguousBatches],
+) -> None:
     through = kind(IDS, B, T, seed=1)
     batches = [through.batch(k) for k in range(25)]
     resumed = kind(IDS, B, T, seed=1)
@@ -39,7 +41,7 @@ def test_a_batch_depends_on_its_number_alone(kind: type[RandomWindows] | type[La
 
 def test_the_draws_never_change() -> None:
     # Written down once: a run resumed years later, under another numpy, goes on with the same.
-    windows, lanes = RandomWindows(IDS, 4, T, seed=1), Lanes(IDS, 4, T, seed=1)
+    windows, lanes = RandomWindows(IDS, 4, T, seed=1), ContiguousBatches(IDS, 4, T, seed=1)
     assert windows.batch(7).tokens[:, 0].tolist() == [78, 7, 7, 2]
     assert windows.batch(10**12).tokens[:, 0].tolist() == [93, 80, 29, 70]
     assert lanes.batch(7).tokens[:, 0].tolist() == [16, 41, 66, 91]
@@ -65,7 +67,7 @@ def test_windows_are_always_fresh() -> None:
     assert all(RandomWindows(IDS, B, T, seed=0).batch(k).fresh.all() for k in range(20))
 
 
-def epoch(lanes: Lanes, number: int) -> list[np.ndarray]:
+def epoch(lanes: ContiguousBatches, number: int) -> list[np.ndarray]:
     first = number * lanes.batches_per_epoch
     batches = [lanes.batch(first + j) for j in range(lanes.batches_per_epoch)]
     assert batches[0].fresh.all()
@@ -73,7 +75,7 @@ def epoch(lanes: Lanes, number: int) -> list[np.ndarray]:
 
 
 def test_windows_of_a_lane_are_consecutive() -> None:
-    lanes = Lanes(IDS, B, T, seed=0)
+    lanes = ContiguousBatches(IDS, B, T, seed=0)
     for k in range(3 * lanes.batches_per_epoch - 1):
         batch, after = lanes.batch(k), lanes.batch(k + 1)
         if (k + 1) % lanes.batches_per_epoch:
@@ -81,7 +83,7 @@ def test_windows_of_a_lane_are_consecutive() -> None:
 
 
 def test_lanes_forget_now_and_then_each_on_its_own() -> None:
-    lanes = Lanes(np.zeros(10**6, dtype=np.uint8), 50, T, seed=0)
+    lanes = ContiguousBatches(np.zeros(10**6, dtype=np.uint8), 50, T, seed=0)
     fresh = np.array([lanes.batch(k).fresh for k in range(1, 2001)])  # (2000, 50)
     # 4 standard deviations of the mean of 100,000 draws
     assert abs(fresh.mean() - RESTART) < 4 * np.sqrt(RESTART / fresh.size)
@@ -91,7 +93,7 @@ def test_lanes_forget_now_and_then_each_on_its_own() -> None:
 
 
 def test_an_epoch_of_lanes_meets_each_place_once_at_most() -> None:
-    lanes = Lanes(IDS, B, T, seed=0)
+    lanes = ContiguousBatches(IDS, B, T, seed=0)
     assert lanes.batches_per_epoch == 6  # 100 // 15
     for number in range(5):
         targets = np.concatenate(epoch(lanes, number), axis=1)  # (B, M T)
@@ -101,7 +103,7 @@ def test_an_epoch_of_lanes_meets_each_place_once_at_most() -> None:
 
 
 def test_epochs_differ_in_where_windows_begin_and_in_what_is_left_out() -> None:
-    lanes = Lanes(IDS, B, T, seed=0)
+    lanes = ContiguousBatches(IDS, B, T, seed=0)
     firsts = [lanes.batch(number * lanes.batches_per_epoch).tokens[0, 0] for number in range(2000)]
     counts = np.bincount(firsts, minlength=len(IDS))
     assert chisquare(counts).pvalue > 1e-3
@@ -148,8 +150,8 @@ def test_one_lane_is_the_text_as_one_stream() -> None:
 def test_smallest_texts(dtype: type[np.unsignedinteger]) -> None:
     ids = np.arange(B * T + 1, dtype=dtype)
     assert RandomWindows(ids[: T + 1], B, T, seed=0).batch(0).tokens.tolist() == [[*range(T)]] * B
-    assert np.unique(Lanes(ids, B, T, seed=0).batch(0).targets).size == B * T
-    assert Lanes(np.repeat(ids, 2)[: 2 * B * T], B, T, seed=0).batches_per_epoch == 1
+    assert np.unique(ContiguousBatches(ids, B, T, seed=0).batch(0).targets).size == B * T
+    assert ContiguousBatches(np.repeat(ids, 2)[: 2 * B * T], B, T, seed=0).batches_per_epoch == 1
     assert [batch.targets.tolist() for batch in evaluation_lanes(ids[:2], 64, 128)] == [[[1]]]
 
 
@@ -165,6 +167,6 @@ def test_texts_too_short_say_what_would_work() -> None:
         match="the text has 15 characters, and 3 lanes of 5 need 16: "
         "a smaller --sequence-length or --batch-size would work",
     ):
-        Lanes(IDS[:15], B, T, seed=0)
+        ContiguousBatches(IDS[:15], B, T, seed=0)
     with pytest.raises(TextError, match="the text has 1 characters; an evaluation needs 2"):
         evaluation_lanes(IDS[:1], 4, 8)

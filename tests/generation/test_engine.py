@@ -22,7 +22,7 @@ from generation.markov import Markov
 from generation.writing import Text, lively, log_p_of, written
 
 needs_kernels = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 
 V = 9
@@ -317,15 +317,17 @@ def test_one_may_go_on_several_times_before_asking_for_news(model: LanguageModel
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Of each call of the kernel the steps it is asked for; each takes 1 ms a text."""
     asked: list[int] = []
-    write: Callable[..., None] = decoding.write
+    write: Callable[..., None] = decoding.decode
 
-    def slow(machine: object, page: decoding.Page, steps: int, interrupted: torch.Tensor) -> None:
+    def slow(
+        machine: object, page: decoding.DecodeBatch, steps: int, interrupted: torch.Tensor
+    ) -> None:
         asked.append(steps)
         taken = 1 if interrupted else steps
         write(machine, page, taken, interrupted)
         time.sleep(1e-3 * taken * len(page.ids))
 
-    monkeypatch.setattr(decoding, "write", slow)
+    monkeypatch.setattr(decoding, "decode", slow)
     return asked
 
 

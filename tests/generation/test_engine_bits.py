@@ -23,9 +23,9 @@ from generation.markov import Markov
 from generation.writing import KINDS, Text, lively, written
 
 needs_kernels = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
-no_bf16 = fused.missing(torch.bfloat16)
+no_bf16 = fused.unavailable_reason(torch.bfloat16)
 
 V = 11
 MARKS = Marks.of("\n .abcdefgh")

@@ -12,7 +12,7 @@ from experiments.decoding.run import BOUND, SETTINGS, compare
 from generation.writing import KINDS, lively
 
 pytestmark = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 
 

@@ -22,10 +22,11 @@ from generation.markov import Markov
 from generation.writing import KINDS, Text, lively, log_p_of, written
 
 needs_kernels = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 needs_bf16 = pytest.mark.skipif(
-    (no_bf16 := fused.missing(torch.bfloat16)) is not None, reason=f"no bfloat16: {no_bf16}"
+    (no_bf16 := fused.unavailable_reason(torch.bfloat16)) is not None,
+    reason=f"no bfloat16: {no_bf16}",
 )
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -245,9 +246,9 @@ def test_products_that_the_processor_lacks_give_way_to_float32(
     model = lively(7, hidden_size=24)
     task = Task(prompt=[1, 2], length=50, alternatives=0)
     (want,) = written(Engine(model), task)
-    missing = fused.missing
+    missing = fused.unavailable_reason
     monkeypatch.setattr(
-        fused, "missing", lambda of: "none here" if of == torch.bfloat16 else missing(of)
+        fused, "unavailable_reason", lambda of: "none here" if of == torch.bfloat16 else missing(of)
     )
     engine = Engine(model, product=torch.bfloat16)
     assert type(engine._way) is Compiled

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from carousel.ops.sampling import (
     Settings,
+    apply_temperature,
     distribution,
     keep_min_p,
     keep_top_k,
@@ -17,7 +18,6 @@ from carousel.ops.sampling import (
     penalise_repetition,
     present,
     stages,
-    temper,
 )
 
 
@@ -142,18 +142,18 @@ def test_the_penalty_counts_a_token_once() -> None:
 
 def test_temperature_is_boltzmann() -> None:
     log_p = logs(9, 4, 1)
-    assert_is(temper(log_p, 0.5), 81, 16, 1)
-    assert_is(temper(log_p, 2.0), 3, 2, 1)
-    assert_is(temper(log_p, 1e300), 1, 1, 1)
+    assert_is(apply_temperature(log_p, 0.5), 81, 16, 1)
+    assert_is(apply_temperature(log_p, 2.0), 3, 2, 1)
+    assert_is(apply_temperature(log_p, 1e300), 1, 1, 1)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-9])
 def test_cold_is_greedy(temperature: float) -> None:
-    assert_is(temper(logs(3, 5, 4), temperature), 0, 1, 0)
+    assert_is(apply_temperature(logs(3, 5, 4), temperature), 0, 1, 0)
 
 
 def test_temperature_0_takes_the_lowest_id_of_equals() -> None:
-    assert_is(temper(logs(1, 2, 2, 2), 0), 0, 1, 0, 0)
+    assert_is(apply_temperature(logs(1, 2, 2, 2), 0), 0, 1, 0, 0)
 
 
 @pytest.mark.parametrize("size", [5, 300])  # long enough for a sort that is not stable by itself

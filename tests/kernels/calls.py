@@ -8,7 +8,7 @@ from torch import Tensor
 from carousel.kernels.dispatch import BPTT, FUSED, Implementation
 from carousel.nn.recurrence import run
 from carousel.ops import gru, lstm, rnn
-from carousel.ops.recurrence import Dense, Family, Gather, Masks, Source
+from carousel.ops.recurrence import DenseInput, EmbeddedInput, Family, Masks, Source
 
 FAMILIES = {
     family.name: family
@@ -58,7 +58,9 @@ def outputs(
     """The outputs and the last state."""
     state = tuple(p[name] for name in ("h_0", "c_0") if name in p)
     source: Source = (
-        Gather(p["ids"], p["table"]) if "ids" in p else Dense(p["x"], p["w_ih"], p.get("b_ih"))
+        EmbeddedInput(p["ids"], p["table"])
+        if "ids" in p
+        else DenseInput(p["x"], p["w_ih"], p.get("b_ih"))
     )
     weights = {name: p[name] for name in ("w_hh", "b_hh") if name in p}
     hold = None if over is None else over.to(p["w_hh"].dtype)

@@ -150,7 +150,7 @@ def test_kernels_load_wherever_they_can_be_compiled() -> None:
         pytest.skip(f"cannot be compiled here: {error}")
     if os.environ.get("CAROUSEL_KERNELS", "auto") == "off":
         pytest.skip("CAROUSEL_KERNELS=off")
-    assert fused.missing(torch.float32) is None
+    assert fused.unavailable_reason(torch.float32) is None
 
 
 def test_without_a_compiler_the_layers_run_without_kernels_and_say_so_once(tmp_path: Path) -> None:

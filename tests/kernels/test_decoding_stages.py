@@ -13,7 +13,7 @@ from carousel.kernels import decoding, fused
 from carousel.ops.sampling import Settings, draw, stages, uniform
 
 pytestmark = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 
 EPS = torch.finfo(torch.float64).eps

@@ -110,7 +110,7 @@ def run(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_child_computes_what_its_parent_does(way: str) -> None:
-    if way == "bf16" and (why := fused.missing(torch.bfloat16)):
+    if way == "bf16" and (why := fused.unavailable_reason(torch.bfloat16)):
         pytest.skip(f"no bfloat16: {why}")
     result = run(f"backward(); decode(); backward(nns)\n{WAYS[way]}\nbackward()")
     assert result.returncode == 0, result.stderr[-2000:]

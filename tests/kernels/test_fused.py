@@ -29,10 +29,11 @@ from carousel.kernels import fused
 from carousel.kernels.dispatch import FUSED
 
 pytestmark = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 needs_bf16 = pytest.mark.skipif(
-    (no_bf16 := fused.missing(torch.bfloat16)) is not None, reason=f"no bfloat16: {no_bf16}"
+    (no_bf16 := fused.unavailable_reason(torch.bfloat16)) is not None,
+    reason=f"no bfloat16: {no_bf16}",
 )
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 
@@ -86,7 +87,7 @@ def test_biases_may_be_absent(family: Any) -> None:
 @pytest.mark.parametrize("product", fused.FORWARD, ids=str)
 @each_family
 def test_a_sequence_in_pieces_is_the_whole(family: Any, product: torch.dtype) -> None:
-    if fused.missing(product) is not None:
+    if fused.unavailable_reason(product) is not None:
         product = torch.float32
     given = inputs(family, (9, 3, 5, 20))
     whole = outputs(FUSED[product], family, given, None)

@@ -14,10 +14,11 @@ from carousel.nn.cross_entropy import cross_entropy
 from carousel.nn.linear import linear
 
 pytestmark = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 needs_bf16 = pytest.mark.skipif(
-    (no_bf16 := fused.missing(torch.bfloat16)) is not None, reason=f"no bfloat16: {no_bf16}"
+    (no_bf16 := fused.unavailable_reason(torch.bfloat16)) is not None,
+    reason=f"no bfloat16: {no_bf16}",
 )
 
 Sizes = tuple[int, int, int, int]  # B, T, P, V
@@ -63,7 +64,7 @@ def with_gradients(z: Tensor, leaves: Tensors) -> Tensors:
 def mapped(given: Tensors) -> Tensors:
     leaves = leaves_of(given, torch.float32)
     h, weight, bias = leaves["h"], leaves["weight"], leaves.get("bias")
-    assert linear_kernel.obstacle(h, weight, bias, torch.bfloat16) is None
+    assert linear_kernel.unsupported_reason(h, weight, bias, torch.bfloat16) is None
     with torch.autocast("cpu", torch.bfloat16):
         z = linear(h, weight, bias)
     return with_gradients(z, leaves)
@@ -119,7 +120,7 @@ def test_the_loss_and_its_gradient(sizes: Sizes, threads: int) -> None:
     B, T, _, V = sizes
     z = 3 * torch.randn(B, T, V, generator=torch.Generator().manual_seed(V))
     targets = torch.randint(0, V, (B, T), generator=torch.Generator().manual_seed(T))
-    assert loss_kernel.obstacle(z, targets) is None
+    assert loss_kernel.unsupported_reason(z, targets) is None
     got, want = losses_with_gradient(z, targets), losses_with_gradient(z.double(), targets)
     if V == 1:  # both are exactly zero
         assert all(torch.equal(got[name].double(), want[name]) for name in want)

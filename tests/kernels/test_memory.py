@@ -12,7 +12,7 @@ from carousel.kernels import fused
 from carousel.kernels.fused import MemoryUsage, memory_usage
 
 pytestmark = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 
 MEGABYTE = 2**20

@@ -189,7 +189,7 @@ def test_under_autocast_the_sums_stay_in_single_precision(family: str, kind: str
     want, _ = model(x)
     with torch.autocast("cpu", torch.bfloat16):
         answer, state = model(x)
-    is_fused = family in ("rnn", "gru", "lstm") and fused.missing(torch.bfloat16) is None
+    is_fused = family in ("rnn", "gru", "lstm") and fused.unavailable_reason(torch.bfloat16) is None
     assert {part.dtype for part in seen[: len(seen) // 2]} == {torch.float32}  # without autocast
     assert {part.dtype for part in seen[len(seen) // 2 :]} == {
         torch.bfloat16 if is_fused else torch.float32

@@ -86,13 +86,13 @@ def test_the_compiler_leaves_layers_to_their_kernels(
         y: Tensor = layer(torch.tanh(x))[0]
         return torch.tanh(y).square().sum()
 
-    unfit = fused.unfit
+    unfit = fused.unsupported_call
 
     def watched(call: fused.Call) -> str | None:
         seen.append(torch.compiler.is_compiling())
         return unfit(call)
 
-    monkeypatch.setattr(fused, "unfit", watched)
+    monkeypatch.setattr(fused, "unsupported_call", watched)
     torch.compiler.reset()
     compiled = torch.compile(loss, backend="eager")
     found = torch.autograd.grad(compiled(x), list(layer.parameters()))

@@ -29,7 +29,9 @@ def hand_derived(sight: AttentionMask = ALL, keep: Tensor | None = None) -> Call
     return lambda *tensors: by_hand(op, *tensors)
 
 
-def values_and_weights(sight: AttentionMask = ALL, keep: Tensor | None = None) -> Callable[..., Tensor]:
+def values_and_weights(
+    sight: AttentionMask = ALL, keep: Tensor | None = None
+) -> Callable[..., Tensor]:
     """The same, but the weights are outputs too, beside the values: (B, N, T, M + S)."""
 
     def op(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:

@@ -9,14 +9,14 @@ from carousel.ops import attention, cross_entropy, flash_attention, gru, lstm, m
 from carousel.ops.attention import AttentionMask
 from carousel.ops.layer_norm import normalise, normalise_backward
 from carousel.ops.positions import rotate, rotations
-from carousel.ops.recurrence import Dense, Family, Trace, Weights, forward
+from carousel.ops.recurrence import DenseInput, Family, Saved, Weights, forward
 from conftest import ROOT
 
 
-def two_steps(family: Family) -> tuple[Weights, Trace, Tensor]:
+def two_steps(family: Family) -> tuple[Weights, Saved, Tensor]:
     """One unit, all weights 1, from a zero state, input (1, 0); and a gradient of 1."""
     weights = {"w_hh": torch.ones(family.gates, 1, dtype=torch.float64)}
-    source = Dense(torch.tensor([[[1.0]], [[0.0]]]).double(), weights["w_hh"])
+    source = DenseInput(torch.tensor([[[1.0]], [[0.0]]]).double(), weights["w_hh"])
     one = torch.ones(1, 1, dtype=torch.float64)
     state = (0 * one,) * (2 if family is lstm.LSTM else 1)
     _, _, trace = forward(family, source, state, weights)

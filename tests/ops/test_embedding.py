@@ -12,14 +12,14 @@ from assertions import assert_near
 from carousel.ops.embedding import look_up, look_up_backward
 from carousel.ops.mlp import embed, embed_backward
 from carousel.ops.recurrence import (
-    Dense,
-    Gather,
+    DenseInput,
+    EmbeddedInput,
     multiply,
     multiply_backward,
     project,
     project_backward,
-    tabulate,
-    tabulate_backward,
+    project_embedding,
+    project_embedding_backward,
 )
 from hand_derived import random
 
@@ -43,28 +43,28 @@ class Gradients(NamedTuple):
     gain: Tensor | None
 
 
-def tokens(*, bias: bool = True, gain: bool = False) -> Dense:
+def tokens(*, bias: bool = True, gain: bool = False) -> DenseInput:
     drawn = (random(*shape, seed=k) for k, shape in enumerate([(V, D), (G, D), (G,), (G,)]))
     x, w_ih, b_ih, norm = (tensor.detach() for tensor in drawn)
-    return Dense(x, w_ih, b_ih if bias else None, norm if gain else None)
+    return DenseInput(x, w_ih, b_ih if bias else None, norm if gain else None)
 
 
-def by_table(ids: Tensor, e: Dense, da: Tensor) -> tuple[Tensor, Gradients]:
-    source = Gather(ids + 1, tabulate(e))
+def by_table(ids: Tensor, e: DenseInput, da: Tensor) -> tuple[Tensor, Gradients]:
+    source = EmbeddedInput(ids + 1, project_embedding(e))
     d = project_backward(da, source)
-    assert isinstance(d, Gather)
+    assert isinstance(d, EmbeddedInput)
     assert d.ids is None
     assert d.table.shape == source.table.shape
-    return project(source), Gradients(*tabulate_backward(d.table, e))
+    return project(source), Gradients(*project_embedding_backward(d.table, e))
 
 
-def by_features(ids: Tensor, e: Dense, da: Tensor) -> tuple[Tensor, Gradients]:
+def by_features(ids: Tensor, e: DenseInput, da: Tensor) -> tuple[Tensor, Gradients]:
     source = e._replace(x=embed(ids, e.x))
     dx, *rest = multiply_backward(da, source)
     return multiply(source), Gradients(embed_backward(dx, ids, len(e.x)), *rest)
 
 
-def assert_same(ids: Tensor, e: Dense) -> None:
+def assert_same(ids: Tensor, e: DenseInput) -> None:
     da = random(*ids.shape, G, seed=9).detach()
     got, want = (
         {"a": a} | {f"d{name}": d for name, d in gradients._asdict().items() if d is not None}
@@ -98,24 +98,24 @@ def test_a_table_gives_what_features_give_whatever_stands_where(
 def test_no_token_brings_the_bias_alone() -> None:
     for e in (tokens(), tokens(gain=True)):
         assert e.b_ih is not None
-        a = project(Gather(torch.tensor([[-1, 0]]) + 1, tabulate(e)))
+        a = project(EmbeddedInput(torch.tensor([[-1, 0]]) + 1, project_embedding(e)))
         assert torch.equal(a[0, 0], e.b_ih)
         assert not torch.equal(a[0, 1], e.b_ih)
-    assert (tabulate(tokens(bias=False))[0] == 0).all()
+    assert (project_embedding(tokens(bias=False))[0] == 0).all()
 
 
 def test_what_stands_nowhere_gets_no_gradient_and_what_stands_often_the_sum() -> None:
     da = torch.ones(T, B, G)
     dtable = look_up_backward(da, REPEATED + 1, V + 1)
     assert dtable.tolist() == [[float(n)] * G for n in (1, 6, 2, 0, 0, 3)]
-    (dx, *_) = tabulate_backward(dtable.double(), tokens())
+    (dx, *_) = project_embedding_backward(dtable.double(), tokens())
     assert (dx[2:4] == 0).all()
 
 
 @pytest.mark.parametrize("ids", [torch.tensor([[V]]), torch.tensor([[0, V + 3]])])
 def test_an_id_of_no_token_is_refused(ids: Tensor) -> None:
     with pytest.raises(IndexError, match=r"out of (range|bounds)"):
-        project(Gather(ids + 1, tabulate(tokens())))
+        project(EmbeddedInput(ids + 1, project_embedding(tokens())))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

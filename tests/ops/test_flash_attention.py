@@ -84,7 +84,7 @@ def test_what_is_kept_of_the_scores_is_the_logarithm_of_their_total(block: int) 
     q, k, v = inputs.values()
     _, trace = flash_attention.forward(q, k, v, sight, block=block)
     scores = q @ k.mT / math.sqrt(q.shape[-1]) + sight.bias
-    scores = scores.masked_fill(attention.hidden(sight, q.shape[2], k.shape[2]), -math.inf)
+    scores = scores.masked_fill(attention.build_mask(sight, q.shape[2], k.shape[2]), -math.inf)
     total = scores.logsumexp(-1, keepdim=True)
     something = total > -math.inf
     assert 0 < something.sum() < something.numel()
@@ -180,7 +180,9 @@ def test_nothing_larger_than_the_values_is_ever_made(context: int | None) -> Non
 
 def test_blocks_that_nobody_sees_are_not_computed() -> None:
     """8 queries that see 10 positions each see 17 together, which is 3 blocks of 8."""
-    products = [watched(AttentionMask(10), n, block=8).runs["aten.bmm.default"] for n in (64, 128, 192)]
+    products = [
+        watched(AttentionMask(10), n, block=8).runs["aten.bmm.default"] for n in (64, 128, 192)
+    ]
     each = 3 * (2 + 5)  # forward and back
     assert [b - a for a, b in pairwise(products)] == [8 * each, 8 * each]
     assert watched(AttentionMask(), 64, block=8).runs["aten.bmm.default"] == 8 * 8 * (2 + 5)

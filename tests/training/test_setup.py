@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from carousel.data.batches import Lanes, RandomWindows
+from carousel.data.batches import ContiguousBatches, RandomWindows
 from carousel.data.vocabulary import Vocabulary
 from carousel.errors import ConfigError, TextError
 from carousel.kernels import fused
@@ -126,7 +126,7 @@ def test_a_text_too_short_says_what_would_work(batching: str, needed: int) -> No
 
 
 def test_lanes_and_windows() -> None:
-    for batching, kind in (("lanes", Lanes), ("windows", RandomWindows)):
+    for batching, kind in (("lanes", ContiguousBatches), ("windows", RandomWindows)):
         config = resolve(settings(batching=batching), len(TRAIN))
         assert isinstance(new_trainer(config, len(VOCABULARY), TRAIN, "cpu").batches, kind)
 
@@ -239,7 +239,7 @@ def with_precision(precision: str = "auto", **model: object) -> RunConfig:
 
 @pytest.fixture
 def native(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "missing", lambda product: None)
+    monkeypatch.setattr(fused, "unavailable_reason", lambda product: None)
 
 
 @pytest.mark.usefixtures("native")
@@ -265,7 +265,9 @@ def test_auto_takes_float32_on_other_devices() -> None:
 
 
 def test_auto_takes_float32_where_bf16_is_not_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "missing", lambda product: "the processor does not multiply it")
+    monkeypatch.setattr(
+        fused, "unavailable_reason", lambda product: "the processor does not multiply it"
+    )
     assert choose_precision(with_precision(), "cpu") == "float32"
 
 

@@ -81,7 +81,11 @@ REVERSES = [
     (
         "lstm",
         lstm,
-        Edit("step_backward", 'Product("b_hh", da, None)', 'Product("b_hh", 0 * da, None)'),
+        Edit(
+            "step_backward",
+            'WeightGradient("b_hh", da, None)',
+            'WeightGradient("b_hh", 0 * da, None)',
+        ),
     ),
     (
         "lstm peephole",
@@ -98,8 +102,8 @@ REVERSES = [
         lstm,
         Edit(
             "step_backward",
-            'Product("w_cf", da_f * c_prev, None)',
-            'Product("w_cf", da_f * c, None)',
+            'WeightGradient("w_cf", da_f * c_prev, None)',
+            'WeightGradient("w_cf", da_f * c, None)',
             given=CACHE,
         ),
     ),
@@ -108,8 +112,8 @@ REVERSES = [
         lstm,
         Edit(
             "step_backward",
-            'Product("w_hr", dh, o * tanh_c)',
-            'Product("w_hr", dh, tanh_c)',
+            'WeightGradient("w_hr", dh, o * tanh_c)',
+            'WeightGradient("w_hr", dh, tanh_c)',
             given=CACHE,
         ),
     ),
@@ -143,8 +147,8 @@ REVERSES = [
         lstm_layer_norm,
         Edit(
             "step_backward",
-            'Product("gain_c", dv * unit_c, None)',
-            'Product("gain_c", dv, None)',
+            'WeightGradient("gain_c", dv * unit_c, None)',
+            'WeightGradient("gain_c", dv, None)',
             given="dv = dh * o * _",
         ),
     ),

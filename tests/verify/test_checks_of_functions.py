@@ -256,8 +256,8 @@ HEADS = [
     (
         Edit(
             "MultiheadAttention._attended",
-            "attend_and_tell(q, k, v, _, _1, backend=_2)",
-            "attend_and_tell(q, k, v.flip(1), _, _1, backend=_2)",
+            "attention_with_weights(q, k, v, _, _1, backend=_2)",
+            "attention_with_weights(q, k, v.flip(1), _, _1, backend=_2)",
         ),
         TORCH,
     ),
@@ -285,10 +285,10 @@ def test_a_fault_in_multi_head_attention_is_seen(
 
 # In the transformer: the module, what is changed in it, who sees it.
 CAUSAL, BLOCK = "CausalSelfAttention.forward", "TransformerBlock.forward"
-SIGHT = "Sight(self.context, first)"
+SIGHT = "AttentionMask(self.context, first)"
 TRANSFORMER = [
-    (block, Edit(CAUSAL, SIGHT, "Sight(self.context + 1, first)"), {"causality", *TORCH}),
-    (block, Edit(CAUSAL, SIGHT, "Sight(None, first)"), {"causality", "streaming", *TORCH}),
+    (block, Edit(CAUSAL, SIGHT, "AttentionMask(self.context + 1, first)"), {"causality", *TORCH}),
+    (block, Edit(CAUSAL, SIGHT, "AttentionMask(None, first)"), {"causality", "streaming", *TORCH}),
     (block, Edit(CAUSAL, "self.context - past.filled", "None"), {"streaming"}),
     (block, Edit(CAUSAL, "self.is_rotary", "False"), {"causality"}),
     (
@@ -309,13 +309,13 @@ TRANSFORMER = [
     ),
     (
         transformer,
-        Edit("TransformerBody.forward", "state[0][layer]", "state[0][0]"),
+        Edit("TransformerBackbone.forward", "state[0][layer]", "state[0][0]"),
         {"streaming"},
     ),
     (
         transformer,
         Edit(
-            "TransformerBody._placed",
+            "TransformerBackbone._placed",
             "state[2][0].unsqueeze(-1) + _",
             "0 * state[2][0].unsqueeze(-1) + _",
         ),
@@ -338,14 +338,14 @@ def test_a_fault_in_the_transformer_is_seen(
 WINDOW = [
     (
         Edit(
-            "WindowBody.forward",
+            "MlpBackbone.forward",
             "seen[:, seen.shape[1] - self.n + 1 :]",
             "seen[:, : self.n - 1]",
         ),
         {"streaming"},
     ),
-    (Edit("WindowBody.forward", "_ if state is None else state", "_"), {"streaming"}),
-    (Edit("WindowBody.__init__", "self.n = _", "self.n = _ + 1"), {"causality"}),
+    (Edit("MlpBackbone.forward", "_ if state is None else state", "_"), {"streaming"}),
+    (Edit("MlpBackbone.__init__", "self.n = _", "self.n = _ + 1"), {"causality"}),
 ]
 
 
@@ -353,7 +353,7 @@ WINDOW = [
 def test_a_fault_in_the_body_of_the_window_is_seen(
     edit: Edit, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(families, "WindowBody", planted(mlp_backbone, edit).WindowBody)
+    monkeypatch.setattr(families, "MlpBackbone", planted(mlp_backbone, edit).MlpBackbone)
     assert seen_by(BY_NAME["mlp"], *seers, seeds=MORE) == seers
 
 

@@ -24,10 +24,11 @@ NAMES = {check.name for check in CHECKS}
 SOME = 3  # seeds: two do not show a fault of a tile
 
 needs_kernels = pytest.mark.skipif(
-    (why := fused.missing(torch.float32)) is not None, reason=f"no kernels here: {why}"
+    (why := fused.unavailable_reason(torch.float32)) is not None, reason=f"no kernels here: {why}"
 )
 needs_bf16 = pytest.mark.skipif(
-    (no_bf16 := fused.missing(torch.bfloat16)) is not None, reason=f"no bfloat16: {no_bf16}"
+    (no_bf16 := fused.unavailable_reason(torch.bfloat16)) is not None,
+    reason=f"no bfloat16: {no_bf16}",
 )
 
 
@@ -67,9 +68,11 @@ def test_where_there_are_no_kernels_nothing_is_run_and_nothing_passes(
 
 
 def test_without_bfloat16_the_rest_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    true = fused.missing
+    true = fused.unavailable_reason
     lacking = {torch.bfloat16: "there is none"}
-    monkeypatch.setattr(fused, "missing", lambda product: lacking.get(product) or true(product))
+    monkeypatch.setattr(
+        fused, "unavailable_reason", lambda product: lacking.get(product) or true(product)
+    )
     figures = {
         check.name: examine(BY_NAME["kernel gru"], check._replace(seeds=2)) for check in CHECKS
     }
@@ -83,7 +86,7 @@ def test_a_check_runs_the_kernel_and_nothing_else(monkeypatch: pytest.MonkeyPatc
     """Were it to fall back, it would prove nothing."""
     monkeypatch.setattr(fused, "_operators", lambda: None)
     applies = {"torch.nn float32"}  # of GRU_RESET_BEFORE there is none
-    not_run = set() if fused.missing(torch.bfloat16) is None else {"bfloat16"}
+    not_run = set() if fused.unavailable_reason(torch.bfloat16) is None else {"bfloat16"}
     for row in kernel_rows.ROWS[:-3:4]:
         want = NAMES - not_run - (applies if "reset before" in row.name else set())
         assert seen_by(row, *NAMES) == want
@@ -323,7 +326,7 @@ def test_what_writes_is_the_kernel_and_what_nobody_wrote_is_seen(
         planted.setattr(decoding, "_operators", lambda: None)
         assert seen_by(row, *NAMES) == all_of_them
     with monkeypatch.context() as planted:
-        planted.setattr(decoding, "obstacle", lambda *args: "something")
+        planted.setattr(decoding, "unsupported_reason", lambda *args: "something")
         assert seen_by(row, *NAMES) == all_of_them
     monkeypatch.setattr(fused, "_operators", lambda: Unwritten(true, true))
     monkeypatch.setattr(decoding, "_operators", lambda: Writing(write=poisoned))

@@ -47,7 +47,7 @@ LOOP = [
             "forward",
             "outputs, caches = [], []",
             "outputs, caches, state = [], [], tuple(0 * s for s in state)",
-            given="return torch.stack(outputs), state, Trace(_, caches)",
+            given="return torch.stack(outputs), state, Saved(_, caches)",
         ),
         "lstm",
         {*CHECKS},
@@ -105,10 +105,10 @@ def test_a_fault_in_layer_normalisation_is_seen(monkeypatch: pytest.MonkeyPatch)
 
 # From ids, in the time loop's module: what is changed, who sees it.
 TABLE = [
-    (Edit("tabulate_backward", "d.x[0, 1:]", "d.x[0, :-1]"), GRADIENTS),
+    (Edit("project_embedding_backward", "d.x[0, 1:]", "d.x[0, :-1]"), GRADIENTS),
     (
         Edit(
-            "tabulate_backward",
+            "project_embedding_backward",
             "multiply_backward(dtable[None], _)",
             "multiply_backward(2 * dtable[None], _)",
         ),
@@ -151,11 +151,15 @@ def test_a_sum_that_keeps_one_share_is_seen(monkeypatch: pytest.MonkeyPatch) -> 
 READING = [
     (Edit("source", "x.ids + 1", "x.ids"), {*TORCH, "streaming"}),
     (
-        Edit("_Table.backward", "tabulate_backward(dtable, _)", "tabulate_backward(2 * dtable, _)"),
+        Edit(
+            "_Table.backward",
+            "project_embedding_backward(dtable, _)",
+            "project_embedding_backward(2 * dtable, _)",
+        ),
         TORCH,
     ),
     (
-        Edit("source", "Gather(_, table)", "Gather(_, table.detach())"),
+        Edit("source", "EmbeddedInput(_, table)", "EmbeddedInput(_, table.detach())"),
         {*TORCH, "streaming"},
     ),
 ]

@@ -62,7 +62,9 @@ def split(text: str) -> tuple[str, list[list[str]]]:
 
 @pytest.mark.serial
 def test_everything_is_proven_in_90_seconds_of_2_cores_and_the_readme_shows_it() -> None:
-    why = fused.missing(torch.bfloat16)  # compiles: once for a machine, and not in this time
+    why = fused.unavailable_reason(
+        torch.bfloat16
+    )  # compiles: once for a machine, and not in this time
     slowness = [yardstick() / USUAL]
     before = seconds_of_children()
     done = subprocess.run(

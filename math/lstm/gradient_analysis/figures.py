@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 import carousel
 from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE
 from carousel.ops import lstm
-from carousel.ops.recurrence import Dense, forward
+from carousel.ops.recurrence import DenseInput, forward
 from carousel.tales import tell
 
 UNITS, LANES, WINDOW, LAGS = 32, 16, 20, 40
@@ -45,7 +45,7 @@ def by_leaving(steps: int) -> tuple[Tensor, Tensor, Tensor]:
     w_ih, w_hh, b_ih, b_hh = (weight.detach() for weight in layer.parameters())
     weights, state = {"w_hh": w_hh, "b_hh": b_hh}, (torch.zeros(LANES, UNITS).double(),) * 2
     x = embedding(ids[:-1]).detach()
-    outputs, _, trace = forward(lstm.LSTM, Dense(x, w_ih, b_ih), state, weights)
+    outputs, _, trace = forward(lstm.LSTM, DenseInput(x, w_ih, b_ih), state, weights)
     h = outputs[-1].requires_grad_()
     dh = torch.autograd.grad(cross_entropy(output(h), ids[-1], reduction="sum"), h)[0]
     ph = torch.zeros(LAGS + 2, LANES, UNITS).double()

@@ -59,7 +59,7 @@ def _build(as_json: bool) -> int:
     library = build.library()
     if was_there:
         console.print_line(f"compiled already: {library}")
-    reason = fused.missing(torch.float32)
+    reason = fused.unavailable_reason(torch.float32)
     setting = os.environ.get("CAROUSEL_KERNELS", "auto")
     if setting == "off":
         console.print("note: the layers do without: CAROUSEL_KERNELS=off", style="yellow")
@@ -138,7 +138,7 @@ def examine() -> Status:
     except CarouselError as error:
         obstacle = str(error)
     setting = os.environ.get("CAROUSEL_KERNELS", "auto")
-    why = fused.missing(torch.float32) if is_compiled or setting != "auto" else obstacle
+    why = fused.unavailable_reason(torch.float32) if is_compiled or setting != "auto" else obstacle
     products = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     return Status(
         setting=setting,
@@ -182,7 +182,7 @@ def _obstacle(variant: "Variant", product: "torch.dtype", why: str | None) -> st
     source, state, weights = arguments(inputs)
     masks = Masks((None,) * len(state))
     call = fused.Call(variant.family, source, weights, masks, product)
-    reason = fused.unfit(call) or why or fused.missing(product)
+    reason = fused.unsupported_call(call) or why or fused.unavailable_reason(product)
     if reason is None:
         try:
             fused.INFER[product](variant.family, source, state, weights, masks)

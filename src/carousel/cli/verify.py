@@ -85,7 +85,9 @@ def _found(tables: "list[Table]", processes: int) -> "list[Cell]":
     from carousel.verify.table import cells
 
     if any(table.kind == "kernel" for table in tables):
-        fused.missing(torch.float32)  # compiled, or its lack explained, before many ask for it
+        fused.unavailable_reason(
+            torch.float32
+        )  # compiled, or its lack explained, before many ask for it
     found = []
     number = sum(len(table.rows) * len(table.checks) for table in tables)
     with VisibleProgress(

@@ -1,7 +1,7 @@
 """Ids → batches. Every batch is a pure function of its number, so that any step can be resumed.
 
-Two ways to train: `RandomWindows`, each from a zero state, and `Lanes`, which carry the state from
-batch to batch (truncated backpropagation through time). One way to judge: `evaluation_lanes`.
+Two ways to train: `RandomWindows`, each from a zero state, and `ContiguousBatches`, which carry the
+state from batch to batch (truncated backpropagation through time). One way to judge: `evaluation_lanes`.
 Shapes: N ids in all, B rows of a batch, T characters of a row.
 """
 
@@ -81,7 +81,7 @@ class RandomWindows:
 
 
 @dataclass(frozen=True, eq=False)
-class Lanes:
+class ContiguousBatches:
     """B readers side by side, each going through its own stretch of the text window by window.
 
     The text is a circle. Each epoch cuts it open at another place, drawn uniformly, and lays it out

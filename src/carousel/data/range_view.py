@@ -15,7 +15,7 @@ Ranges = NDArray[np.int64]
 
 @runtime_checkable
 class IdSequence(Protocol):
-    """What batches and evaluations ask of a text of N ids: an array can do it, and Pieces."""
+    """What batches and evaluations ask of a text of N ids: an array can do it, and RangeView."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -31,7 +31,7 @@ class IdSequence(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class RangeView:
     """Stretches of an array, read as if they were joined: `np.concatenate` that copies nothing.
 
     Indexing with integers of any shape, or with a slice, returns what the joined array would, as a
@@ -95,11 +95,11 @@ class Pieces:
 
 
 def part(ids: Ids, ranges: Ranges) -> IdSequence:
-    """Return the ids of these ranges as one text: a view of a single range, Pieces of several."""
+    """Return the ids of these ranges as one text: a view of one range, a RangeView of several."""
     if len(ranges) == 1:
         start, stop = ranges[0].tolist()
         return ids[start:stop]
-    return Pieces(ids, ranges)
+    return RangeView(ids, ranges)
 
 
 def total(ranges: Ranges) -> int:

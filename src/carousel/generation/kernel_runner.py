@@ -81,7 +81,7 @@ class Compiled:
     def write(self, drafts: Sequence[Draft], seconds: float, interrupted: Tensor) -> None:
         """Go on with all texts for about so long, until one of them ends or needs room."""
         hands = [self._hands[draft] for draft in drafts]
-        page = decoding.Page(
+        page = decoding.DecodeBatch(
             [draft.ids for draft in drafts],
             [draft.place for draft in drafts],
             [draft.log_p for draft in drafts],
@@ -98,7 +98,7 @@ class Compiled:
             possible = max(min(ahead), min(max(ahead), TOGETHER))
             expected = self._seconds_per_step * max(1, len(drafts) / self._texts)
             steps = max(1, int(min((end - start) / expected, possible, MOST_STEPS)))
-            decoding.write(self._machine, page, steps, interrupted)
+            decoding.decode(self._machine, page, steps, interrupted)
             now = time.monotonic()
             if interrupted:  # it may have been fewer steps
                 return
@@ -117,8 +117,8 @@ def compiled(model: LanguageModel, product: torch.dtype) -> Compiled | None:
     if stack is None:
         return None
     for kind in dict.fromkeys((product, torch.float32)):
-        if choose_kernel(partial(decoding.obstacle, stack, kind)):
-            return Compiled(decoding.machine(stack, kind), model.vocab_size)
+        if choose_kernel(partial(decoding.unsupported_reason, stack, kind)):
+            return Compiled(decoding.make_decoder(stack, kind), model.vocab_size)
     return None
 
 

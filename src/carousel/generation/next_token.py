@@ -16,7 +16,7 @@ from carousel.ops.sampling import Settings, distribution, draw, present, uniform
 def draw_next(drafts: Sequence[Draft], logits: Float[Tensor, "M V"]) -> list[int | None]:
     """Return what is drawn after all ids that stand; None where the logits are no numbers."""
     draws = [float(_uniform(draft)) for draft in drafts]
-    if drafts and choose_kernel(lambda: decoding.unfit_logits(logits)):
+    if drafts and choose_kernel(lambda: decoding.unsupported_logits(logits)):
         counts = [torch.bincount(recent(draft), minlength=logits.shape[1]) for draft in drafts]
         stages = [decoding.stage_row(as_settings(draft.task.sampling)) for draft in drafts]
         ids, _ = decoding.choose(

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from carousel.kernels import fused
-from carousel.kernels.tensors import plain_obstacle
+from carousel.kernels.tensors import unsupported_tensor
 
 
-def obstacle(logits: Tensor, targets: Tensor) -> str | None:
+def unsupported_reason(logits: Tensor, targets: Tensor) -> str | None:
     """Say why the kernel cannot run this; None if it can. May compile it: that comes last."""
     if logits.dtype != torch.float32 or targets.dtype != torch.int64:
         return f"the kernel is for float32 and int64, these are {logits.dtype}, {targets.dtype}"
-    return plain_obstacle(logits) or fused.missing(torch.float32)
+    return unsupported_tensor(logits) or fused.unavailable_reason(torch.float32)
 
 
 def forward(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

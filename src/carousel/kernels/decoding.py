@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from carousel.kernels import fused
-from carousel.kernels.tensors import plain_obstacle
+from carousel.kernels.tensors import unsupported_tensor
 from carousel.ops.recurrence import Weights
 from carousel.ops.sampling import Settings
 
 
-class Stack(NamedTuple):
+class DecoderWeights(NamedTuple):
     """What a model is to a kernel that writes: ids in, logits out.
 
     Attributes:
@@ -37,7 +37,7 @@ class Stack(NamedTuple):
     b_out: Tensor | None
 
 
-def obstacle(stack: Stack, product: torch.dtype) -> str | None:
+def unsupported_reason(stack: DecoderWeights, product: torch.dtype) -> str | None:
     """Say why there is no kernel for this; None if there is. May compile it: that comes last."""
     if stack.family not in fused.FAMILIES:
         return f"there is no kernel for {stack.family}"
@@ -47,17 +47,17 @@ def obstacle(stack: Stack, product: torch.dtype) -> str | None:
     tensors += [tensor for own in stack.weights for tensor in own.values()]
     if any(tensor.dtype != torch.float32 for tensor in tensors):
         return "the kernel keeps weights that are float32"
-    return plain_obstacle(*tensors) or fused.missing(product)
+    return unsupported_tensor(*tensors) or fused.unavailable_reason(product)
 
 
-def unfit_logits(logits: Tensor) -> str | None:
+def unsupported_logits(logits: Tensor) -> str | None:
     """Say why `choose` cannot run on these; None if it can. May compile it: that comes last."""
     if logits.dtype != torch.float32:
         return f"the kernel reads float32, and these are {logits.dtype}"
-    return plain_obstacle(logits) or fused.missing(torch.float32)
+    return unsupported_tensor(logits) or fused.unavailable_reason(torch.float32)
 
 
-def machine(stack: Stack, product: torch.dtype) -> Any:
+def make_decoder(stack: DecoderWeights, product: torch.dtype) -> Any:
     """Return the packed weights, for `write`; those of products in float32 or bfloat16."""
     return _operators().machine(
         stack.family,
@@ -77,7 +77,7 @@ def state_size(machine: Any) -> int:
     return int(_operators().state_size(machine))
 
 
-class Page(NamedTuple):
+class DecodeBatch(NamedTuple):
     """Texts as the kernel goes on with them, M in number; all is changed in place but the last two.
 
     Attributes:
@@ -104,7 +104,7 @@ class Page(NamedTuple):
     stages: Tensor
 
 
-def write(machine: Any, page: Page, steps: int, interrupted: Tensor) -> None:
+def decode(machine: Any, page: DecodeBatch, steps: int, interrupted: Tensor) -> None:
     """Read so many ids of each text, drawing what does not stand yet; fewer if interrupted.
 
     interrupted (1,) int32 may be set by another thread: then it ends after eight steps at most.

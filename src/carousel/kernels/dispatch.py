@@ -16,7 +16,7 @@ from torch import Tensor
 from carousel.kernels import fused
 from carousel.kernels.transforms import active_transform, has_symbolic_sizes
 from carousel.ops import recurrence
-from carousel.ops.recurrence import Family, Masks, Source, State, Trace, Weights
+from carousel.ops.recurrence import Family, Masks, Saved, Source, State, Weights
 
 Backend = Literal["auto", "autograd", "bptt", "fused"]
 
@@ -32,9 +32,9 @@ class Implementation(NamedTuple):
     """
 
     name: str
-    forward: Callable[[Family, Source, State, Weights, Masks], tuple[Tensor, State, Trace]]
+    forward: Callable[[Family, Source, State, Weights, Masks], tuple[Tensor, State, Saved]]
     backward: (
-        Callable[[Family, Tensor, State, Trace, Weights, Masks], tuple[Source, State, Weights]]
+        Callable[[Family, Tensor, State, Saved, Weights, Masks], tuple[Source, State, Weights]]
         | None
     )
     infer: Callable[[Family, Source, State, Weights, Masks], tuple[Tensor, State]] | None = None
@@ -95,10 +95,10 @@ def choose_recurrence(
     if name == "bptt" or (name == "auto" and _is_small(T * B, product)):
         return BPTT
     call = fused.Call(family, source, weights, masks, product)
-    obstacle = fused.obstacle(call)
+    obstacle = fused.unsupported_reason(call)
     own = weights["w_hh"].dtype
     if obstacle is not None and product != own:
-        product, obstacle = own, fused.obstacle(call._replace(product=own))
+        product, obstacle = own, fused.unsupported_reason(call._replace(product=own))
     if obstacle is None:
         return FUSED[product]
     if name == "fused":

@@ -19,7 +19,16 @@ from carousel.kernels import build
 from carousel.kernels.forking import make_fork_safe
 from carousel.kernels.instruction_set import multiplies_bf16
 from carousel.machine import available_memory
-from carousel.ops.recurrence import Dense, Family, Gather, Masks, Source, State, Trace, Weights
+from carousel.ops.recurrence import (
+    DenseInput,
+    EmbeddedInput,
+    Family,
+    Masks,
+    Saved,
+    Source,
+    State,
+    Weights,
+)
 from carousel.torch_internals import untested_note
 
 FAMILIES = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu")
@@ -40,18 +49,18 @@ class Call(NamedTuple):
     product: torch.dtype
 
 
-def obstacle(call: Call) -> str | None:
+def unsupported_reason(call: Call) -> str | None:
     """Say why the kernels cannot run this; None if they can. May compile them: that comes last."""
-    return unfit(call) or missing(call.product)
+    return unsupported_call(call) or unavailable_reason(call.product)
 
 
-def unfit(call: Call) -> str | None:
+def unsupported_call(call: Call) -> str | None:
     """Say why no kernel is for this, whatever the machine; None if one is."""
     family, source, weights, masks, _ = call
     tensors = [t for t in (*source, *weights.values()) if t is not None]
     w_hh = weights["w_hh"]
     extras = weights.keys() - {"w_hh", "b_hh"}
-    if isinstance(source, Dense) and source.gain is not None:
+    if isinstance(source, DenseInput) and source.gain is not None:
         extras.add("gain")
     if family.name not in FAMILIES:
         return f"there is no kernel for {family.name}"
@@ -82,7 +91,7 @@ def _ends_only(hold: tuple[Tensor | None, ...]) -> bool:
     )
 
 
-def missing(product: torch.dtype) -> str | None:
+def unavailable_reason(product: torch.dtype) -> str | None:
     """Say why there are no kernels with products of this type; None if there are. May compile."""
     setting = os.environ.get("CAROUSEL_KERNELS", "auto")
     if setting == "off":
@@ -96,7 +105,7 @@ def missing(product: torch.dtype) -> str | None:
 def status() -> dict[str, str]:
     """Say of each type of products whether the kernels run, or why not. May compile."""
     return {
-        name: missing(product) or f"fused: {', '.join(FAMILIES)}"
+        name: unavailable_reason(product) or f"fused: {', '.join(FAMILIES)}"
         for name, product in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
     }
 
@@ -140,7 +149,7 @@ def _refusal(product: torch.dtype) -> str | None:
     one = torch.ones(1, 1, 1)
     weights: Weights = {"w_hh": torch.ones(1, 1)}
     try:
-        _run(product, "rnn_tanh", Dense(one, weights["w_hh"]), (one[0],), weights, None, False)
+        _run(product, "rnn_tanh", DenseInput(one, weights["w_hh"]), (one[0],), weights, None, False)
     except RuntimeError as error:
         return str(error).splitlines()[0]
     return None
@@ -153,11 +162,11 @@ def forward(
     state: State,
     weights: Weights,
     masks: Masks,
-) -> tuple[Tensor, State, Trace]:
+) -> tuple[Tensor, State, Saved]:
     """Run T steps, and keep what the reverse needs: one cache for all of them."""
     y, *rest = _run(product, family.name, source, state, weights, _ended(masks), True)
     last, caches = rest[: len(state)], rest[len(state) :]
-    return y, tuple(last), Trace(source, [tuple(caches)])
+    return y, tuple(last), Saved(source, [tuple(caches)])
 
 
 def infer(
@@ -174,7 +183,7 @@ def infer(
 
 
 def backward(
-    family: Family, dy: Tensor, dstate: State, trace: Trace, weights: Weights, masks: Masks
+    family: Family, dy: Tensor, dstate: State, trace: Saved, weights: Weights, masks: Masks
 ) -> tuple[Source, State, Weights]:
     """Return the gradients as ops/ does; that of x is empty where x asks for none."""
     source = trace.source
@@ -195,11 +204,11 @@ def backward(
     *dstate_0, dw_input, db_ih, dw_hh, db_hh = rest
     own = {"w_hh": dw_hh, "b_hh": db_hh}
     dweights = {name: own[name].to(weight.dtype) for name, weight in weights.items()}
-    if isinstance(source, Gather):
-        return Gather(None, dw_input), tuple(dstate_0), dweights  # type: ignore[arg-type]
+    if isinstance(source, EmbeddedInput):
+        return EmbeddedInput(None, dw_input), tuple(dstate_0), dweights  # type: ignore[arg-type]
     dw_input = dw_input.to(w_input.dtype)
     db_ih = None if b_ih is None else db_ih.to(b_ih.dtype)
-    return Dense(dx, dw_input, db_ih), tuple(dstate_0), dweights
+    return DenseInput(dx, dw_input, db_ih), tuple(dstate_0), dweights
 
 
 def limit_idle_memory(size: int) -> None:
@@ -251,7 +260,7 @@ def _run(
 
 def _tensors(source: Source) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return a source as the kernels take it: what is read, what projects it, and its bias."""
-    if isinstance(source, Gather):
+    if isinstance(source, EmbeddedInput):
         return source.ids.long(), source.table, None
     return source.x, source.w_ih, source.b_ih
 

@@ -6,15 +6,17 @@ import torch
 from torch import Tensor
 
 from carousel.kernels import fused
-from carousel.kernels.tensors import plain_obstacle
+from carousel.kernels.tensors import unsupported_tensor
 
 
-def obstacle(h: Tensor, weight: Tensor, bias: Tensor | None, product: torch.dtype) -> str | None:
+def unsupported_reason(
+    h: Tensor, weight: Tensor, bias: Tensor | None, product: torch.dtype
+) -> str | None:
     """Say why the kernel cannot run this; None if it can. May compile it: that comes last."""
     if product != torch.bfloat16:
         return f"the kernel has no products of {product}"
     tensors = [h, weight] if bias is None else [h, weight, bias]
-    return plain_obstacle(*tensors) or fused.missing(product)
+    return unsupported_tensor(*tensors) or fused.unavailable_reason(product)
 
 
 def forward(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

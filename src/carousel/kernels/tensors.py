@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def plain_obstacle(*tensors: Tensor) -> str | None:
+def unsupported_tensor(*tensors: Tensor) -> str | None:
     """Say what keeps tensors from a kernel; None if they are of numbers it knows, and plain."""
     for tensor in tensors:
         if tensor.device.type != "cpu":

@@ -27,7 +27,7 @@ def check_inputs(inputs: object, input_size: int | None) -> None:
         raise ValueError(f"features must be of shape (B, T, {input_size}), got {shape}")
 
 
-class Body(nn.Module, ABC):
+class Backbone(nn.Module, ABC):
     """Inputs in, features and a state out; the state obeys the streaming law of `LanguageModel`.
 
     Inputs are ids (B, T) or features (B, T, F); `embed` makes of either what the layers read,

@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from carousel.kernels.decoding import Stack
+from carousel.kernels.decoding import DecoderWeights
 from carousel.models.base import LanguageModel
 from carousel.models.language_model import CharacterModel
-from carousel.models.recurrent import RecurrentBody
+from carousel.models.recurrent import RecurrentBackbone
 from carousel.nn import lstm, rnn
 from carousel.nn.embedding import Embedding
 from carousel.nn.gru import GRU
@@ -18,13 +18,13 @@ from carousel.ops import gru
 from carousel.ops.recurrence import Family
 
 
-def stack_of(model: LanguageModel) -> Stack | None:
+def stack_of(model: LanguageModel) -> DecoderWeights | None:
     """Return the layers of a model in evaluation mode; None if it is of another kind.
 
     A model with a hook, which the kernel would not call, or with a layer of another kind in place
     of one of these, is written by its own forward.
     """
-    if not isinstance(model, CharacterModel) or not isinstance(model.body, RecurrentBody):
+    if not isinstance(model, CharacterModel) or not isinstance(model.body, RecurrentBackbone):
         return None
     layer: nn.Module = model.body.recurrence
     if not isinstance(layer, (RNN, GRU, LSTM)) or not isinstance(model.embedding, Embedding):
@@ -39,7 +39,7 @@ def stack_of(model: LanguageModel) -> Stack | None:
     if any(own.gain is not None for own in layers):
         return None
     weight = model.embedding.weight if model.config.tie_weights else model.output.weight
-    return Stack(
+    return DecoderWeights(
         family=_family(layer).name,
         embedding=model.embedding.weight,
         w_ih=[own.w_ih for own in layers],

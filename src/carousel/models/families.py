@@ -1,13 +1,13 @@
 """From a config to the body that it describes."""
 
-from carousel.models.backbone import Body
+from carousel.models.backbone import Backbone
 from carousel.models.config import ModelConfig
-from carousel.models.mlp import WindowBody
-from carousel.models.recurrent import RecurrentBody
-from carousel.models.transformer import TransformerBody
+from carousel.models.mlp import MlpBackbone
+from carousel.models.recurrent import RecurrentBackbone
+from carousel.models.transformer import TransformerBackbone
 
 
-def build_body(config: ModelConfig, input_size: int | None = None) -> Body:
+def build_body(config: ModelConfig, input_size: int | None = None) -> Backbone:
     """Return a fresh body, its parameters drawn as torch's own layers draw them.
 
     Args:
@@ -16,8 +16,8 @@ def build_body(config: ModelConfig, input_size: int | None = None) -> Body:
     """
     match config.model:
         case "mlp":
-            return WindowBody(config, input_size)
+            return MlpBackbone(config, input_size)
         case "transformer":
-            return TransformerBody(config)
+            return TransformerBackbone(config)
         case _:
-            return RecurrentBody(config)
+            return RecurrentBackbone(config)

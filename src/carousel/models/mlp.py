@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from carousel.models.backbone import Body, Embed
+from carousel.models.backbone import Backbone, Embed
 from carousel.models.base import State
 from carousel.models.config import ModelConfig
 from carousel.nn.mlp import FixedWindow
 
 
-class WindowBody(Body):
+class MlpBackbone(Backbone):
     """Each position sees itself and the n - 1 before it; the state is these n - 1 inputs.
 
     They are kept as they came, ids as ids, so that what carries a state on carries no gradient

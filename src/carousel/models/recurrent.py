@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from carousel.models.backbone import Body, Embed
+from carousel.models.backbone import Backbone, Embed
 from carousel.models.base import State
 from carousel.models.config import ModelConfig
 from carousel.nn.embedding import Embedding
@@ -18,7 +18,7 @@ from carousel.nn.lstm import LSTM
 from carousel.nn.rnn import RNN
 
 
-class RecurrentBody(Body):
+class RecurrentBackbone(Backbone):
     """Dropout acts on every non-recurrent connection (Zaremba, Sutskever and Vinyals 2014)."""
 
     def __init__(self, config: ModelConfig) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from carousel.errors import ConfigError
-from carousel.models.backbone import Body, Embed
+from carousel.models.backbone import Backbone, Embed
 from carousel.models.base import State
 from carousel.models.config import ModelConfig
 from carousel.nn.normalization import LayerNorm
@@ -17,7 +17,7 @@ from carousel.nn.transformer import Cache, TransformerBlock
 from carousel.ops.positions import sinusoidal
 
 
-class TransformerBody(Body):
+class TransformerBackbone(Backbone):
     """Every layer sees a sliding window of C positions, in training, streaming and sampling alike.
 
     Rotary positions, and none, have no end; those that are learned, or sines added to the input,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.dispatch import AUTOGRAD, Backend, choose
-from carousel.nn.autograd import hand_derived, own_precision
+from carousel.nn.autograd import disable_autocast, hand_derived
 from carousel.ops import attention, flash_attention
 from carousel.ops.attention import ALL, AttentionMask
 
@@ -39,10 +39,10 @@ class Attention(torch.autograd.Function):
     @hand_derived
     def backward(ctx: Any, dy: Tensor | None, dweights: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        trace = attention.Trace(*ctx.saved_tensors)
+        trace = attention.Saved(*ctx.saved_tensors)
         if dy is None:
             dy = trace.q.new_zeros(*trace.q.shape[:-1], trace.v.shape[-1])
-        with own_precision(dy.device):
+        with disable_autocast(dy.device):
             dq, dk, dv, ds = attention.backward(dy, trace, dweights)
         dbias = ds.sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[3] else None
         return dq, dk, dv, dbias, None, None
@@ -66,8 +66,8 @@ class AttentionInBlocks(torch.autograd.Function):
         """Return the gradients in the order of forward's arguments."""
         q, k, v, y, log_total, first, bias = ctx.saved_tensors
         sight = AttentionMask(ctx.context, first, bias)
-        trace = flash_attention.Trace(q, k, v, y, log_total, sight)
-        with own_precision(dy.device):
+        trace = flash_attention.Saved(q, k, v, y, log_total, sight)
+        with disable_autocast(dy.device):
             return *flash_attention.backward(dy, trace, block=ctx.block), None
 
 
@@ -87,7 +87,7 @@ def attend(
 ) -> Tensor:
     """Return y (B, N, T, M), in memory linear in T and S unless the bias wants a gradient.
 
-    The arguments are those of attend_and_tell. Where torch is to differentiate, by
+    The arguments are those of attention_with_weights. Where torch is to differentiate, by
     `backend="autograd"`, it meets the plain form, whose memory is quadratic.
     """
     wants_gradient = sight.bias is not None and sight.bias.requires_grad
@@ -95,12 +95,12 @@ def attend(
         wants_gradient and torch.is_grad_enabled()
     )
     if is_plain or q.shape[-2] == 0:
-        return attend_and_tell(q, k, v, sight, backend=backend)[0]
+        return attention_with_weights(q, k, v, sight, backend=backend)[0]
     y: Tensor = AttentionInBlocks.apply(*_single(q, k, v), _in_single(sight))  # type: ignore[no-untyped-call]
     return y.to(q.dtype)
 
 
-def attend_and_tell(
+def attention_with_weights(
     q: Tensor,
     k: Tensor,
     v: Tensor,

@@ -75,7 +75,7 @@ def refuse_second_derivative() -> None:
         )
 
 
-def own_precision(device: torch.device) -> AbstractContextManager[Any]:
+def disable_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """Switch autocast off: the recurrence computes in the precision of its weights.
 
     A state that is summed over thousands of steps does not survive eight bits of mantissa.

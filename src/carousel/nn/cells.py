@@ -10,12 +10,12 @@ from torch import Tensor
 
 from carousel.kernels.dispatch import Backend, check_backend, choose_recurrence
 from carousel.nn import parameters, validation
-from carousel.nn.autograd import opaque, own_precision, product_type, wants_gradient
+from carousel.nn.autograd import disable_autocast, opaque, product_type, wants_gradient
 from carousel.nn.layer import Layer
 from carousel.nn.recurrence import run
 from carousel.nn.rnn import FAMILIES
 from carousel.ops import gru, lstm
-from carousel.ops.recurrence import NO_MASKS, Dense, Family, State
+from carousel.ops.recurrence import NO_MASKS, DenseInput, Family, State
 
 Cell: TypeAlias = "RNNCell | GRUCell | LSTMCell"
 
@@ -252,10 +252,10 @@ def call(cell: Cell, family: Family, input: Tensor, hx: object, names: tuple[str
     for name, tensor in zip(("input", *names), (input, *state), strict=True):
         validation.check_fits(name, tensor, own.w_ih, RuntimeError)
     dtype, product = own.w_ih.dtype, product_type(own.w_ih)
-    with own_precision(input.device):
+    with disable_autocast(input.device):
         x = input.to(dtype).reshape(1, -1, cell.input_size)  # (T = 1, B, D)
         rows = tuple(part.to(dtype).reshape(-1, cell.hidden_size) for part in state)
-        source = Dense(x, own.w_ih, own.b_ih, own.gain)
+        source = DenseInput(x, own.w_ih, own.b_ih, own.gain)
         implementation = choose_recurrence(
             cell.backend, family, source, rows, own.weights, NO_MASKS, product
         )

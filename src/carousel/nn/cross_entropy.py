@@ -34,7 +34,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return -log softmax(logits) (…, V) at each target (…), in nats."""
     if choose("auto", logits) is AUTOGRAD:
         return op.forward(logits, targets)[0]
-    if not choose_kernel(lambda: kernel.obstacle(logits, targets)):
+    if not choose_kernel(lambda: kernel.unsupported_reason(logits, targets)):
         losses: Tensor = _CrossEntropy.apply(op, logits, targets)  # type: ignore[no-untyped-call]
         return losses
     rows = logits.reshape(-1, logits.shape[-1])

@@ -10,10 +10,16 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.dispatch import AUTOGRAD, choose
-from carousel.nn.autograd import hand_derived, own_precision
-from carousel.nn.packing import Layout, mirror
+from carousel.nn.autograd import disable_autocast, hand_derived
+from carousel.nn.packing import Layout, reverse
 from carousel.nn.parameters import Parameters
-from carousel.ops.recurrence import Dense, Gather, Source, tabulate, tabulate_backward
+from carousel.ops.recurrence import (
+    DenseInput,
+    EmbeddedInput,
+    Source,
+    project_embedding,
+    project_embedding_backward,
+)
 
 
 class Embedded(NamedTuple):
@@ -37,30 +43,30 @@ class _Table(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *source: Tensor) -> Tensor:
-        """Return the projections of all tokens; the tensors are those of a Dense."""
+        """Return the projections of all tokens; the tensors are those of a DenseInput."""
         ctx.save_for_backward(*source)
-        return tabulate(Dense(*source))
+        return project_embedding(DenseInput(*source))
 
     @staticmethod
     @hand_derived
     def backward(ctx: Any, dtable: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
-        with own_precision(dtable.device):
-            return tuple(tabulate_backward(dtable, Dense(*ctx.saved_tensors)))
+        with disable_autocast(dtable.device):
+            return tuple(project_embedding_backward(dtable, DenseInput(*ctx.saved_tensors)))
 
 
 def source(x: Tensor | Embedded, own: Parameters, backend: str) -> Source:
     """Return what a layer with these parameters makes of its input."""
     if isinstance(x, Tensor):
-        return Dense(x, own.w_ih, own.b_ih, own.gain)
-    tokens = Dense(x.vectors, own.w_ih, own.b_ih, own.gain)
+        return DenseInput(x, own.w_ih, own.b_ih, own.gain)
+    tokens = DenseInput(x.vectors, own.w_ih, own.b_ih, own.gain)
     is_plain = choose(backend, *tokens) is AUTOGRAD
-    table = tabulate(tokens) if is_plain else _Table.apply(*tokens)  # type: ignore[no-untyped-call]
-    return Gather(x.ids + 1, table)
+    table = project_embedding(tokens) if is_plain else _Table.apply(*tokens)  # type: ignore[no-untyped-call]
+    return EmbeddedInput(x.ids + 1, table)
 
 
 def mirrored(x: Tensor | Embedded, lengths: Layout | None) -> Tensor | Embedded:
     """Turn time around, each sequence within its own length."""
     if isinstance(x, Tensor):
-        return mirror(x, lengths)
-    return x._replace(ids=mirror(x.ids, lengths))
+        return reverse(x, lengths)
+    return x._replace(ids=reverse(x.ids, lengths))

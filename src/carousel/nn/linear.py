@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from carousel.kernels import linear as kernel
 from carousel.kernels.dispatch import choose_kernel
 from carousel.nn.autograd import (
+    disable_autocast,
     hand_derived,
     is_autocast_on,
-    own_precision,
     product_type,
 )
 
@@ -34,7 +34,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
         h, weight = ctx.saved_tensors
-        with own_precision(dz.device):
+        with disable_autocast(dz.device):
             dh, dweight, dbias = kernel.backward(dz, h, weight)
         own = None if ctx.bias_type is None else dbias.to(ctx.bias_type)
         return dh, dweight.to(weight.dtype), own
@@ -60,7 +60,9 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     is_lowered = is_autocast_on(weight.device) and weight.dtype == torch.float32
     product = product_type(weight)
     tensors = h, weight, bias
-    if not (is_lowered and choose_kernel(lambda: kernel.obstacle(*tensors, product), *tensors)):
+    if not (
+        is_lowered and choose_kernel(lambda: kernel.unsupported_reason(*tensors, product), *tensors)
+    ):
         return F.linear(h, weight, bias)
     z: Tensor = _Linear.apply(h.flatten(0, 1), weight, bias)  # type: ignore[no-untyped-call]
     return z.view(*h.shape[:2], -1)

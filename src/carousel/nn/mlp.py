@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from carousel.kernels.dispatch import AUTOGRAD, choose
-from carousel.nn.autograd import hand_derived, own_precision
+from carousel.nn.autograd import disable_autocast, hand_derived
 from carousel.nn.layer import Layer
 from carousel.ops import mlp
 
@@ -31,7 +31,7 @@ class _Windowed(torch.autograd.Function):
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients in the order of forward's arguments."""
         x, w, h = ctx.saved_tensors
-        with own_precision(dh.device):
+        with disable_autocast(dh.device):
             dwindows, dw, db = mlp.layer_backward(dh, h, mlp.windows(x, ctx.n), w)
             return mlp.windows_backward(dwindows, ctx.n), dw, db, None
 
@@ -60,7 +60,7 @@ class FixedWindow(Layer):
         It computes in the precision of its weights, also under autocast.
         """
         x = x.to(self.weight.dtype)
-        with own_precision(x.device):
+        with disable_autocast(x.device):
             if choose("auto", x, self.weight, self.bias) is AUTOGRAD:
                 return mlp.layer(mlp.windows(x, self.window), self.weight, self.bias)
             h: Tensor = _Windowed.apply(  # type: ignore[no-untyped-call]

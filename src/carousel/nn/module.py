@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.dispatch import Backend, check_backend
 from carousel.nn import packing, parameters, validation
-from carousel.nn.autograd import own_precision, product_type
+from carousel.nn.autograd import disable_autocast, product_type
 from carousel.nn.embedded import Embedded
 from carousel.nn.packing import Layout
 from carousel.nn.regularization import NO_EXTRAS, Extras
@@ -194,7 +194,7 @@ def through_all(
     layers = [parameters.collect(layer, names) for names in layer._all_weights]
     directions = 2 if layer.bidirectional else 1
     dtype, product = layers[0].w_ih.dtype, product_type(layers[0].w_ih)
-    with own_precision(x.device):
+    with disable_autocast(x.device):
         return stack(
             family,
             x.to(dtype),

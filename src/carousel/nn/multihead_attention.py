@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from carousel.kernels.dispatch import Backend, check_backend
-from carousel.nn.attention import attend, attend_and_tell
+from carousel.nn.attention import attend, attention_with_weights
 from carousel.nn.attention_inputs import (
     Sizes,
     as_bias,
@@ -19,7 +19,7 @@ from carousel.nn.attention_inputs import (
     check_masks,
     check_sizes,
 )
-from carousel.nn.autograd import own_precision
+from carousel.nn.autograd import disable_autocast
 from carousel.nn.layer import Layer
 from carousel.nn.parameters import Device
 from carousel.nn.validation import as_size, check_is, check_probability
@@ -194,7 +194,7 @@ class MultiheadAttention(Layer):
         if is_causal and attn_mask is None:
             raise RuntimeError("is_causal=True needs attn_mask: it says that it is the causal mask")
         q, k, v = (self._in_heads(part) for part in self._projected(query, key, value))
-        with own_precision(query.device):
+        with disable_autocast(query.device):
             k, v = self._with_own_keys(k, v)
             own_keys = k.shape[2] - sizes.keys
             # What the causal mask of as many queries as keys hides, the blocks leave out unread.
@@ -203,7 +203,9 @@ class MultiheadAttention(Layer):
                 sight = AttentionMask(context=sizes.queries)
             else:
                 both = (attn_mask, key_padding_mask)
-                sight = AttentionMask(bias=as_bias(*both, sizes=sizes, own_keys=own_keys, dtype=q.dtype))
+                sight = AttentionMask(
+                    bias=as_bias(*both, sizes=sizes, own_keys=own_keys, dtype=q.dtype)
+                )
             y, weights = self._attended(q, k, v, sight, need_weights=need_weights)
         y = self.out_proj(y.transpose(1, 2).flatten(2))  # (B, T, E)
         if weights is not None and average_attn_weights:
@@ -273,5 +275,5 @@ class MultiheadAttention(Layer):
         if dropout > 0:  # drawn as torch draws them; half precision would round 1/(1 - p)
             dtype = torch.promote_types(q.dtype, torch.float32)
             keep = F.dropout(q.new_ones((*q.shape[:3], k.shape[2]), dtype=dtype), dropout)
-        y, weights = attend_and_tell(q, k, v, sight, keep, backend=self.backend)
+        y, weights = attention_with_weights(q, k, v, sight, keep, backend=self.backend)
         return y, weights if need_weights else None

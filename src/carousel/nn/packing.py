@@ -62,7 +62,7 @@ def pack(x: Tensor, at: Layout) -> Tensor:
     return x.flatten(0, 1).index_select(0, at.places)
 
 
-def mirror(x: Tensor, at: Layout | None) -> Tensor:
+def reverse(x: Tensor, at: Layout | None) -> Tensor:
     """Turn time around in (T, B, ·), each sequence within its own length."""
     if at is None:
         return x.flip(0)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.dispatch import Implementation
-from carousel.nn.autograd import hand_derived, own_precision, wants_gradient
-from carousel.ops.recurrence import NO_MASKS, Family, Masks, Source, State, Trace, Weights
+from carousel.nn.autograd import disable_autocast, hand_derived, wants_gradient
+from carousel.ops.recurrence import NO_MASKS, Family, Masks, Saved, Source, State, Weights
 
 
 class Recurrence(torch.autograd.Function):
@@ -50,8 +50,8 @@ class Recurrence(torch.autograd.Function):
         flat = rest[len(ctx.names) :]
         width = len(flat) // ctx.steps
         caches = [tuple(flat[k : k + width]) for k in range(0, len(flat), width)]
-        trace = Trace(source, caches)
-        with own_precision(dy.device):
+        trace = Saved(source, caches)
+        with disable_autocast(dy.device):
             dsource, dstate_0, dweights = ctx.implementation.backward(
                 ctx.family, dy, dstate, trace, weights, masks
             )

@@ -12,7 +12,7 @@ from carousel.kernels.dispatch import choose_recurrence
 from carousel.kernels.transforms import active_transform, has_symbolic_sizes
 from carousel.nn.autograd import opaque
 from carousel.nn.embedded import Embedded, mirrored, source
-from carousel.nn.packing import Layout, mirror, pack, pad
+from carousel.nn.packing import Layout, pack, pad, reverse
 from carousel.nn.parameters import Parameters
 from carousel.nn.recurrence import run
 from carousel.nn.regularization import Extras, draw, drop_input
@@ -60,7 +60,7 @@ def stack(
                 backend, family, read, start, own.weights, masks, product
             )
             y, last = run(implementation, family, read, start, own.weights, masks)
-            outputs.append(mirror(y, lengths) if is_reverse else y)
+            outputs.append(reverse(y, lengths) if is_reverse else y)
             finals.append(last)
         x = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
     assert isinstance(x, Tensor)  # there is at least one layer

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carousel.nn.attention import attend
-from carousel.nn.autograd import own_precision
+from carousel.nn.autograd import disable_autocast
 from carousel.nn.normalization import LayerNorm
 from carousel.ops.attention import AttentionMask
 from carousel.ops.positions import rotate, rotations
@@ -61,7 +61,7 @@ class CausalSelfAttention(nn.Module):
             k, v = torch.cat([past.k, k], dim=2), torch.cat([past.v, v], dim=2)  # (B, N, C + T, K)
             first = self.context - past.filled
         new = self._last(k, v, past, x.shape[1])
-        with own_precision(x.device):
+        with disable_autocast(x.device):
             if self.is_rotary:
                 q, k = self._turned(q, k)
             y = attend(q, k, v, AttentionMask(self.context, first))  # (B, N, T, K)

@@ -32,7 +32,7 @@ class AttentionMask(NamedTuple):
 ALL = AttentionMask()
 
 
-class Trace(NamedTuple):
+class Saved(NamedTuple):
     """What the forward pass keeps for its reverse."""
 
     q: Tensor  # (B, N, T, K)
@@ -44,7 +44,7 @@ class Trace(NamedTuple):
 
 def forward(
     q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask = ALL, keep: Tensor | None = None
-) -> tuple[Tensor, Tensor, Trace]:
+) -> tuple[Tensor, Tensor, Saved]:
     """Let every query average the values of the keys that it sees.
 
     Returns:
@@ -53,17 +53,17 @@ def forward(
     scores = einsum("bnik,bnjk->bnij", q, k) * q.shape[-1] ** -0.5  # (att.1)
     if sight.bias is not None:
         scores = scores + sight.bias
-    unseen = hidden(sight, *scores.shape[-2:], device=q.device)
+    unseen = build_mask(sight, *scores.shape[-2:], device=q.device)
     if unseen is not None:
         scores = scores.masked_fill(unseen, float("-inf"))  # (att.2)
     p = softmax(scores)  # (att.3)
     weights = p if keep is None else p * keep
     y = einsum("bnij,bnjk->bnik", weights, v)  # (att.4)
-    return y, weights, Trace(q, k, v, p, keep)
+    return y, weights, Saved(q, k, v, p, keep)
 
 
 def backward(
-    dy: Tensor, trace: Trace, dweights: Tensor | None = None
+    dy: Tensor, trace: Saved, dweights: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v and of the scores, which is that of the bias."""
     q, k, v, p, keep = trace
@@ -77,7 +77,7 @@ def backward(
     return dq, dk, dv, ds
 
 
-def hidden(
+def build_mask(
     sight: AttentionMask,
     queries: int,
     keys: int,

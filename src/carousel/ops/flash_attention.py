@@ -13,12 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from carousel.ops.attention import ALL, AttentionMask, hidden
+from carousel.ops.attention import ALL, AttentionMask, build_mask
 
 BLOCK = 64  # queries, and keys, of a block, unless the caller knows better
 
 
-class Trace(NamedTuple):
+class Saved(NamedTuple):
     """What the forward pass keeps for its reverse."""
 
     q: Tensor  # (B, N, T, K)
@@ -31,7 +31,7 @@ class Trace(NamedTuple):
 
 def forward(
     q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask = ALL, *, block: int = BLOCK
-) -> tuple[Tensor, Trace]:
+) -> tuple[Tensor, Saved]:
     """Let every query average the values of the keys that it sees; return y (B, N, T, M)."""
     outputs, log_totals = [], []
     for rows in _blocks(q.shape[-2], block):
@@ -51,10 +51,10 @@ def forward(
         outputs.append(y_i / total)  # (blocks.4)
         log_totals.append(largest + total.log())  # (blocks.5)
     y, log_total = torch.cat(outputs, dim=-2), torch.cat(log_totals, dim=-2)
-    return y, Trace(q, k, v, y, log_total, sight)
+    return y, Saved(q, k, v, y, log_total, sight)
 
 
-def backward(dy: Tensor, trace: Trace, *, block: int = BLOCK) -> tuple[Tensor, Tensor, Tensor]:
+def backward(dy: Tensor, trace: Saved, *, block: int = BLOCK) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of q, k and v; a bias is a constant here."""
     q, k, v, y, log_total, sight = trace
     scale = q.shape[-1] ** -0.5
@@ -77,7 +77,9 @@ def _scores(q: Tensor, k: Tensor, sight: AttentionMask, rows: slice, columns: sl
     if sight.bias is not None:
         bias = sight.bias.expand(*s.shape[:2], q.shape[-2], k.shape[-2])
         s = s + bias[..., rows, columns]
-    unseen = hidden(sight, q.shape[-2], k.shape[-2], rows=rows, columns=columns, device=q.device)
+    unseen = build_mask(
+        sight, q.shape[-2], k.shape[-2], rows=rows, columns=columns, device=q.device
+    )
     return s if unseen is None else s.masked_fill(unseen, float("-inf"))
 
 

@@ -8,7 +8,7 @@ Source: Cho et al. 2014 (reset before); Chung et al. 2014; reset after: as cuDNN
 import torch
 from torch import Tensor
 
-from carousel.ops.recurrence import Cache, Family, Product, State, Weights
+from carousel.ops.recurrence import Cache, Family, State, WeightGradient, Weights
 
 
 def step(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -29,7 +29,7 @@ def step(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
 
 def step_backward(
     dstate: State, cache: Cache, weights: Weights
-) -> tuple[Tensor, State, list[Product]]:
+) -> tuple[Tensor, State, list[WeightGradient]]:
     """Pull dL/dh of one step back to its projected input and to the state before it."""
     (dh,) = dstate
     h_prev, r, z, n, u_n = cache
@@ -38,9 +38,9 @@ def step_backward(
     dz = dh * (h_prev - n) * z * (1 - z)
     da = torch.cat([dr, dz, dn], dim=-1)  # (B, 3H)
     du = torch.cat([dr, dz, dn * r], dim=-1)  # (B, 3H)  (gru.7): n reads u through r
-    products = [Product("w_hh", du, h_prev)]  # (gru.8)
+    products = [WeightGradient("w_hh", du, h_prev)]  # (gru.8)
     if "b_hh" in weights:
-        products.append(Product("b_hh", du, None))
+        products.append(WeightGradient("b_hh", du, None))
     return da, (dh * z + du @ weights["w_hh"],), products  # (gru.9)
 
 
@@ -62,7 +62,7 @@ def step_reset_before(a: Tensor, state: State, weights: Weights) -> tuple[State,
 
 def step_reset_before_backward(
     dstate: State, cache: Cache, weights: Weights
-) -> tuple[Tensor, State, list[Product]]:
+) -> tuple[Tensor, State, list[WeightGradient]]:
     """Pull dL/dh of one step back to its projected input and to the state before it."""
     (dh,) = dstate
     h_prev, r, z, n, read = cache
@@ -74,11 +74,11 @@ def step_reset_before_backward(
     da = torch.cat([dr, dz, dn], dim=-1)  # (B, 3H)
     none = 0 * dn  # w_hh multiplies two things: its rows r and z read h, its rows n read r ⊙ h
     products = [
-        Product("w_hh", torch.cat([dr, dz, none], dim=-1), h_prev),  # (gru.13)
-        Product("w_hh", torch.cat([none, none, dn], dim=-1), read),
+        WeightGradient("w_hh", torch.cat([dr, dz, none], dim=-1), h_prev),  # (gru.13)
+        WeightGradient("w_hh", torch.cat([none, none, dn], dim=-1), read),
     ]
     if "b_hh" in weights:
-        products.append(Product("b_hh", da, None))
+        products.append(WeightGradient("b_hh", da, None))
     return da, (dh * z + dread * r + dr @ w_r + dz @ w_z,), products  # (gru.14)
 
 

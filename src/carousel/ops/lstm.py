@@ -10,7 +10,7 @@ Gers and Schmidhuber 2000; projection: Sak, Senior and Beaufays 2014; mask: Seme
 import torch
 from torch import Tensor
 
-from carousel.ops.recurrence import Cache, Family, Product, State, Weights
+from carousel.ops.recurrence import Cache, Family, State, WeightGradient, Weights
 
 
 def step(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -39,7 +39,7 @@ def step(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
 
 def step_backward(
     dstate: State, cache: Cache, weights: Weights
-) -> tuple[Tensor, State, list[Product]]:
+) -> tuple[Tensor, State, list[WeightGradient]]:
     """Pull (dL/dh, dL/dc) of one step back to its projected input and to the state before it.
 
     dh sums what arrives from the output at this step and from step t+1;
@@ -49,13 +49,13 @@ def step_backward(
     h_prev, c_prev, i, f, g, o, tanh_c, c = cache
     products = []
     if "w_hr" in weights:
-        products.append(Product("w_hr", dh, o * tanh_c))  # (lstm.12)
+        products.append(WeightGradient("w_hr", dh, o * tanh_c))  # (lstm.12)
         dh = dh @ weights["w_hr"]  # (B, H)
     da_o = dh * tanh_c * o * (1 - o)  # (lstm.6)
     dc = dc + dh * o * (1 - tanh_c * tanh_c)  # (lstm.5)
     if "w_co" in weights:
         dc = dc + da_o * weights["w_co"]  # (lstm.13)
-        products.append(Product("w_co", da_o * c, None))
+        products.append(WeightGradient("w_co", da_o * c, None))
     dadded = dc * weights["mask"] if "mask" in weights else dc  # (lstm.15)
     da_i = dadded * g * i * (1 - i)  # (lstm.6)
     da_f = dc * c_prev * f * (1 - f)
@@ -63,11 +63,14 @@ def step_backward(
     dc_prev = dc * f  # (lstm.8)
     if "w_ci" in weights:
         dc_prev = dc_prev + da_i * weights["w_ci"] + da_f * weights["w_cf"]  # (lstm.14)
-        products += [Product("w_ci", da_i * c_prev, None), Product("w_cf", da_f * c_prev, None)]
+        products += [
+            WeightGradient("w_ci", da_i * c_prev, None),
+            WeightGradient("w_cf", da_f * c_prev, None),
+        ]
     da = torch.cat([da_i, da_f, da_g, da_o], dim=-1)  # (B, 4H)
-    products.append(Product("w_hh", da, h_prev))  # (lstm.7)
+    products.append(WeightGradient("w_hh", da, h_prev))  # (lstm.7)
     if "b_hh" in weights:
-        products.append(Product("b_hh", da, None))
+        products.append(WeightGradient("b_hh", da, None))
     return da, (da @ weights["w_hh"], dc_prev), products  # (lstm.8)
 
 

@@ -1,7 +1,7 @@
 """Layer-normalised LSTM: one time step, and its reverse derived by hand.
 
 Derivation: math/lstm/layer_norm.md; a label such as (lnlstm.2) is an equation there.
-Gate order along G = 4H: i, f, g, o. The input's product is normalised before the loop, by `Dense`.
+Gate order along G = 4H: i, f, g, o. `DenseInput` normalises the input's product before the loop.
 Source: Ba, Kiros and Hinton 2016, supplementary material, equations 20 to 22.
 """
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from carousel.ops.layer_norm import normalise, normalise_backward
-from carousel.ops.recurrence import Cache, Family, Product, State, Weights
+from carousel.ops.recurrence import Cache, Family, State, WeightGradient, Weights
 
 
 def step(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -35,7 +35,7 @@ def step(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
 
 def step_backward(
     dstate: State, cache: Cache, weights: Weights
-) -> tuple[Tensor, State, list[Product]]:
+) -> tuple[Tensor, State, list[WeightGradient]]:
     """Pull (dL/dh, dL/dc) of one step back to its projected input and to the state before it."""
     dh, dc = dstate
     h_prev, c_prev, i, f, g, o, out, unit_u, scale_u, unit_c, scale_c = cache
@@ -52,13 +52,13 @@ def step_backward(
     )
     du = normalise_backward(da * weights["gain_hh"], unit_u, scale_u)  # (lnlstm.9)
     products = [
-        Product("w_hh", du, h_prev),  # (lnlstm.10)
-        Product("gain_hh", da * unit_u, None),
-        Product("gain_c", dv * unit_c, None),
-        Product("shift_c", dv, None),
+        WeightGradient("w_hh", du, h_prev),  # (lnlstm.10)
+        WeightGradient("gain_hh", da * unit_u, None),
+        WeightGradient("gain_c", dv * unit_c, None),
+        WeightGradient("shift_c", dv, None),
     ]
     if "b_hh" in weights:
-        products.append(Product("b_hh", da, None))
+        products.append(WeightGradient("b_hh", da, None))
     return da, (du @ weights["w_hh"], dc * f), products  # (lnlstm.11)
 
 

@@ -8,7 +8,7 @@ Source: Hochreiter and Schmidhuber 1997 (with the full gradient); coupled gates:
 import torch
 from torch import Tensor
 
-from carousel.ops.recurrence import Cache, Family, Product, State, Weights
+from carousel.ops.recurrence import Cache, Family, State, WeightGradient, Weights
 
 
 def step_1997(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -22,7 +22,7 @@ def step_1997(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
 
 def step_1997_backward(
     dstate: State, cache: Cache, weights: Weights
-) -> tuple[Tensor, State, list[Product]]:
+) -> tuple[Tensor, State, list[WeightGradient]]:
     """Pull (dL/dh, dL/dc) of one step back to its projected input and to the state before it."""
     dh, dc = dstate
     h_prev, i, g, o, tanh_c = cache
@@ -45,7 +45,7 @@ def step_coupled(a: Tensor, state: State, weights: Weights) -> tuple[State, Cach
 
 def step_coupled_backward(
     dstate: State, cache: Cache, weights: Weights
-) -> tuple[Tensor, State, list[Product]]:
+) -> tuple[Tensor, State, list[WeightGradient]]:
     """Pull (dL/dh, dL/dc) of one step back to its projected input and to the state before it."""
     dh, dc = dstate
     h_prev, c_prev, i, g, o, tanh_c = cache
@@ -68,12 +68,12 @@ def gates(a: Tensor, h_prev: Tensor, weights: Weights) -> tuple[Tensor, Tensor, 
 
 def gates_backward(
     da_i: Tensor, da_g: Tensor, da_o: Tensor, h_prev: Tensor, weights: Weights
-) -> tuple[Tensor, Tensor, list[Product]]:
+) -> tuple[Tensor, Tensor, list[WeightGradient]]:
     """Return da (B, 3H), dh_prev (B, H), and the shares of the weights' gradients."""
     da = torch.cat([da_i, da_g, da_o], dim=-1)
-    products = [Product("w_hh", da, h_prev)]  # (lstm3.10)
+    products = [WeightGradient("w_hh", da, h_prev)]  # (lstm3.10)
     if "b_hh" in weights:
-        products.append(Product("b_hh", da, None))
+        products.append(WeightGradient("b_hh", da, None))
     return da, da @ weights["w_hh"], products
 
 

@@ -19,7 +19,7 @@ Weights = dict[str, Tensor]  # w_hh (G, H), b_hh (G,), …: the keys present say
 Cache = tuple[Tensor, ...]  # what a step keeps for its reverse
 
 
-class Dense(NamedTuple):
+class DenseInput(NamedTuple):
     """An input not yet projected: x (T, B, D), to be multiplied by w_ih (G, D) and shifted by b_ih.
 
     Handed over unprojected so that a kernel may fuse the projection with the loop. Where there is a
@@ -32,17 +32,17 @@ class Dense(NamedTuple):
     gain: Tensor | None = None
 
 
-class Gather(NamedTuple):
-    """An input that is looked up, not multiplied: row ids[t, b] of a table; see `tabulate`.
+class EmbeddedInput(NamedTuple):
+    """An input that is looked up, not multiplied: row ids[t, b] of `project_embedding`'s table.
 
-    The ids have no gradient: in the gradient of a Gather they are None.
+    The ids have no gradient: in the gradient of an EmbeddedInput they are None.
     """
 
     ids: Tensor  # (T, B), from 0 to R - 1
     table: Tensor  # (R, G)
 
 
-Source = Dense | Gather
+Source = DenseInput | EmbeddedInput
 
 
 class Masks(NamedTuple):
@@ -60,14 +60,14 @@ class Masks(NamedTuple):
 NO_MASKS = Masks()
 
 
-class Trace(NamedTuple):
+class Saved(NamedTuple):
     """What a forward pass keeps for its reverse, and what analysis looks into."""
 
     source: Source
     caches: list[Cache]
 
 
-class Product(NamedTuple):
+class WeightGradient(NamedTuple):
     """One step's share of a weight's gradient: dᵀ·left, or Σ d for a bias; see (bptt.6)."""
 
     weight: str
@@ -81,12 +81,12 @@ class Family(NamedTuple):
     name: str
     gates: int
     step: Callable[[Tensor, State, Weights], tuple[State, Cache]]
-    step_backward: Callable[[State, Cache, Weights], tuple[Tensor, State, list[Product]]]
+    step_backward: Callable[[State, Cache, Weights], tuple[Tensor, State, list[WeightGradient]]]
 
 
 def forward(
     family: Family, source: Source, state: State, weights: Weights, masks: Masks = NO_MASKS
-) -> tuple[Tensor, State, Trace]:
+) -> tuple[Tensor, State, Saved]:
     """Run T steps: return the outputs (T, B, H), the state after the last, and the trace."""
     outputs, caches = [], []
     for t, a_t in enumerate(project(source).unbind(0)):  # a[t] would make autograd ten times slower
@@ -95,14 +95,14 @@ def forward(
         state = tuple(map(_held, new, state, _holds(t, masks)))  # (bptt.8)
         outputs.append(state[0])
         caches.append(cache)
-    return torch.stack(outputs), state, Trace(source, caches)
+    return torch.stack(outputs), state, Saved(source, caches)
 
 
 def backward(
     family: Family,
     dy: Tensor,
     dstate: State,
-    trace: Trace,
+    trace: Saved,
     weights: Weights,
     masks: Masks = NO_MASKS,
 ) -> tuple[Source, State, Weights]:
@@ -112,7 +112,7 @@ def backward(
     What is truly recurrent runs in the loop; each weight's gradient is one product after it.
     """
     da: list[Tensor] = []
-    shares: dict[str, list[Product]] = {name: [] for name in weights}
+    shares: dict[str, list[WeightGradient]] = {name: [] for name in weights}
     steps = enumerate(zip(dy.unbind(0), trace.caches, strict=True))
     for t, (dy_t, cache) in reversed(list(steps)):
         dstate = (dstate[0] + dy_t, *dstate[1:])  # (bptt.3): h_t is output and next step's input
@@ -130,18 +130,18 @@ def backward(
 
 def project(source: Source) -> Tensor:
     """Return a (T, B, G), the input's part of the gates, for all steps at once."""
-    return look_up(*source) if isinstance(source, Gather) else multiply(source)
+    return look_up(*source) if isinstance(source, EmbeddedInput) else multiply(source)
 
 
 def project_backward(da: Tensor, source: Source) -> Source:
     """Pull dL/da back to what the source consists of."""
-    if isinstance(source, Gather):
+    if isinstance(source, EmbeddedInput):
         dtable = look_up_backward(da, source.ids, source.table.shape[0])
-        return Gather(None, dtable)  # type: ignore[arg-type]
+        return EmbeddedInput(None, dtable)  # type: ignore[arg-type]
     return multiply_backward(da, source)
 
 
-def multiply(source: Dense) -> Tensor:
+def multiply(source: DenseInput) -> Tensor:
     """Project an input: one product for all steps."""
     a = source.x @ source.w_ih.T  # (T, B, G)  (bptt.1)
     if source.gain is not None:
@@ -149,7 +149,7 @@ def multiply(source: Dense) -> Tensor:
     return a if source.b_ih is None else a + source.b_ih
 
 
-def multiply_backward(da: Tensor, source: Dense) -> Dense:
+def multiply_backward(da: Tensor, source: DenseInput) -> DenseInput:
     """Pull dL/da back to the input, its weight, its bias and its gain."""
     flat = da.flatten(0, 1)  # (T·B, G)
     db_ih = None if source.b_ih is None else flat.sum(0)
@@ -159,7 +159,7 @@ def multiply_backward(da: Tensor, source: Dense) -> Dense:
         dgain = (flat * unit.flatten(0, 1)).sum(0)  # (bptt.12)
         da = normalise_backward(da * source.gain, unit, scale)
         flat = da.flatten(0, 1)
-    return Dense(
+    return DenseInput(
         x=da @ source.w_ih,  # (T, B, D)  (bptt.4)
         w_ih=flat.T @ source.x.flatten(0, 1),  # (G, D)  (bptt.5)
         b_ih=db_ih,
@@ -167,7 +167,7 @@ def multiply_backward(da: Tensor, source: Dense) -> Dense:
     )
 
 
-def tabulate(source: Dense) -> Tensor:
+def project_embedding(source: DenseInput) -> Tensor:
     """Return (1 + V, G): what each of V tokens, their vectors x (V, D), brings to the gates.
 
     Token v is row v + 1. Row 0 is for id -1, no token at all: the zero vector, projected.
@@ -175,13 +175,13 @@ def tabulate(source: Dense) -> Tensor:
     return multiply(_with_none(source))[0]  # (bptt.13)
 
 
-def tabulate_backward(dtable: Tensor, source: Dense) -> Dense:
+def project_embedding_backward(dtable: Tensor, source: DenseInput) -> DenseInput:
     """Pull the gradient of the table back to the tokens' vectors, the weight, bias and gain."""
     d = multiply_backward(dtable[None], _with_none(source))  # (bptt.16)
     return d._replace(x=d.x[0, 1:])
 
 
-def _with_none(source: Dense) -> Dense:
+def _with_none(source: DenseInput) -> DenseInput:
     """Put the zero vector before those of the tokens, as the inputs of a single time step."""
     x = torch.cat([torch.zeros_like(source.x[:1]), source.x])
     return source._replace(x=x[None])  # (1, 1 + V, D)
@@ -208,7 +208,7 @@ def _kept(dread: Tensor, d: Tensor, hold: Tensor | None) -> Tensor:
     return dread if hold is None else dread + hold * d
 
 
-def _sum(steps: list[Product]) -> Tensor:
+def _sum(steps: list[WeightGradient]) -> Tensor:
     """Add up the steps' shares of one weight's gradient in a single product: (bptt.6)."""
     d = torch.cat([step.d for step in steps])  # (T·B, G)
     left = [step.left for step in steps if step.left is not None]

@@ -6,7 +6,7 @@ Source: Elman 1990; the ReLU: Le, Jaitly and Hinton 2015.
 
 from torch import Tensor
 
-from carousel.ops.recurrence import Cache, Family, Product, State, Weights
+from carousel.ops.recurrence import Cache, Family, State, WeightGradient, Weights
 
 
 def step_tanh(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -31,14 +31,14 @@ def preactivation(a: Tensor, h_prev: Tensor, weights: Weights) -> Tensor:
 
 def step_backward(
     dstate: State, cache: Cache, weights: Weights
-) -> tuple[Tensor, State, list[Product]]:
+) -> tuple[Tensor, State, list[WeightGradient]]:
     """Pull dL/dh of one step back to its projected input and to the state before it."""
     (dh,) = dstate
     h_prev, slope = cache
     da = dh * slope  # (B, H)  (rnn.4)
-    products = [Product("w_hh", da, h_prev)]  # (rnn.5)
+    products = [WeightGradient("w_hh", da, h_prev)]  # (rnn.5)
     if "b_hh" in weights:
-        products.append(Product("b_hh", da, None))
+        products.append(WeightGradient("b_hh", da, None))
     return da, (da @ weights["w_hh"],), products  # (rnn.6)
 
 

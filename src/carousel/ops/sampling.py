@@ -52,7 +52,7 @@ def stages(
     after["repetition_penalty"] = log_p = penalise_repetition(
         log_p, recent, settings.repetition_penalty
     )
-    after["temperature"] = log_p = temper(log_p, settings.temperature)
+    after["temperature"] = log_p = apply_temperature(log_p, settings.temperature)
     after["top_k"] = log_p = keep_top_k(log_p, settings.top_k)
     after["top_p"] = log_p = keep_top_p(log_p, settings.top_p)
     after["min_p"] = keep_min_p(log_p, settings.min_p)
@@ -97,7 +97,9 @@ def penalise_repetition(
     return torch.log_softmax(torch.where(recent, log_p * penalty, log_p), dim=-1)
 
 
-def temper(log_p: Float64[Tensor, "*B V"], temperature: float) -> Float64[Tensor, "*B V"]:
+def apply_temperature(
+    log_p: Float64[Tensor, "*B V"], temperature: float
+) -> Float64[Tensor, "*B V"]:
     """Sharpen (T < 1) or flatten (T > 1) the distribution, (sampling.3).
 
     With -log p as the energy of a token this is Boltzmann's distribution at temperature T: the

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from carousel.data.batches import Lanes, RandomWindows
+from carousel.data.batches import ContiguousBatches, RandomWindows
 from carousel.data.range_view import IdSequence
 from carousel.data.vocabulary import Vocabulary
 from carousel.errors import ConfigError
@@ -78,7 +78,7 @@ def choose_precision(given: RunConfig, device: str) -> Literal["float32", "bf16"
         return given.training.precision
     plain = replace(given.model, nonlinearity="tanh", reset_after=True)  # kernels know both
     has_kernel = device == "cpu" and plain.model in GATES and not plain.variant
-    is_native = has_kernel and fused.missing(torch.bfloat16) is None
+    is_native = has_kernel and fused.unavailable_reason(torch.bfloat16) is None
     return "bf16" if is_native else "float32"
 
 
@@ -105,7 +105,7 @@ def new_trainer(config: RunConfig, vocab_size: int, ids: IdSequence, device: str
         TextError: If the text is too short for one window.
     """
     settings = config.training
-    kind = Lanes if settings.batching == "lanes" else RandomWindows
+    kind = ContiguousBatches if settings.batching == "lanes" else RandomWindows
     batches = kind(ids, settings.batch_size, settings.sequence_length, settings.seed)
     torch.manual_seed(settings.seed)
     model = build(config.model, vocab_size).to(device)

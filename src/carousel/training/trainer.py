@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from carousel.data.batches import Batch, Lanes, RandomWindows
+from carousel.data.batches import Batch, ContiguousBatches, RandomWindows
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.models.base import LanguageModel, State
 from carousel.models.loss import cross_entropy
@@ -42,7 +42,7 @@ class Trainer:
 
     model: LanguageModel
     optimizers: Optimizers
-    batches: RandomWindows | Lanes
+    batches: RandomWindows | ContiguousBatches
     config: TrainingConfig
     steps: int
     step: int = 0

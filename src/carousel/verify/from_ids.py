@@ -18,7 +18,7 @@ from carousel.ops import recurrence
 from carousel.ops.gru import GRU
 from carousel.ops.lstm import LSTM
 from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
-from carousel.ops.recurrence import Dense, Family, State, Trace, Weights
+from carousel.ops.recurrence import DenseInput, Family, Saved, State, Weights
 from carousel.ops.rnn import RNN_TANH
 from carousel.verify.cases import Case, Index, Sizes, Subject, Tensors, draw_case, nowhere
 from carousel.verify.causality import Scene
@@ -53,27 +53,29 @@ def draw_sizes(family: Family, rng: random.Random) -> Sizes:
     return {"T": t, "B": b, "V": v, "D": d, "H": h, "P": h, "G": family.gates * h}
 
 
-def forward(family: Family, case: Case) -> tuple[Tensors, Trace]:
+def forward(family: Family, case: Case) -> tuple[Tensors, Saved]:
     """Make the table and run the op's time loop on it."""
     tokens, state, weights = arguments(case.inputs)
-    source = recurrence.Gather(case.constants["ids"] + 1, recurrence.tabulate(tokens))
+    source = recurrence.EmbeddedInput(
+        case.constants["ids"] + 1, recurrence.project_embedding(tokens)
+    )
     y, final, trace = recurrence.forward(family, source, state, weights)
     return {"y": y, **dict(zip(("h_n", "c_n"), final, strict=False))}, trace
 
 
-def backward(family: Family, case: Case, cotangents: Tensors, trace: Trace) -> Tensors:
+def backward(family: Family, case: Case, cotangents: Tensors, trace: Saved) -> Tensors:
     """Run the op's reverse, and that of the table."""
     tokens, state, weights = arguments(case.inputs)
     dstate = tuple(cotangents[name] for name in ("h_n", "c_n")[: len(state)])
     dsource, dstate, dweights = recurrence.backward(family, cotangents["y"], dstate, trace, weights)
-    dtokens = recurrence.tabulate_backward(dsource._asdict()["table"], tokens)
+    dtokens = recurrence.project_embedding_backward(dsource._asdict()["table"], tokens)
     found = dict(zip(TOKENS, dtokens, strict=True)) | dict(zip(STATE, dstate, strict=False))
     return {name: d for name, d in found.items() if d is not None} | dweights
 
 
-def arguments(inputs: Tensors) -> tuple[Dense, State, Weights]:
+def arguments(inputs: Tensors) -> tuple[DenseInput, State, Weights]:
     """Return inputs as the op takes them: tokens, which make a table, in the place of vectors."""
-    tokens = Dense(*(inputs.get(name) for name in TOKENS))  # type: ignore[arg-type]
+    tokens = DenseInput(*(inputs.get(name) for name in TOKENS))  # type: ignore[arg-type]
     state = tuple(inputs[name] for name in STATE if name in inputs)
     weights = {name: w for name, w in inputs.items() if name not in TOKENS + STATE}
     return tokens, state, weights

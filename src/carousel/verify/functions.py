@@ -177,13 +177,13 @@ def sight(case: Case) -> AttentionMask:
     return AttentionMask(context, case.constants.get("first"), case.inputs.get("b_scores"))
 
 
-def _attention(case: Case) -> tuple[Tensors, attention.Trace]:
+def _attention(case: Case) -> tuple[Tensors, attention.Saved]:
     q, k, v = (case.inputs[name] for name in "qkv")
     y, weights, trace = attention.forward(q, k, v, sight(case), case.constants.get("keep"))
     return {"y": y, "weights": weights}, trace
 
 
-def _attention_backward(case: Case, cotangents: Tensors, trace: attention.Trace) -> Tensors:
+def _attention_backward(case: Case, cotangents: Tensors, trace: attention.Saved) -> Tensors:
     found = attention.backward(cotangents["y"], trace, cotangents["weights"])
     return dict(zip(("q", "k", "v", "b_scores"), found, strict=True))
 
@@ -229,13 +229,13 @@ def visible(case: Case) -> Tensor:
     return seen if bias is None else seen & (bias.permute(2, 3, 0, 1) > float("-inf"))
 
 
-def _blocks(case: Case) -> tuple[Tensors, flash_attention.Trace]:
+def _blocks(case: Case) -> tuple[Tensors, flash_attention.Saved]:
     q, k, v = (case.inputs[name] for name in "qkv")
     y, trace = flash_attention.forward(q, k, v, sight_of_blocks(case), block=case.sizes["U"])
     return {"y": y}, trace
 
 
-def _blocks_backward(case: Case, cotangents: Tensors, trace: flash_attention.Trace) -> Tensors:
+def _blocks_backward(case: Case, cotangents: Tensors, trace: flash_attention.Saved) -> Tensors:
     found = flash_attention.backward(cotangents["y"], trace, block=case.sizes["U"])
     return dict(zip("qkv", found, strict=True))
 

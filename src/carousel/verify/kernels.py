@@ -19,7 +19,7 @@ from carousel.kernels.dispatch import FUSED
 from carousel.nn import recurrence
 from carousel.ops.gru import GRU, GRU_RESET_BEFORE
 from carousel.ops.lstm import LSTM
-from carousel.ops.recurrence import Family, Gather, Masks, Source, tabulate
+from carousel.ops.recurrence import EmbeddedInput, Family, Masks, Source, project_embedding
 from carousel.ops.rnn import RNN_RELU, RNN_TANH
 from carousel.verify import from_ids, recurrences
 from carousel.verify.cases import (
@@ -122,7 +122,7 @@ def run(one: Kernel, product: torch.dtype, case: Case) -> Tensors:
     source: Source
     if "ids" in case.constants:
         tokens, state, weights = from_ids.arguments(inputs)
-        source = Gather(case.constants["ids"] + 1, tabulate(tokens))
+        source = EmbeddedInput(case.constants["ids"] + 1, project_embedding(tokens))
     else:
         source, state, weights = recurrences.arguments(inputs)
     hold = case.constants.get("hold_h")
@@ -159,7 +159,7 @@ def in_one(one: Kernel, product: torch.dtype, case: Case, cotangents: Tensors) -
 
 def unwritten(one: Kernel, seeds: range) -> Figure:
     """Return how far from its own bits a kernel is where fresh memory holds no numbers at all."""
-    products = [product for product in BOUNDS if fused.missing(product) is None]
+    products = [product for product in BOUNDS if fused.unavailable_reason(product) is None]
     return worst(_poisoned(one, product, seed) for seed in seeds for product in products)
 
 
@@ -181,7 +181,7 @@ def _poisoned(one: Kernel, product: torch.dtype, seed: int) -> Figure:
 
 def where_it_runs(product: torch.dtype, examine: Callable[[range], Figure], seeds: range) -> Figure:
     """Examine a kernel; or say why there is none here, which is no pass and no failure."""
-    reason = fused.missing(product)
+    reason = fused.unavailable_reason(product)
     return examine(seeds) if reason is None else Figure(None, where=reason, is_not_run=True)
 
 

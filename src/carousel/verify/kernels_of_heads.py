@@ -57,13 +57,15 @@ def _by_definition(case: Case) -> Tensors:
 
 def _in_bf16(case: Case) -> Tensors:
     h, weight, bias = (case.inputs[name] for name in ("h", "weight", "bias"))
-    _refuse(linear_kernel.obstacle(h, weight, bias, torch.bfloat16))
+    _refuse(linear_kernel.unsupported_reason(h, weight, bias, torch.bfloat16))
     with torch.autocast("cpu", torch.bfloat16):
         return {"z": linear(h, weight, bias)}
 
 
 def _cross_entropy(case: Case) -> Tensors:
-    _refuse(cross_entropy_kernel.obstacle(case.inputs["logits"], case.constants["targets"]))
+    _refuse(
+        cross_entropy_kernel.unsupported_reason(case.inputs["logits"], case.constants["targets"])
+    )
     losses: Tensors = CROSS_ENTROPY_LAYER.forward(case)[0]
     return losses
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from carousel.models.config import ModelConfig
-from carousel.models.transformer import TransformerBody
-from carousel.nn.attention import attend_and_tell
+from carousel.models.transformer import TransformerBackbone
+from carousel.nn.attention import attention_with_weights
 from carousel.nn.cross_entropy import cross_entropy
 from carousel.nn.embedding import Embedding
 from carousel.nn.mlp import FixedWindow
@@ -89,7 +89,7 @@ def _window(case: Case) -> Tensors:
 
 def _attention(case: Case) -> Tensors:
     q, k, v = (case.inputs[name] for name in "qkv")
-    y, _ = attend_and_tell(q, k, v, sight(case))
+    y, _ = attention_with_weights(q, k, v, sight(case))
     return {"y": y}
 
 
@@ -194,7 +194,7 @@ def _transformer(positions: str, case: Case) -> Tensors:
         num_heads=case.sizes["N"],
         positions=positions,  # type: ignore[arg-type]
     )
-    body = blank(TransformerBody, config)
+    body = blank(TransformerBackbone, config)
     weights = {name: case.inputs[name] for name in TRANSFORMER_WEIGHTS}
     x = case.inputs["x"]
     if "keys" not in case.inputs:

@@ -13,7 +13,7 @@ from carousel.ops.gru import GRU, GRU_RESET_BEFORE
 from carousel.ops.lstm import LSTM
 from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
 from carousel.ops.lstm_three_gates import LSTM_1997, LSTM_COUPLED
-from carousel.ops.recurrence import NO_MASKS, Dense, Family, Masks, State, Trace, Weights
+from carousel.ops.recurrence import NO_MASKS, DenseInput, Family, Masks, Saved, State, Weights
 from carousel.ops.rnn import RNN_RELU, RNN_TANH
 from carousel.verify.cases import NOTHING, Case, Letters, Sizes, Subject, Tensors, nowhere
 
@@ -90,13 +90,13 @@ def draw_sizes(variant: Variant, rng: random.Random) -> Sizes:
     return {"T": t, "B": b, "D": d, "H": h, "P": p, "G": variant.family.gates * h}
 
 
-def forward(family: Family, case: Case) -> tuple[Tensors, Trace]:
+def forward(family: Family, case: Case) -> tuple[Tensors, Saved]:
     """Run the op's time loop: return y and the last state by name, and the trace."""
     y, last, trace = recurrence.forward(family, *arguments(case.inputs), _masks(case.constants))
     return {"y": y, **dict(zip(("h_n", "c_n"), last, strict=False))}, trace
 
 
-def backward(family: Family, case: Case, cotangents: Tensors, trace: Trace) -> Tensors:
+def backward(family: Family, case: Case, cotangents: Tensors, trace: Saved) -> Tensors:
     """Run the op's reverse."""
     _, state, weights = arguments(case.inputs)
     dstate = tuple(cotangents[name] for name in ("h_n", "c_n")[: len(state)])
@@ -107,9 +107,9 @@ def backward(family: Family, case: Case, cotangents: Tensors, trace: Trace) -> T
     return {name: d for name, d in found.items() if d is not None} | dweights
 
 
-def arguments(inputs: Tensors) -> tuple[Dense, State, Weights]:
+def arguments(inputs: Tensors) -> tuple[DenseInput, State, Weights]:
     """Return inputs as the op takes them."""
-    source = Dense(*(inputs.get(name) for name in SOURCE))  # type: ignore[arg-type]
+    source = DenseInput(*(inputs.get(name) for name in SOURCE))  # type: ignore[arg-type]
     state = tuple(inputs[name] for name in STATE if name in inputs)
     weights = {name: w for name, w in inputs.items() if name not in SOURCE + STATE}
     return source, state, weights
