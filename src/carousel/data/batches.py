@@ -1,7 +1,8 @@
 """Ids → batches. Every batch is a pure function of its number, so that any step can be resumed.
 
 Two ways to train: `RandomWindows`, each from a zero state, and `ContiguousBatches`, which carry the
-state from batch to batch (truncated backpropagation through time). One way to judge: `evaluation_lanes`.
+state from batch to batch (truncated backpropagation through time). One way to judge:
+`evaluation_lanes`.
 Shapes: N ids in all, B rows of a batch, T characters of a row.
 """
 
