@@ -133,7 +133,7 @@ def in_blocks(case: Case) -> Case:
         module="flash_attention",
         forward=blocks,
         backward=blocks_backward,
-        definition=op_definitions.attention_in_blocks,
+        definition=op_definitions.flash_attention,
     )
 
 

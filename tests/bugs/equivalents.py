@@ -154,40 +154,40 @@ EQUIVALENTS = [
         "dlogits * dloss.unsqueeze(-1)",
     ),
     Equivalent(
-        "lookup.look_up_backward",
+        "embedding.look_up_backward",
         "dlooked.new_zeros",
         ("d.new_zeros",),
         IN_ROWS,
         OF_LOOKUP,
     ),
     Equivalent(
-        "lookup.look_up_backward", "d.shape[-1]", ("dlooked.shape[-1]",), IN_ROWS, OF_LOOKUP
+        "embedding.look_up_backward", "d.shape[-1]", ("dlooked.shape[-1]",), IN_ROWS, OF_LOOKUP
     ),
-    Equivalent("lookup.look_up_backward", "d.shape[-1]", ("d.shape[1]",), LAST_AXIS),
+    Equivalent("embedding.look_up_backward", "d.shape[-1]", ("d.shape[1]",), LAST_AXIS),
     Equivalent("attention.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD, OF_ATTENTION),
     Equivalent(
-        "attention_in_blocks.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD, OF_BLOCKS
+        "flash_attention.backward", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD, OF_BLOCKS
     ),
     Equivalent(
-        "attention_in_blocks._scores", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD, OF_SCORES
+        "flash_attention._scores", "q.shape[-1]", ("k.shape[-1]",), WIDTH_OF_HEAD, OF_SCORES
     ),
     Equivalent(
-        "attention_in_blocks.backward",
+        "flash_attention.backward",
         "_blocks(q.shape[-2], _)",
         tuple(f"_blocks({name}.shape[-2], _)" for name in ("dq", "y", "dy", "log_total", "along")),
         QUERIES,
         OF_BLOCKS,
     ),
     Equivalent(
-        "attention_in_blocks.backward",
+        "flash_attention.backward",
         "_blocks(q.shape[-2], _)",
         tuple(f"_blocks({name}.shape[-2], _)" for name in ("k", "v", "dk", "dv")),
         "there are as many keys as queries, or more; blocks past the last query are empty",
         OF_BLOCKS,
     ),
-    Equivalent("attention_in_blocks.backward", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
+    Equivalent("flash_attention.backward", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
     Equivalent(
-        "attention_in_blocks.backward",
+        "flash_attention.backward",
         "_seen(rows, q, _, _1, _2)",
         tuple(
             f"_seen(rows, {name}, _, _1, _2)" for name in ("dq", "y", "dy", "log_total", "along")
@@ -196,38 +196,38 @@ EQUIVALENTS = [
         OF_BLOCKS,
     ),
     Equivalent(
-        "attention_in_blocks.backward",
+        "flash_attention.backward",
         "_seen(rows, q, k, _, _1)",
         tuple(f"_seen(rows, q, {name}, _, _1)" for name in ("v", "dk", "dv")),
         "there are as many values as keys",
         OF_BLOCKS,
     ),
     Equivalent(
-        "attention_in_blocks._scores",
+        "flash_attention._scores",
         "s.shape[:2]",
         ("q.shape[:2]", "k.shape[:2]"),
         "texts and heads are equally many everywhere",
         OF_SCORES,
     ),
-    Equivalent("attention_in_blocks._scores", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
-    Equivalent("attention_in_blocks._scores", "k.shape[-2]", ("k.shape[2]",), FOUR_AXES),
+    Equivalent("flash_attention._scores", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
+    Equivalent("flash_attention._scores", "k.shape[-2]", ("k.shape[2]",), FOUR_AXES),
     Equivalent(
-        "attention_in_blocks._scores",
+        "flash_attention._scores",
         "q.device",
         ("s.device", "k.device"),
         "all are on one device",
         OF_SCORES,
     ),
-    Equivalent("attention_in_blocks._seen", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
-    Equivalent("attention_in_blocks._seen", "k.shape[-2]", ("k.shape[2]",), FOUR_AXES),
+    Equivalent("flash_attention._seen", "q.shape[-2]", ("q.shape[2]",), FOUR_AXES),
+    Equivalent("flash_attention._seen", "k.shape[-2]", ("k.shape[2]",), FOUR_AXES),
     Equivalent(
-        "attention_in_blocks._seen",
+        "flash_attention._seen",
         "max(0, past + rows.start - sight.context + 1)",
         ("max(past + rows.start - sight.context + 1, 0)",),
         "a maximum has no order",
     ),
     Equivalent(
-        "attention_in_blocks._blocks",
+        "flash_attention._blocks",
         "min(begin + block, stop)",
         ("min(stop, begin + block)",),
         "a minimum has no order",

@@ -150,7 +150,7 @@ def attention(p: Tensors, given: Given) -> Tensors:
     return {"y": y, "weights": weights}
 
 
-def attention_in_blocks(p: Tensors, given: Given) -> Tensors:
+def flash_attention(p: Tensors, given: Given) -> Tensors:
     return {"y": attention(p, given)["y"]}
 
 

@@ -260,7 +260,7 @@ POISONED = """
 import torch
 from calls import FAMILIES, SIZES, assert_same_numbers, by_kernel, by_op, ended, inputs
 from carousel.kernels import fused
-assert fused.missing(torch.float32) is None
+assert fused.unavailable_reason(torch.float32) is None
 for family in FAMILIES.values():
     for sizes in SIZES:
         for is_table in (False, True):

@@ -85,17 +85,17 @@ OPS = [
         Edit("backward", "dp if keep is None else dp * keep", "dp", label="att.7"),
         GRADIENTS,
     ),
-    ("attention, masked", attention, Edit("hidden", "j > i", "j > i + 1"), {"causality"}),
+    ("attention, masked", attention, Edit("build_mask", "j > i", "j > i + 1"), {"causality"}),
     (
         "attention, masked",
         attention,
-        Edit("hidden", "j <= i - sight.context", "j < i - sight.context"),
+        Edit("build_mask", "j <= i - sight.context", "j < i - sight.context"),
         {"causality"},
     ),
     (
         "attention, masked",
         attention,
-        Edit("hidden", "j < sight.first.unsqueeze(-1)", "j + 1 < sight.first.unsqueeze(-1)"),
+        Edit("build_mask", "j < sight.first.unsqueeze(-1)", "j + 1 < sight.first.unsqueeze(-1)"),
         {"causality"},
     ),
     (
@@ -236,7 +236,7 @@ def test_a_fault_in_the_reverse_below_masked_heads_is_seen(
 ) -> None:
     edit = Edit("backward", "p.mT @ dy_i", "0 * p.mT @ dy_i", label="att.5")
     wrong = planted(flash_attention, edit)
-    monkeypatch.setattr(attention_layer, "attention_in_blocks", wrong)
+    monkeypatch.setattr(attention_layer, "flash_attention", wrong)
     seers = {"finite diff.", "autograd", *TORCH}
     assert seen_by(BY_NAME["multi-head, masked"], *seers) == seers
     assert seen_by(BY_NAME["transformer"], *seers) == seers
