@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from carousel.cli.text_source import Source, open_source
 from carousel.data.corpus import Corpus
 from carousel.data.range_view import part
 from carousel.data.split import split
@@ -26,6 +25,7 @@ from carousel.models.config import ModelConfig
 from carousel.models.evaluation import evaluate
 from carousel.training.config import RunConfig, TrainingConfig
 from carousel.training.setup import new_trainer, resolve
+from carousel.training.text_source import Source, open_source
 from carousel.training.trainer import Trainer, train_step
 
 RESULTS = Path(__file__).parent / "results"

@@ -14,13 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from carousel.cli.text_source import open_source
 from carousel.data.batches import Batch, RandomWindows
 from carousel.data.range_view import IdSequence, part
 from carousel.data.split import split
 from carousel.models.config import ModelConfig
 from carousel.models.loss import cross_entropy
 from carousel.models.sequence import SequenceModel, Supervision
+from carousel.training.text_source import open_source
 
 T, B = 64, 64  # characters of a window, windows of a step
 JUDGED = 64  # batches of validation windows

@@ -19,7 +19,6 @@ from typing import Literal
 
 import torch
 
-from carousel.cli.text_source import open_source
 from carousel.data.corpus import Corpus
 from carousel.data.range_view import part
 from carousel.data.split import split
@@ -29,6 +28,7 @@ from carousel.kernels import fused
 from carousel.models.evaluation import evaluate
 from carousel.training.config import PRESETS, run_config
 from carousel.training.setup import new_trainer, resolve
+from carousel.training.text_source import open_source
 from carousel.training.trainer import train_step
 
 RESULTS = Path(__file__).parent / "results"

@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 
-from carousel.cli.runs import find_run
 from carousel.data.corpus import prepare
 from carousel.data.range_view import part
 from carousel.data.split import split
@@ -68,7 +67,7 @@ def main() -> None:
     parser.add_argument("corpora", type=Path)
     parser.add_argument("--run", type=Path, default=Path("story"))
     asked = parser.parse_args()
-    trained = load_model(find_run(asked.run))
+    trained = load_model(asked.run)
     train, held_out = books(asked.corpora, trained)
     counts = Counter(words(train))
     dictionary = {word for word, count in counts.items() if count >= SELDOM}

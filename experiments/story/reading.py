@@ -22,7 +22,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from carousel.cli.runs import find_run
 from carousel.files import make_folder, write_durably
 from carousel.generation.config import SamplingConfig
 from carousel.generation.sentence_boundary import Marks
@@ -76,7 +75,7 @@ def main() -> None:
 
 def sentences(corpora: Path, run: Path) -> list[tuple[str, str]]:
     """Return sentences, and whose they are."""
-    trained = load_model(find_run(run))
+    trained = load_model(run)
     _, held_out = books(corpora, trained)
     places = paragraphs(held_out)[:EACH]
     starts = [place + PROMPT for place in places]

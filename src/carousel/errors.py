@@ -1,6 +1,8 @@
 """What a user can mend: each of these ends as one clear line, never as a traceback."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class CarouselError(Exception):
@@ -43,6 +45,10 @@ class UnreadableError(CarouselError, OSError):
     """A file is not one that can be read here: a device, a pipe, larger than it may be."""
 
 
+class CarouselWarning(UserWarning):
+    """Something in a text or a setting that may not be meant; it ends nothing."""
+
+
 QUOTED = 300  # characters of a file that a message quotes at most
 
 
@@ -55,3 +61,22 @@ def shorten(quoted: object, limit: int = QUOTED) -> str:
 def shorten_words(line: str, limit: int = QUOTED) -> str:
     """Return a line whose longest words are cut at 300 characters: a user may type thousands."""
     return re.sub(rf"\S{{{limit + 1},}}", lambda word: shorten(word[0], limit), line)
+
+
+_FLAG = re.compile(r"(?<![\w/.-])--([a-z][a-z0-9-]*)")
+
+
+def name_arguments(message: str) -> str:
+    """Return a message in which flags such as --init-from are arguments of Python: init_from."""
+    return _FLAG.sub(lambda flag: flag[1].replace("-", "_"), message)
+
+
+@contextmanager
+def python_words() -> Iterator[None]:
+    """Let errors name the arguments of Python functions where the command line has flags."""
+    try:
+        yield
+    except CarouselError as error:
+        if len(error.args) == 1:
+            error.args = (name_arguments(str(error)),)
+        raise

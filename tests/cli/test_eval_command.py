@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from carousel.cli import text_source
 from carousel.models.checkpoint import load_model
 from carousel.models.evaluation import evaluate
 from carousel.models.loss import bits_per_character, perplexity
+from carousel.training import text_source
 from cli.commands import TEXT, TINY, Call, caller
 
 

@@ -19,6 +19,7 @@ from flask import Flask
 from budgets import torture, torture_only
 from carousel.cli import bench, forecast_run, train_run, verify
 from carousel.server.http_server import Server
+from carousel.training import prepared_run
 from carousel.training.supervised import Fitted
 from cli.commands import TEXT, TINY, Call, Result, caller, command
 from cli.flags import Flag, flags
@@ -97,7 +98,7 @@ def call(
     furnish(place)
     call = caller(place, monkeypatch, capfd)
     monkeypatch.setenv("CAROUSEL_CACHE", str(run_folder / "cache"))
-    monkeypatch.setattr(train_run, "seconds_per_step", lambda trainer: 0.001)
+    monkeypatch.setattr(prepared_run, "seconds_per_step", lambda trainer: 0.001)
     monkeypatch.setattr(train_run, "_watch", begin)
     monkeypatch.setattr(
         forecast_run, "fit_forecaster", lambda *_: iter([Fitted("patience", 1, 1, 0.5)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from carousel.cli import train_run
+from carousel.training import prepared_run
 from cli.commands import TINY, Call, Result, caller
 from cli.foreign import furnish, picture
 
@@ -325,7 +325,7 @@ def test_interrupted_before_the_first_step(
         os.kill(os.getpid(), number)
         return 0.1
 
-    monkeypatch.setattr(train_run, "seconds_per_step", measure)
+    monkeypatch.setattr(prepared_run, "seconds_per_step", measure)
     before, handler = contents(tmp_path), signal.getsignal(number)
     result = call("train", "song.txt", "--out", "run", *TINY)
     assert (result.code, result.out) == (code, "")

@@ -19,6 +19,7 @@ from carousel.cli import train_run
 from carousel.errors import RunError, StorageError
 from carousel.kernels import build
 from carousel.models.checkpoint import MANIFEST, to_json
+from carousel.training import prepared_run
 from carousel.training.run_folder import RunFolder
 from carousel.training.run_mark import MARK, is_marked
 from cli.commands import TEXT, TINY, Call, caller
@@ -241,7 +242,7 @@ def test_what_a_user_puts_there_meanwhile_stays_and_is_said(
             (tmp_path / "new" / "run" / place).write_bytes(THEIRS)
         raise RunError("something fails")
 
-    monkeypatch.setattr(train_run, "seconds_per_step", measure)
+    monkeypatch.setattr(prepared_run, "seconds_per_step", measure)
     result = call("train", "song.txt", "--out", "new/run", *QUICK)
     assert result.code == 1
     assert caplog.messages == ["new/run is kept: checkpoints in it is not Carousel's"]
@@ -262,7 +263,7 @@ def test_a_start_that_finds_the_lock_held_removes_nothing_of_its_holder(
         assert picture(tmp_path) == before
         raise RunError("something fails")
 
-    monkeypatch.setattr(train_run, "seconds_per_step", measure)
+    monkeypatch.setattr(prepared_run, "seconds_per_step", measure)
     before = picture(tmp_path)
     assert call("train", "song.txt", "--out", "new", *QUICK).code == 1
     assert inner[0].err.startswith("carousel train: new is in use by another process (pid ")

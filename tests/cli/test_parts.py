@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carousel.cli import text_source, train_run
-from carousel.cli.parts import warn_of_repeated
+from carousel.cli import train_run
+from carousel.cli.text_source import warn_of_repeated
 from carousel.data.corpus import prepare
 from carousel.data.duplicates import Repeated
 from carousel.data.range_view import part
@@ -17,6 +17,7 @@ from carousel.data.split import books, documents, sha256
 from carousel.models.checkpoint import load_model
 from carousel.models.evaluation import evaluate
 from carousel.tales import floor, tell
+from carousel.training import text_source
 from carousel.training.run_folder import read_metrics
 from cli.commands import TINY, Call, caller
 from conftest import CORPORA

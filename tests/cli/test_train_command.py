@@ -239,7 +239,7 @@ def test_names_with_brackets_and_spaces_are_shown_as_they_are(tmp_path: Path, ca
 def test_the_tales_are_the_default_and_have_a_floor(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from carousel.cli import text_source
+    from carousel.training import text_source
 
     monkeypatch.setattr(text_source, "TALES_CHARACTERS", 100_000)
     result = call("train", "--out", "run", *QUICK)

@@ -6,6 +6,7 @@ import pytest
 
 import carousel
 from carousel.errors import CheckpointError
+from carousel.models.checkpoint import load_model
 from carousel.models.pretrained import ARTEFACTS, TELLER, by_name, shipped
 
 
@@ -20,12 +21,10 @@ def test_from_python_it_is_loaded_and_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    trained = carousel.load_model("story")
-    assert trained.folder == ARTEFACTS / TELLER
-    text = "".join(carousel.continue_text(trained.model, trained.vocabulary, "Once", length=20))
-    assert len(text) == 20
+    assert load_model(Path("story")).folder == ARTEFACTS / TELLER
+    assert len(carousel.load("story").generate("Once", length=20)) == 20
     with pytest.raises(CheckpointError, match="no such run or checkpoint: runs/nosuch"):
-        carousel.load_model("runs/nosuch")
+        carousel.load("runs/nosuch")
 
 
 def test_every_exported_name_is_there_and_listed() -> None:

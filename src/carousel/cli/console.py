@@ -6,8 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from carousel.cli.terminal import LastingStream, bare, folded, one_line, printable
-from carousel.errors import UsageError
-from carousel.machine import available_memory, compute_threads
 from carousel.plain_paths import readable
+from carousel.threads import one_thread as one_thread
+from carousel.threads import use_available_processors as use_available_processors
+from carousel.training import devices
 
 
 class VisibleConsole(Console):
@@ -143,29 +143,6 @@ def this_command() -> str:
     return relative if len(relative) < len(str(called)) else str(called)
 
 
-def use_available_processors() -> None:
-    """Compute with no more threads than there are processors for them, or OMP_NUM_THREADS asks for.
-
-    torch counts the processors in the affinity mask, and knows nothing of a container's quota.
-    """
-    import torch
-
-    torch.set_num_threads(min(torch.get_num_threads(), compute_threads()))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: products of single rows are too small to share."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def peak_memory() -> int | None:
     """Return the most memory this process ever held, in bytes; None where nobody counts it."""
     try:
@@ -176,30 +153,13 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def memory_of(device: str) -> int | None:
-    """Return the bytes of memory of a device; None where nobody says."""
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.get_device_properties(0).total_memory
-    return available_memory()
-
-
 def choose_device(device: str) -> str:
-    """Turn auto into CUDA where there is one, else the CPU.
+    """Return the device to train on, with a note where it is slow.
 
     Raises:
         UsageError: If the device asked for is not there.
     """
-    import torch
-
-    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if device == "auto":
-        return "cuda" if has_cuda else "cpu"
-    if device == "cuda" and not has_cuda:
-        raise UsageError("--device cuda: this torch sees no CUDA device; --device cpu works")
-    if device == "mps" and not has_mps:
-        raise UsageError("--device mps: this machine has no Apple GPU; --device cpu works")
-    if device == "mps":
+    chosen = devices.choose_device(device)
+    if chosen == "mps":
         console.print("note: recurrent cells are slower on mps than on the CPU", style="yellow")
-    return device
+    return chosen

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from carousel.cli.console import NARROW, can_redraw, console, rows
-from carousel.cli.forecast import Forecast
+from carousel.cli.forecast_command import Forecast
 from carousel.cli.progress import VisibleProgress
 from carousel.forecasting.baselines import check_season, estimate_season
 from carousel.forecasting.evaluation import Judged, held_out, judge, judge_baselines

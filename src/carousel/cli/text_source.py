@@ -1,7 +1,7 @@
 """The text a command works on: the user's files, folders or pipe, or the built-in tales."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -10,28 +10,16 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn, TransferSp
 
 from carousel.cli.console import can_redraw, console
 from carousel.cli.progress import VisibleProgress
-from carousel.data.control_characters import find_control_characters
-from carousel.data.corpus import Corpus, name_of, prepare, prepare_text
+from carousel.data.corpus import Corpus, name_of, prepare
+from carousel.data.duplicates import Repeated
 from carousel.data.reading import PLAIN, Reading
 from carousel.data.stdin_file import spooled
 from carousel.errors import TextError, UsageError
 from carousel.files import user_cache_folder
+from carousel.training.text_parts import describe_repeated
+from carousel.training.text_source import Source, describe_control_characters, open_tales
 
-TALES_SEED, TALES_CHARACTERS = 0, 2_000_000
 STDIN = Path("-")
-
-
-class Source(NamedTuple):
-    """A prepared text.
-
-    Attributes:
-        corpus: Its ids and alphabet.
-        floor: The least loss that any model can reach on characters [start, stop), in nats per
-            character; None where nobody knows it: in texts of the user's, and in half a tale.
-    """
-
-    corpus: Corpus
-    floor: Callable[[int, int], float | None] | None
 
 
 class Prepared(NamedTuple):
@@ -55,16 +43,7 @@ def open_source(
         corpus = prepare_shown(paths, reading, cache).corpus
         warn_of_control_characters(corpus)
         return Source(corpus, None)
-    from carousel.tales import floor, tell
-
-    tales = tell(TALES_SEED, TALES_CHARACTERS)
-    corpus = prepare_text(tales.text, "tales", cache=cache)
-
-    def known_floor(start: int, stop: int) -> float | None:
-        is_whole = {start, stop} <= set(tales.borders)
-        return floor(tales, start, stop) if is_whole else None
-
-    return Source(corpus, known_floor)
+    return open_tales(cache)
 
 
 def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None) -> Prepared:
@@ -102,21 +81,14 @@ def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None)
 
 def warn_of_control_characters(corpus: Corpus) -> None:
     """Print in one line which characters of a text may not be meant, if there are any."""
-    found = find_control_characters(corpus)
-    if not found:
-        return
-    shown = ", ".join(
-        f"U+{ord(each.character):04X} {each.times:,} time{'s' * (each.times > 1)} (first at "
-        f"{each.first:,})"
-        for each in found[:3]
-    )
-    more = f" and {len(found) - 3} others" if len(found) > 3 else ""
-    is_windows = any("\x80" <= each.character <= "\x9f" for each in found)
-    advice = "; --encoding cp1252 reads texts of Windows" if is_windows else ""
-    console.print_line(
-        f"warning: {corpus.name} has characters that a text seldom has: {shown}{more}{advice}",
-        style="yellow",
-    )
+    if warning := describe_control_characters(corpus):
+        console.print_line(f"warning: {warning}", style="yellow")
+
+
+def warn_of_repeated(repeated: Sequence[Repeated]) -> None:
+    """Say in one line which documents stand in two parts, if any do."""
+    if warning := describe_repeated(repeated):
+        console.print_line(f"warning: {warning}", style="yellow")
 
 
 @contextmanager

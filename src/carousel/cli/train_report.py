@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
@@ -20,47 +19,40 @@ from carousel.cli.console import (
     this_command,
 )
 from carousel.cli.terminal import one_line
-from carousel.cli.text_source import Source
-from carousel.cli.train import Train
+from carousel.cli.train_command import Train
 from carousel.cli.train_display import Display
 from carousel.data.default_prompt import opening_of
 from carousel.data.range_view import total
-from carousel.data.split import Split
-from carousel.data.vocabulary import Vocabulary
-from carousel.generation.config import SamplingConfig
-from carousel.generation.generate import continue_text, room
+from carousel.generation.opening_sample import opening_sample
 from carousel.inspection.curves import loss_curve
-from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import load_model
 from carousel.models.loss import perplexity
 from carousel.models.pretrained import TELLER
 from carousel.training.config import TrainingConfig
 from carousel.training.fit import End, Progress
+from carousel.training.prepared_run import Notice, Started
 from carousel.training.run_folder import RunFolder, read_metrics
-from carousel.training.trainer import Trainer
 
-SAMPLING = SamplingConfig(temperature=0.6)
 BY_HEART = 0.05  # nats by which a loss has to rise, to be no matter of chance
 
 
-def writing(
-    model: LanguageModel, vocabulary: Vocabulary, prompt: str, length: int
-) -> tuple[str, Iterator[str]]:
-    """Return the prompt, and what the model writes after it, as far as its positions go.
-
-    Where they end too soon for both, there is no prompt.
-    """
-    if room(model, len(prompt)) < length:
-        prompt = ""
-    length = int(min(length, room(model, 1)))
-    return prompt, continue_text(model, vocabulary, prompt, SAMPLING, length=length)
+_STYLES = {"warning": "yellow", "resumed": "bold"}
 
 
-def announce(
-    command: Train, source: Source, parts: Split, trainer: Trainer, path: Path, seconds: float
-) -> None:
+def show_event(event: Notice | Started) -> None:
+    """Print a notice, or the plan of a run."""
+    if isinstance(event, Started):
+        announce(event)
+        return
+    head = f"{event.kind}: " if event.kind in ("note", "warning") else ""
+    console.print_line(f"{head}{event.message}", style=_STYLES.get(event.kind))
+
+
+def announce(plan: Started) -> None:
     """Print the plan and the estimate before anything takes long."""
-    corpus, model, settings = source.corpus, command.model, trainer.config
+    source, parts, trainer, path = plan.source, plan.parts, plan.trainer, plan.folder.path
+    corpus, model, settings = source.corpus, plan.settings.model, trainer.config
+    seconds = plan.seconds_per_step
     sizes = {name: total(ranges) for name, ranges in parts.items()}
     left = max(0, trainer.steps - trainer.step)
     threads = torch.get_num_threads()
@@ -133,7 +125,7 @@ def sum_up(
     rows({"curve": f"{path / 'loss.png'}, {path / 'loss.svg'}"})
     best = load_model(root)
     words = opening_of(best.config, best.vocabulary)
-    prompt, text = writing(best.model, best.vocabulary, words, 500)
+    prompt, text = opening_sample(best.model, best.vocabulary, words, 500)
     console.print()
     sys.stdout.write(prompt)
     with one_thread():

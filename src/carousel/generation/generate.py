@@ -60,19 +60,12 @@ def continue_text(
         TextError: If the vocabulary lacks a character of the prompt.
         DivergenceError: While it is read, if the model's weights are not finite numbers.
     """
-    if length is not None:
-        check_integer("length", length, at_least=1)
-    if isinstance(stop, str) or not all(isinstance(s, str) and s for s in stop):
-        raise ConfigError(f"stop must be strings of at least one character, got {stop!r}")
-    if precision not in PRODUCTS:
-        raise ConfigError(f"precision must be one of {', '.join(PRODUCTS)}, got {precision!r}")
+    check_request(length, stop, precision)
     try:
         ids = vocabulary.encode(prompt) if prompt else np.array([vocabulary.stoi.get("\n", 0)])
     except TextError as error:
         raise TextError(f"prompt: {error}") from None
-    if length is None:
-        length = max(1, int(min(LENGTH, room(model, len(ids)))))
-    _check_room(model, len(ids), length)
+    length = length_after(model, len(ids), length)
     marks = Marks.of(vocabulary.itos) if config.candidates > 1 else None
     engine = Engine(model, product=PRODUCTS[precision], rows=min(ROWS, config.candidates))
     task = Task(prompt=ids.tolist(), length=length, sampling=config, sample=sample, marks=marks)
@@ -81,6 +74,32 @@ def continue_text(
     return until_stop(
         ("".join(vocabulary.itos[token] for token in piece) for piece in pieces), stop
     )
+
+
+def check_request(length: int | None, stop: Sequence[str], precision: str) -> None:
+    """Refuse a length, stop strings or a precision that no text can have.
+
+    Raises:
+        ConfigError: The message names which.
+    """
+    if length is not None:
+        check_integer("length", length, at_least=1)
+    if isinstance(stop, str) or not all(isinstance(s, str) and s for s in stop):
+        raise ConfigError(f"stop must be strings of at least one character, got {stop!r}")
+    if precision not in PRODUCTS:
+        raise ConfigError(f"precision must be one of {', '.join(PRODUCTS)}, got {precision!r}")
+
+
+def length_after(model: LanguageModel, prompt: int, length: int | None) -> int:
+    """Return how many characters to write after a prompt; None: 500, or as far as positions go.
+
+    Raises:
+        ConfigError: If the model's positions end before the text would.
+    """
+    if length is None:
+        length = max(1, int(min(LENGTH, room(model, prompt))))
+    _check_room(model, prompt, length)
+    return length
 
 
 def room(model: LanguageModel, prompt: int) -> float:

@@ -5,16 +5,28 @@ torch.nn.MultiheadAttention.
 """
 
 import warnings
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carousel.nn.validation import check_fits, check_is
 
-if TYPE_CHECKING:
-    from carousel.nn.multihead_attention import MultiheadAttention
+
+class AttentionLayer(Protocol):
+    """The attributes of `MultiheadAttention` that its inputs are checked against."""
+
+    in_proj_weight: nn.Parameter | None
+    embed_dim: int
+    kdim: int
+    vdim: int
+    num_heads: int
+    batch_first: bool
+
+    @property
+    def out_proj(self) -> nn.Linear:
+        """The projection of what the heads return."""
 
 
 class Sizes(NamedTuple):
@@ -43,7 +55,7 @@ def check_sizes(*, embed_dim: int, num_heads: int, kdim: int, vdim: int) -> None
         )
 
 
-def check_inputs(layer: "MultiheadAttention", query: Tensor, key: Tensor, value: Tensor) -> Sizes:
+def check_inputs(layer: AttentionLayer, query: Tensor, key: Tensor, value: Tensor) -> Sizes:
     """Refuse inputs that do not fit the layer or one another; return what they say of the masks.
 
     Raises:

@@ -3,7 +3,7 @@
 T time steps, B sequences, V tokens, D features.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +12,9 @@ from carousel.kernels.transforms import has_symbolic_sizes
 from carousel.nn.embedded import Embedded
 from carousel.nn.embedding import Embedding
 from carousel.nn.module import call, check_input, initial_state, through_all
+from carousel.nn.recurrent_layer import RecurrentLayer
 from carousel.nn.regularization import NO_EXTRAS, Extras
 from carousel.ops.recurrence import Family, State
-
-if TYPE_CHECKING:
-    from carousel.nn.module import Recurrent
 
 
 class TokenInput(NamedTuple):
@@ -27,7 +25,7 @@ class TokenInput(NamedTuple):
 
 
 def call_from_ids(
-    layer: "Recurrent",
+    layer: RecurrentLayer,
     family: Family,
     ids: Tensor,
     embedding: Embedding,
@@ -56,7 +54,7 @@ def call_from_ids(
 
 
 def is_quicker_by_table(
-    layer: "Recurrent", ids: Tensor, embedding: Embedding, extras: Extras
+    layer: RecurrentLayer, ids: Tensor, embedding: Embedding, extras: Extras
 ) -> bool:
     """Tell whether to project every token of the vocabulary, or what stands at every place.
 

@@ -5,7 +5,6 @@ projection), L layers, times 2 where bidirectional.
 """
 
 import warnings
-from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,20 +15,14 @@ from carousel.nn import packing, parameters, validation
 from carousel.nn.autograd import disable_autocast, product_type
 from carousel.nn.embedded import Embedded
 from carousel.nn.packing import Layout
+from carousel.nn.recurrent_layer import RecurrentLayer
 from carousel.nn.regularization import NO_EXTRAS, Extras
 from carousel.nn.stack import stack
 from carousel.ops.recurrence import Family, State
 
-if TYPE_CHECKING:
-    from carousel.nn.gru import GRU
-    from carousel.nn.lstm import LSTM
-    from carousel.nn.rnn import RNN
-
-Recurrent: TypeAlias = "RNN | GRU | LSTM"
-
 
 def set_arguments(
-    layer: Recurrent,
+    layer: RecurrentLayer,
     mode: str,
     *,
     input_size: int,
@@ -69,7 +62,7 @@ def set_arguments(
 
 
 def add_parameters(
-    layer: Recurrent,
+    layer: RecurrentLayer,
     gates: int,
     device: parameters.Device,
     dtype: torch.dtype | None,
@@ -95,7 +88,7 @@ def add_parameters(
             layer._all_weights.append([name + suffix for name in shapes])
 
 
-def describe(layer: Recurrent, beyond_torch: dict[str, tuple[object, object]]) -> str:
+def describe(layer: RecurrentLayer, beyond_torch: dict[str, tuple[object, object]]) -> str:
     """Return the arguments that differ from their defaults, torch's first and as torch does.
 
     Args:
@@ -123,7 +116,7 @@ def describe(layer: Recurrent, beyond_torch: dict[str, tuple[object, object]]) -
 
 
 def call(
-    layer: Recurrent,
+    layer: RecurrentLayer,
     family: Family,
     input: Tensor | PackedSequence,
     state: State | None,
@@ -155,7 +148,7 @@ def call(
 
 
 def call_packed(
-    layer: Recurrent,
+    layer: RecurrentLayer,
     family: Family,
     input: PackedSequence,
     state: State | None,
@@ -178,7 +171,7 @@ def call_packed(
 
 
 def through_all(
-    layer: Recurrent,
+    layer: RecurrentLayer,
     family: Family,
     x: Tensor | Embedded,
     state: State,
@@ -210,13 +203,15 @@ def through_all(
         )
 
 
-def check_input(layer: Recurrent, x: Tensor, kind: type[Exception]) -> None:
+def check_input(layer: RecurrentLayer, x: Tensor, kind: type[Exception]) -> None:
     """Refuse an input of another type or of other features."""
     validation.check_fits("input", x, first_weight(layer), kind)
     validation.check_features(x, layer.input_size)
 
 
-def initial_state(layer: Recurrent, x: Tensor, state: State | None, rows: tuple[int, ...]) -> State:
+def initial_state(
+    layer: RecurrentLayer, x: Tensor, state: State | None, rows: tuple[int, ...]
+) -> State:
     """Return the given state after a check, or zeros; each part (2·L or L, *rows, H or P)."""
     cells = layer.num_layers * (2 if layer.bidirectional else 1)
     shapes = {"h_0": (cells, *rows, layer.proj_size or layer.hidden_size)}
@@ -230,7 +225,7 @@ def initial_state(layer: Recurrent, x: Tensor, state: State | None, rows: tuple[
     return state
 
 
-def first_weight(layer: Recurrent) -> Tensor:
+def first_weight(layer: RecurrentLayer) -> Tensor:
     """Return weight_ih_l0, whose type and device are those of all."""
     weight: Tensor = getattr(layer, layer._all_weights[0][0])
     return weight

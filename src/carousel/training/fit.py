@@ -83,6 +83,7 @@ class Session:
         save_every: Steps between checkpoints.
         stop: Asked after each step and often while validating: True saves and ends the run.
         time_is_up: Asked after each step: True validates, saves and ends it.
+        is_kept: Whether the folder stays when the run has ended; only advice depends on it.
     """
 
     folder: RunFolder
@@ -93,6 +94,7 @@ class Session:
     save_every: int
     stop: Callable[[], bool] = lambda: False
     time_is_up: Callable[[], bool] = lambda: False
+    is_kept: bool = True
 
 
 def fit(trainer: Trainer, session: Session, progress: Progress) -> Iterator[Event]:
@@ -193,6 +195,8 @@ def _advice(trainer: Trainer, session: Session) -> str:
         rate = f"{rate} --muon-learning-rate {trainer.config.muon_learning_rate / 4:.2g}"
     if not session.folder.saved_steps():
         return f"nothing was saved yet: try a smaller step ({rate})"
+    if not session.is_kept:
+        return f"try a smaller step ({rate}), or a tighter --max-grad-norm"
     run = session.folder.path
     return (
         f"the last good state is kept in {run}: go on with --init-from {run} and a smaller "

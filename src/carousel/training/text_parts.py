@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from carousel.cli.console import console
-from carousel.cli.text_source import Source
 from carousel.data.corpus import Corpus
 from carousel.data.default_prompt import opening
 from carousel.data.duplicates import Repeated
@@ -14,6 +12,7 @@ from carousel.data.range_view import Ranges, total
 from carousel.data.split import Split, sha256, split
 from carousel.errors import RunError, TextError
 from carousel.training.config import DataConfig, run_config
+from carousel.training.text_source import Source
 
 BEGINNING = 2**20  # characters of a text: enough to see how its stories begin
 
@@ -56,12 +55,17 @@ def make_again(corpus: Corpus, config: Mapping[str, Any], index: Path | None) ->
     return parts
 
 
+def opening_words(corpus: Corpus) -> str:
+    """Return the words that a text begins with."""
+    return opening(corpus.vocabulary.decode(corpus.ids[:BEGINNING]))
+
+
 def describe(corpus: Corpus, parts: Split, repeated: Sequence[Repeated]) -> dict[str, Any]:
     """Return what config.json says of a text and its parts, sizes in characters."""
     return {
         "name": corpus.name,
         "sha256": corpus.sha256,
-        "opening": opening(corpus.vocabulary.decode(corpus.ids[:BEGINNING])),
+        "opening": opening_words(corpus),
         "characters": len(corpus),
         "parts": {name: total(ranges) for name, ranges in parts.items()},
         "split_sha256": sha256(parts),
@@ -72,10 +76,10 @@ def describe(corpus: Corpus, parts: Split, repeated: Sequence[Repeated]) -> dict
     }
 
 
-def warn_of_repeated(repeated: Sequence[Repeated]) -> None:
-    """Say in one line which documents stand in two parts, if any do."""
+def describe_repeated(repeated: Sequence[Repeated]) -> str | None:
+    """Return one line on the documents that stand in two parts; None if there are none."""
     if not repeated:
-        return
+        return None
     counts = ", ".join(
         f"{each.documents:,} of {each.of:,} {each.part} documents ({each.characters:,} characters) "
         f"also stand{'s' * (each.documents == 1)} in the {' or '.join(each.others)} part"
@@ -83,11 +87,7 @@ def warn_of_repeated(repeated: Sequence[Repeated]) -> None:
     )
     first = repeated[0]
     line = first.first_line if len(first.first_line) <= 40 else f"{first.first_line[:39]}…"
-    console.print_line(
-        f"warning: {counts}; the first: {line!r} at {first.position:,} "
-        f"and at {first.position_there:,}",
-        style="yellow",
-    )
+    return f"{counts}; the first: {line!r} at {first.position:,} and at {first.position_there:,}"
 
 
 def floor_of(source: Source, ranges: Ranges) -> float | None:

@@ -1,0 +1,77 @@
+"""The arguments of `carousel forecast`, as a dataclass."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from carousel.errors import ConfigError
+from carousel.forecasting.numbers import Decimal
+from carousel.forecasting.order import Order
+from carousel.forecasting.task import Target
+from carousel.generation.config import check_integer
+from carousel.models.config import ModelConfig
+from carousel.training.supervised_config import SupervisedConfig
+
+STDIN = Path("-")
+
+
+def _small() -> ModelConfig:
+    """Return a model for hundreds of numbers, not for millions of characters."""
+    return ModelConfig(embedding_size=16, hidden_size=32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Fit a model to a time series, and compare its forecasts with those that learn nothing.
+
+    The first 70 % of the rows are learned from, the next 15 % say when to stop, and the last 15 %
+    judge: each value is forecast from the true ones before it.
+
+    Dates say which row is the oldest: a table whose newest row stands first is read in reverse.
+    Whatever was understood that could be otherwise is printed.
+
+    Attributes:
+        data: CSV file: commas, semicolons, tabs or bars, with a header or without; - for stdin.
+        column: Its name, or its number from 1. None: the last column of numbers that does not
+            count the rows, as years do.
+        encoding: Of the file.
+        decimal: What stands before decimals, a point or a comma. auto: as the column shows;
+            1,234 alone may be either.
+        order: Of the rows: auto begins with the oldest, where there are dates; file takes them as
+            they stand, reverse begins with the last.
+        window: Numbers that a forecast is made from.
+        target: What the model reads and answers: each "value", or each "change" from the last one,
+            which is then added to it. What grows is foreign to a model that knows its values only.
+        log: Work on logarithms: for what changes by percentages. All values must be above 0.
+        season: Rows of a season, for the baseline. None: as the training part suggests.
+        seeds: Fits, from --seed on; the table has their mean and standard deviation.
+        ahead: Rows to forecast beyond the end, each from the forecasts before it.
+        out: Folder to write to. None: runs/NAME, after the file.
+        json: Print one JSON object instead of the table.
+    """
+
+    data: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA.csv")]
+    column: str | None = None
+    encoding: str = "utf-8"
+    decimal: Decimal = "auto"
+    order: Order = "auto"
+    window: int = 24
+    target: Target = "change"
+    log: bool = False
+    season: int | None = None
+    seeds: int = 1
+    ahead: int = 12
+    out: Path | None = None
+    json: bool = False
+    model: ModelConfig = field(default_factory=_small)
+    fit: SupervisedConfig = field(default_factory=SupervisedConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what can be seen to be wrong without the file."""
+        check_integer("window", self.window, at_least=1)
+        check_integer("seeds", self.seeds, at_least=1, at_most=1000)
+        check_integer("ahead", self.ahead, at_least=0, at_most=100_000)
+        if self.fit.seed + self.seeds > 2**64:
+            raise ConfigError(f"seed + seeds must be at most 2^64, got {self.fit.seed}")
