@@ -11,25 +11,27 @@ import torch
 from torch import Tensor, sigmoid, tanh
 from torch.nn.functional import layer_norm
 
-from carousel.ops.recurrence import Masks, State
-from recurrences import Case, Tensors, named, state
+from carousel.ops.recurrence import State
+from carousel.verify.op_spec import Case, Tensors
 
 Step = Callable[[Tensors, Tensor, State, Tensor | float], State]  # weights, x_t, state, dropout
 
 
-def by_definition(case: Case, p: Tensors, masks: Masks) -> Tensors:
-    """Run a case over time, under its masks."""
-    s, outputs = state(p), []
+def by_definition(name: str, case: Case) -> Tensors:
+    """Run a family's definition over time, under the masks of a case."""
+    p, masks = case.inputs, case.constants
+    s, outputs = tuple(p[name] for name in ("h_0", "c_0") if name in p), []
     for t in range(len(p["x"])):
-        dropout = 1.0 if masks.candidate is None else masks.candidate[t]
-        read = (s[0] if masks.h is None else masks.h * s[0], *s[1:])
-        new = DEFINITIONS[case.name](p, p["x"][t], read, dropout)
+        dropout = masks["candidate"][t] if "candidate" in masks else 1.0
+        read = (masks["h"] * s[0] if "h" in masks else s[0], *s[1:])
+        new = DEFINITIONS[name](p, p["x"][t], read, dropout)
+        holds = (masks.get("hold_h"), masks.get("hold_c"))
         s = tuple(
             fresh if hold is None else torch.lerp(fresh, old, hold[t].expand_as(fresh))
-            for fresh, old, hold in zip(new, s, masks.hold, strict=False)
+            for fresh, old, hold in zip(new, s, holds, strict=False)
         )
         outputs.append(s[0])
-    return named(torch.stack(outputs), s)
+    return {"y": torch.stack(outputs)} | dict(zip(("h_n", "c_n"), s, strict=False))
 
 
 def part(p: Tensors, name: str, k: int, gates: int) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from assertions import TOLERANCE, assert_near
 from carousel.ops.attention import AttentionMask
-from hand_derived import random
+from carousel.verify.op_spec import Case, OpSpec, Tensors
+from hand_derived import by_hand, random
 
 
 class Sizes(NamedTuple):
@@ -84,6 +85,21 @@ def case(
     }
     first = None if trial.first is None else torch.tensor(trial.first)
     return inputs, AttentionMask(trial.context, first, bias(trial, sizes, dtype))
+
+
+def attended(
+    spec: OpSpec, sight: AttentionMask, keep: Tensor | None = None, block: int = 0
+) -> Callable[..., Tensors]:
+    """Run attention of q, k, v and, if it is there, of a bias, with its hand-derived reverse."""
+    sizes = {"U": block} | ({} if sight.context is None else {"C": sight.context})
+    fixed = {"first": sight.first, "bias": sight.bias, "keep": keep}
+    constants = {name: x for name, x in fixed.items() if x is not None}
+
+    def run(*tensors: Tensor) -> Tensors:
+        inputs = dict(zip(("q", "k", "v", "b_scores"), tensors, strict=False))
+        return by_hand(Case(spec, sizes, inputs, constants))
+
+    return run
 
 
 def enormous(trial: Trial, dtype: torch.dtype) -> tuple[dict[str, Tensor], AttentionMask]:

@@ -6,34 +6,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Tensors to the output, and what pulls its gradient back to those of the tensors, in order.
-Op = Callable[..., tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]]
+from carousel.verify import op_spec
+from carousel.verify.op_spec import Case, Tensors
 
 
-def by_hand(op: Op, *tensors: Tensor) -> Tensor:
-    """Return the op's output; its gradient is the hand-derived one, whatever the op is made of."""
-    y: Tensor = _HandDerived.apply(op, *tensors)
-    return y
+def by_hand(case: Case) -> Tensors:
+    """Return a case's outputs; their gradients are the hand-derived ones."""
+    names: list[str] = []
+    outputs = _HandDerived.apply(case, names, *case.inputs.values())
+    return dict(zip(names, outputs, strict=True))
 
 
 class _HandDerived(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, op: Op, *tensors: Tensor) -> Tensor:
-        y, ctx.reverse = op(*tensors)
-        return y
+    def forward(ctx: Any, case: Case, names: list[str], *tensors: Tensor) -> tuple[Tensor, ...]:
+        case = case._replace(inputs=dict(zip(case.inputs, tensors, strict=True)))
+        outputs, trace = op_spec.forward(case)
+        names.extend(outputs)
+        ctx.reverse = lambda arriving: op_spec.backward(case, arriving, trace)
+        ctx.names = names
+        return tuple(outputs.values())
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *ctx.reverse(dy)
+    def backward(ctx: Any, *arriving: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = ctx.reverse(dict(zip(ctx.names, arriving, strict=True)))
+        return None, None, *gradients.values()
 
 
-def with_gradients(run: Callable[..., Tensor], **inputs: Tensor) -> dict[str, Tensor]:
-    """The output, and the gradients of a random weighted sum of it to every input, by name."""
-    y = run(*inputs.values())
+def and_gradients(outputs: Tensors, inputs: Tensors) -> Tensors:
+    """The outputs, and the gradients of a random weighted sum of them to every input."""
     generator = torch.Generator().manual_seed(1)
-    dy = torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y.dtype)
-    gradients = torch.autograd.grad(y, list(inputs.values()), dy, materialize_grads=True)
-    return {"y": y} | {f"d{name}": d for name, d in zip(inputs, gradients, strict=True)}
+    weights = [
+        torch.randn(y.shape, generator=generator, dtype=torch.float64).to(y.dtype)
+        for y in outputs.values()
+    ]
+    gradients = torch.autograd.grad(
+        list(outputs.values()), list(inputs.values()), weights, materialize_grads=True
+    )
+    return outputs | {f"d{name}": d for name, d in zip(inputs, gradients, strict=True)}
+
+
+def with_gradients(run: Callable[..., Tensor], **inputs: Tensor) -> Tensors:
+    """The output, and the gradients of a random weighted sum of it to every input, by name."""
+    return and_gradients({"y": run(*inputs.values())}, inputs)
 
 
 def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

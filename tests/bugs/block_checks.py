@@ -8,17 +8,18 @@ from itertools import combinations, pairwise
 from types import ModuleType
 from typing import Any
 
-import op_definitions
 import torch
-from op_case import normal
-from op_given import Given, Tensors
 from planting import planted
 from torch import Tensor
 
+import op_definitions
 from anchors import Edit
 from assertions import assert_near
-from carousel.ops.attention import AttentionMask
-from recurrences import with_gradients
+from carousel.verify.attention import ATTENTION_MASKED
+from carousel.verify.op_spec import Case, Tensors
+from carousel.verify.positions import ROTARY_SCORES
+from hand_derived import and_gradients
+from op_trials import normal
 
 B, T, N, K, C = 2, 5, 3, 4, 3
 D = N * K
@@ -43,8 +44,11 @@ def by_definition(p: Tensors) -> Tensor:
         rows = [slice(part * D + n * K, part * D + (n + 1) * K) for n in range(N)]
         w, b = p["in_proj.weight"], p["in_proj.bias"]
         parts.append(torch.stack([p["x"] @ w[row].T + b[row] for row in rows], dim=1))
-    turned = op_definitions.rotary({"q": parts[0], "k": parts[1]}, Given())
-    y = op_definitions.attention(turned | {"v": parts[2]}, Given(sight=AttentionMask(C)))["y"]
+    turned = op_definitions.rotary(
+        Case(ROTARY_SCORES, {}, dict(zip("qk", parts, strict=False)), {})
+    )
+    heads = turned | {"v": parts[2]}
+    y = op_definitions.attention(Case(ATTENTION_MASKED, {"T": T, "S": T, "C": C}, heads, {}))["y"]
     return torch.cat(list(y.unbind(1)), -1) @ p["out_proj.weight"].T + p["out_proj.bias"]
 
 
@@ -52,19 +56,19 @@ def matches_the_definition(code: ModuleType) -> None:
     """One call, from no past."""
     layer, p = inputs(code)
     got, want = {"y": layer(p["x"], None)[0]}, {"y": by_definition(p)}
-    assert_near(with_gradients(got, p), with_gradients(want, p))
+    assert_near(and_gradients(got, p), and_gradients(want, p))
 
 
 def obeys_the_streaming_law(code: ModuleType) -> None:
     """Whole = any split; outputs and gradients, also through the cache."""
     layer, p = inputs(code)
-    whole = with_gradients({"y": layer(p["x"], None)[0]}, p)
+    whole = and_gradients({"y": layer(p["x"], None)[0]}, p)
     for cuts in (cuts for n in range(1, T) for cuts in combinations(range(1, T), n)):
         outputs, past = [], None
         for start, end in pairwise((0, *cuts, T)):
             y, past = layer(p["x"][:, start:end], past)
             outputs.append(y)
-        assert_near(with_gradients({"y": torch.cat(outputs, dim=1)}, p), whole)
+        assert_near(and_gradients({"y": torch.cat(outputs, dim=1)}, p), whole)
 
 
 def sees_its_window(code: ModuleType) -> None:

@@ -17,11 +17,10 @@ class Exhibit(NamedTuple):
         function: The function of that module, as an Edit names it (tests/anchors.py).
         was: The code that stands there; a local variable may have any name.
         becomes: What stands there instead.
-        case: The family or variant to look at (tests/recurrences.py), the layer, or the op and its
-            use (op_cases.py beside this file).
-        seen_by: The checks that must see it; those not named must not
-            (tests/recurrence_checks.py, and layer_checks.py, op_checks.py and block_checks.py
-            beside this file).
+        case: The family or variant to look at, or the op and its use (tests/op_trials.py), or the
+            layer.
+        seen_by: The checks that must see it; those not named must not (tests/op_checks.py, and
+            layer_checks.py and block_checks.py beside this file).
         bias: Whether to look at it with biases.
         masked: Whether to look at it with masks.
         given: More code of that function, which says what the names in `was` stand for.

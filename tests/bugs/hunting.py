@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mutations import Mutation, mutations
+from planting import executed
 from torch import Tensor
-
-from recurrences import executed
 
 Namespace = dict[str, Any]
 Ask = Callable[[Namespace], bool]  # whether what stands in a namespace answers a question rightly

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from anchors import Edit
 from assertions import assert_near
 from carousel.ops.recurrence import DenseInput, Masks
-from recurrences import OURS, Tensors
+from carousel.verify.op_spec import OPS, Tensors
 
 ABOVE_ONE_ANOTHER = ("packing", "regularization", "stack", "module", "lstm")
 T, B, D, H, L = 4, 3, 5, 6, 2
@@ -110,7 +110,7 @@ def keeps_the_expected_share(code: ModuleType) -> None:
     for k in range(L):
         w_ih, w_hh, b_ih, b_hh = ours.all_weights[k]
         hold = torch.full((T, 1, 1), 0.3, **WIDE)
-        run, family = OURS["recurrence"].forward, OURS["lstm"].LSTM
+        run, family = OPS["recurrence"].forward, OPS["lstm"].LSTM
         weights = {"w_hh": w_hh, "b_hh": b_hh}
         y, _, _ = run(
             family, DenseInput(y, w_ih, b_ih), (h_0[k], c_0[k]), weights, Masks((hold, hold))

@@ -26,15 +26,15 @@ there, in our words and our code. The rooms are [memory](room_memory.py), [gates
 [the transformer](room_transformer.py); there stand the very lines.
 
 Who sees a fault (● sees it, · does not, blank: does not look) are the checks of
-[`recurrence_checks.py`](../recurrence_checks.py): `torch`, the namesake in torch.nn, where there is
+[`op_checks.py`](../op_checks.py): `torch`, the namesake in torch.nn, where there is
 one; `definition`, the paper's equations written gate by gate; `autograd`, our loop differentiated
 by torch; `differences`, finite differences of our reverse; `streaming`, one long call against many
 short ones; `causality`, what depends on what. The layers around the ops have checks of their own,
 [`layer_checks.py`](layer_checks.py): `torch` and `streaming` again; `packed`, torch.nn on sequences
 of unequal length; `dropouts` and `zoneout`, what is drawn while training and what is not. Those of
-attention and the fixed window, [`op_checks.py`](op_checks.py), are the six of recurrence for other
-ops, and `blocks`, attention block by block against attention at once; those of the transformer,
-[`block_checks.py`](block_checks.py), look at its cache as well.
+attention and the fixed window are the six of recurrence, and `blocks`, attention block by block
+against attention at once; those of the transformer, [`block_checks.py`](block_checks.py), look at
+its cache as well.
 
 No check sees all. A wrong equation together with the reverse of that wrong equation passes
 `autograd` and `differences`, and a loop that forgets its cell at every step obeys the streaming

@@ -1,4 +1,4 @@
-"""What is asked of a mutant in a reverse of the ops beside recurrence: are its gradients right?"""
+"""What is asked of a mutant in a reverse of the ops: are its gradients right?"""
 
 from copy import deepcopy
 from functools import partial
@@ -7,38 +7,43 @@ from typing import Any, NamedTuple
 
 import torch
 from hunting import Ask, Namespace, is_right
-from op_case import OPS, Case, Sizes, normal, random_inputs
-from op_cases import CASES
-from op_definitions import sees
-from op_given import Given, Tensors
 
 from carousel.ops.attention import AttentionMask
+from carousel.verify.op_spec import OPS, Case, Sizes, Tensors, backward, forward
+from carousel.verify.recurrences import RecurrentSpec
+from op_checks import detached
+from op_definitions import sees
+from op_trials import FUNCTIONS, TRIALS, Scale, Trial, case_of, normal, recurrent
 
-SIZES = Sizes(B=2, N=3, T=5, S=8, K=4, M=6, V=6, D=10, H=9, n=3, C=3, block=2)
+SCALE = Scale(
+    {"T": 3, "B": 2, "D": 5, "H": 4, "P": 3},  # B below 3: swapped axes show
+    {"B": 2, "N": 3, "T": 5, "S": 8, "K": 4, "M": 6, "V": 6, "D": 10, "H": 9, "O": 3, "U": 2},
+)
 
 
 class Question(NamedTuple):
     """A forward pass, the gradients that arrive at its end, and those that must come out."""
 
     case: Case
-    given: Given
     trace: Any
-    darriving: Tensors
+    arriving: Tensors
     want: Tensors
 
 
-def question(case: Case, *arriving: str) -> Question:
+def question(trial: Trial, *arriving: str) -> Question:
     """Ask for the gradients of some outputs; of all, if none is named."""
-    p, given = random_inputs(case, SIZES)
-    outputs, _ = case.forward(OPS, p, given)
-    outputs = {name: y for name, y in outputs.items() if name in arriving or not arriving}
-    darriving = {name: normal(*y.shape, seed=2) for name, y in outputs.items()}
+    case = case_of(trial, scale=SCALE)
+    outputs = {name: y for name, y in forward(case)[0].items() if name in arriving or not arriving}
+    cotangents = {name: normal(*y.shape, seed=2) for name, y in outputs.items()}
+    if isinstance(trial.spec, RecurrentSpec):
+        for d in cotangents.values():  # nothing arrives at the end of one row: no reverse divides
+            d.view(-1, case.sizes["B"], d.shape[-1])[-1, 0] = 0
     gradients = torch.autograd.grad(
-        list(outputs.values()), list(p.values()), list(darriving.values())
+        list(outputs.values()), list(case.inputs.values()), list(cotangents.values())
     )
-    detached = {name: tensor.detach() for name, tensor in p.items()}
-    _, trace = case.forward(OPS, detached, given)
-    return Question(case, given, trace, darriving, dict(zip(p, gradients, strict=True)))
+    still = detached(case)
+    trace = forward(still)[1]
+    return Question(still, trace, cotangents, dict(zip(case.inputs, gradients, strict=True)))
 
 
 def ask(asked: Question, module: str, namespace: Namespace) -> bool:
@@ -46,9 +51,39 @@ def ask(asked: Question, module: str, namespace: Namespace) -> bool:
 
     It gets copies: a mutant may add to what it should only read.
     """
-    code = OPS | {module: SimpleNamespace(**namespace)}
-    darriving, trace, given = deepcopy((asked.darriving, asked.trace, asked.given))
-    return is_right(asked.case.backward(code, darriving, trace, given), asked.want)
+    code = SimpleNamespace(**namespace | current_families(namespace))
+    arriving, trace, constants = deepcopy((asked.arriving, asked.trace, asked.case.constants))
+    case = asked.case._replace(constants=constants, ops=OPS | {module: code})
+    return is_right(backward(case, arriving, trace), asked.want)
+
+
+def current_families(namespace: Namespace) -> Namespace:
+    """Return the families of a namespace with the steps that stand there now."""
+    return {
+        name: family._replace(step_backward=namespace[family.step_backward.__name__])
+        for name, family in namespace.items()
+        if isinstance(family, OPS["recurrence"].Family)
+    }
+
+
+def ask_table(trial: Trial, namespace: Namespace) -> bool:
+    """Tell whether a table of projections and its look-up are reversed rightly."""
+    inputs = case_of(trial, scale=SCALE).inputs
+    true, ids = OPS["recurrence"], torch.tensor([[-1, 0, 2], [2, 1, 2]])
+    p = {"x": inputs["x"].flatten(0, 1).detach().requires_grad_()}
+    p |= {name: inputs[name] for name in ("w_ih", "b_ih", "gain") if name in inputs}
+    table = true.project_embedding(true.DenseInput(**p))
+    d = normal(*ids.shape, table.shape[-1], seed=5)
+    want = torch.autograd.grad(
+        true.project(true.EmbeddedInput(ids + 1, table)), list(p.values()), d
+    )
+    still = {name: tensor.detach() for name, tensor in p.items()}
+    tokens = namespace["DenseInput"](**still)
+    source = namespace["EmbeddedInput"](ids + 1, table.detach())
+    nothing, dtable = namespace["project_backward"](d, source)
+    found = namespace["project_embedding_backward"](dtable, tokens)._asdict()
+    got = {name: tensor for name, tensor in found.items() if tensor is not None}
+    return nothing is None and is_right(got, dict(zip(p, want, strict=True)))
 
 
 def ask_normalise(namespace: Namespace) -> bool:
@@ -91,24 +126,31 @@ def ask_single_row(namespace: Namespace) -> bool:
 
 def ask_blocks(namespace: Namespace) -> bool:
     """Tell whether blocks of keys hold those that a block of queries sees, and no more than fit."""
-    q, k = torch.zeros(1, 1, SIZES.T, 1), torch.zeros(1, 1, SIZES.S, 1)
-    for context in (None, *range(1, SIZES.S + 1)):
-        for rows in namespace["_blocks"](SIZES.T, SIZES.block):
-            found = list(namespace["_seen"](rows, q, k, AttentionMask(context), SIZES.block))
-            columns = [j for block in found for j in range(block.start, block.stop)]
-            queries = range(rows.start, rows.stop)
-            given = Given(sight=AttentionMask(context))
-            seen = [
-                j
-                for j in range(SIZES.S)
-                if any(sees(given, 0, i, j, SIZES.T, SIZES.S) for i in queries)
-            ]
-            if columns != seen or any(b.stop - b.start > SIZES.block for b in found):
+    queries, keys, block = (SCALE.functions[letter] for letter in "TSU")
+    q, k = torch.zeros(1, 1, queries, 1), torch.zeros(1, 1, keys, 1)
+    for context in (None, *range(1, keys + 1)):
+        sizes = {"T": queries, "S": keys} | ({} if context is None else {"C": context})
+        case = Case(TRIALS["blocks"].spec, sizes, {}, {})
+        for rows in namespace["_blocks"](queries, block):
+            found = list(namespace["_seen"](rows, q, k, AttentionMask(context), block))
+            columns = [j for each in found for j in range(each.start, each.stop)]
+            inside = range(rows.start, rows.stop)
+            seen = [j for j in range(keys) if any(sees(case, 0, i, j) for i in inside)]
+            if columns != seen or any(each.stop - each.start > block for each in found):
                 return False
     return True
 
 
 REVERSES = {
+    "recurrence": [
+        *("backward", "project_backward", "multiply_backward", "project_embedding_backward"),
+        *("_with_none", "_at", "_holds", "_released", "_kept", "_sum"),
+    ],
+    "rnn": ["step_backward"],
+    "gru": ["step_backward", "step_reset_before_backward"],
+    "lstm": ["step_backward"],
+    "lstm_three_gates": ["step_1997_backward", "step_coupled_backward", "gates_backward"],
+    "lstm_layer_norm": ["step_backward"],
     "softmax": ["softmax_backward"],
     "cross_entropy": ["backward"],
     "layer_norm": ["normalise_backward", "backward"],
@@ -117,7 +159,19 @@ REVERSES = {
     "attention": ["backward"],
     "flash_attention": ["backward", "_scores", "_seen", "_blocks"],
 }
-ALSO = {
+FAMILIES = {  # everything there is, and nothing but what must be
+    "recurrence": ["lstm_layer_norm", "lstm_peephole_projection", "rnn_tanh"],
+    "rnn": ["rnn_tanh"],
+    "gru": ["gru", "gru_reset_before"],
+    "lstm": ["lstm_peephole_projection", "lstm_peephole", "lstm_projection", "lstm"],
+    "lstm_three_gates": ["lstm_1997", "lstm_coupled"],
+    "lstm_layer_norm": ["lstm_layer_norm"],
+}
+ALSO: dict[str, list[Ask]] = {
+    "recurrence": [
+        partial(ask_table, recurrent("lstm_layer_norm")),
+        partial(ask_table, recurrent("rnn_tanh", bias=False)),
+    ],
     "layer_norm": [ask_normalise, ask_single_vector],
     "embedding": [ask_single_row],
     "mlp": [ask_single_id],
@@ -125,18 +179,35 @@ ALSO = {
 }
 
 
-def biased_by_key(sizes: Sizes) -> Given:
+def biased_by_key(sizes: Sizes) -> Tensors:
     """The same bias for all queries: one that has to be broadcast."""
-    hidden = torch.zeros(1, sizes.S, dtype=torch.bool)
-    return Given(hidden=hidden, bias=normal(1, 1, sizes.S, seed=9), block=sizes.block)
+    keys = sizes["S"]
+    return {
+        "hidden": torch.zeros(1, keys, dtype=torch.bool),
+        "bias": normal(1, 1, 1, keys, seed=9),
+    }
+
+
+def uses(module: str) -> list[Trial]:
+    """Each use of an op; of a family with biases and masks, and without.
+
+    The two apart, where a mask is a weight among others.
+    """
+    if module in FAMILIES:
+        return [
+            recurrent(name, bias=bias, masked=masked)
+            for name in FAMILIES[module]
+            for bias, masked in ((True, True), (False, False), (True, False))
+        ]
+    found = [trial for trial in FUNCTIONS if trial.spec.module == module]
+    if module == "flash_attention":
+        found.append(TRIALS["blocks_padded"]._replace(constants=biased_by_key))
+    return found
 
 
 def questions(module: str) -> list[Ask]:
     """Each use of an op, and of attention also that in which nobody reads the weights."""
-    uses = [case for case in CASES.values() if case.module == module]
-    if module == "flash_attention":
-        uses.append(CASES["blocks_padded"]._replace(given=biased_by_key))
-    asked = [question(case) for case in uses]
+    asked = [question(trial) for trial in uses(module)]
     if module == "attention":
-        asked += [question(case, "y") for case in uses]
+        asked += [question(trial, "y") for trial in uses(module)]
     return [*(partial(ask, one, module) for one in asked), *ALSO.get(module, [])]

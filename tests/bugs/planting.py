@@ -31,3 +31,10 @@ def planted(package: str, above_one_another: tuple[str, ...], module: str, *edit
         vars(copy).update({k: v for k, v in copies.items() if k in modules})
         copies[name] = copy
     return copies
+
+
+def executed(name: str, text: str) -> ModuleType:
+    """Return a module of carousel.ops as it is with this text."""
+    module = ModuleType(f"carousel.ops.{name}")
+    exec(compile(text, f"{name}.py", "exec"), vars(module))
+    return module

@@ -2,20 +2,18 @@
 
 import ast
 
-import op_questions
 import pytest
-import recurrence_questions
 from equivalents import EQUIVALENTS, Equivalent
-from hunting import Ask, functions_of, hunt, text_of
+from hunting import functions_of, hunt, text_of
 from listing import listed
 from museum import MUTANTS
 from mutations import Mutation, mutations
-from op_case import OPS
+from op_questions import REVERSES, questions
+from planting import executed
 
 from anchors import Code
-from recurrences import OURS, executed
+from carousel.verify.op_spec import OPS
 
-REVERSES = recurrence_questions.REVERSES | op_questions.REVERSES
 FEWEST = {  # mutants of a module
     "recurrence": 1300,
     "rnn": 120,
@@ -31,11 +29,6 @@ FEWEST = {  # mutants of a module
     "attention": 430,
     "flash_attention": 1350,
 }
-
-
-def questions(module: str) -> list[Ask]:
-    asks = op_questions if module in op_questions.REVERSES else recurrence_questions
-    return asks.questions(module)
 
 
 def listed_in(module: str) -> list[tuple[Equivalent, str, set[Mutation]]]:
@@ -95,7 +88,7 @@ def test_every_reverse_of_the_ops_is_hunted() -> None:
         private = {name for name in called if name.startswith("_")} - {"_held", "_shares"}
         assert private <= set(hunted)
     has_none = {"positions"}  # what turns a vector also turns its gradient back
-    assert (OURS | OPS).keys() - has_none == REVERSES.keys()
+    assert OPS.keys() - has_none == REVERSES.keys()
     assert not any("def backward" in text_of(module) for module in has_none)
 
 

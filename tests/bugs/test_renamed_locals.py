@@ -10,11 +10,13 @@ from equivalents import EQUIVALENTS, Equivalent
 from exhibits import Exhibit
 from listing import listed
 from mutations import Mutation, mutations
+from planting import executed
 from wings import BLOCKS, LAYERS, WINGS, exhibits_of
 
 from anchors import Code
-from recurrence_checks import checks_of, fails
-from recurrences import CASES, OURS, Trial, executed
+from carousel.verify.op_spec import OPS
+from op_checks import seers
+from op_trials import recurrent
 from renaming import (
     Naming,
     assert_names_do_not_matter,
@@ -61,10 +63,9 @@ def test_every_local_of_the_lstm_is_renamed_and_it_computes_the_same(naming: Nam
         named = [(a, b) for a, b in pairs if isinstance(a, ast.Name) and a.id in locals_of(old)]
         assert named
         assert all(a.id != b.id for a, b in named)
-    code = OURS | {"lstm": executed("lstm", text)}
-    for case in ("lstm", "lstm_peephole_projection"):
-        trial = Trial(CASES[case], masked=case == "lstm")
-        assert not any(fails(check, code, trial) for check in checks_of(trial).values())
+    code = OPS | {"lstm": executed("lstm", text)}
+    for name in ("lstm", "lstm_peephole_projection"):
+        assert seers(code, recurrent(name, masked=name == "lstm")) == set()
 
 
 @pytest.mark.parametrize("naming", NAMINGS)

@@ -4,9 +4,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import NamedTuple
 
-import op_case
-import op_cases
-import op_checks
 import room_attention
 import room_blocks
 import room_gates
@@ -20,8 +17,10 @@ from exhibits import Exhibit
 from layer_checks import LAYER_CHECKS, fails_layer, planted_layer
 from planting import planted as planted_op
 
-import recurrence_checks
-from recurrences import CASES, Trial, planted
+from carousel.verify.op_spec import MODULES, OPS
+from carousel.verify.recurrences import RECURRENCES
+from op_checks import CHECKS, checks_of, seers
+from op_trials import TRIALS, Trial, recurrent
 
 
 class Wing(NamedTuple):
@@ -41,18 +40,19 @@ class Wing(NamedTuple):
 
 
 def trial_of(exhibit: Exhibit) -> Trial:
-    return Trial(CASES[exhibit.case], exhibit.bias, exhibit.masked)
+    """Return the trial that shows a fault of an op."""
+    if exhibit.case in RECURRENCES:
+        return recurrent(exhibit.case, bias=exhibit.bias, masked=exhibit.masked)
+    return TRIALS[exhibit.case]
 
 
-def asked_of_a_family(exhibit: Exhibit) -> set[str]:
-    return set(recurrence_checks.checks_of(trial_of(exhibit)))
+def asked_of_an_op(exhibit: Exhibit) -> set[str]:
+    return set(checks_of(trial_of(exhibit)))
 
 
-def seers_in_a_family(exhibit: Exhibit) -> set[str]:
-    trial = trial_of(exhibit)
-    code = planted(exhibit.module, *exhibit.edits)
-    checks, fails = recurrence_checks.checks_of(trial), recurrence_checks.fails
-    return {name for name, check in checks.items() if fails(check, code, trial)}
+def seers_in_an_op(exhibit: Exhibit) -> set[str]:
+    code = planted_op("carousel.ops", MODULES, exhibit.module, *exhibit.edits)
+    return seers(OPS | code, trial_of(exhibit))
 
 
 def asked_of_a_layer(exhibit: Exhibit) -> set[str]:
@@ -62,18 +62,6 @@ def asked_of_a_layer(exhibit: Exhibit) -> set[str]:
 def seers_in_a_layer(exhibit: Exhibit) -> set[str]:
     code = planted_layer(exhibit.module, *exhibit.edits)
     return {name for name, check in LAYER_CHECKS.items() if fails_layer(check, code)}
-
-
-def asked_of_an_op(exhibit: Exhibit) -> set[str]:
-    return set(op_checks.checks_of(op_cases.CASES[exhibit.case]))
-
-
-def seers_in_an_op(exhibit: Exhibit) -> set[str]:
-    case = op_cases.CASES[exhibit.case]
-    edits = exhibit.edits
-    code = op_case.OPS | planted_op("carousel.ops", op_case.MODULES, exhibit.module, *edits)
-    checks, fails = op_checks.checks_of(case), op_checks.fails
-    return {name for name, check in checks.items() if fails(check, code, case)}
 
 
 def asked_of_a_block(exhibit: Exhibit) -> set[str]:
@@ -87,19 +75,19 @@ def seers_in_a_block(exhibit: Exhibit) -> set[str]:
 
 RECURRENCE = Wing(
     (room_memory, room_gates, room_gradients),
-    tuple(recurrence_checks.CHECKS),
-    asked_of_a_family,
-    seers_in_a_family,
+    tuple(name for name in CHECKS if name != "blocks"),
+    asked_of_an_op,
+    seers_in_an_op,
 )
 LAYERS = Wing((room_layers,), tuple(LAYER_CHECKS), asked_of_a_layer, seers_in_a_layer)
-OPS = Wing(
+FUNCTIONS = Wing(
     (room_attention, room_blocks, room_window),
-    tuple(op_checks.CHECKS),
+    tuple(CHECKS),
     asked_of_an_op,
     seers_in_an_op,
 )
 BLOCKS = Wing((room_transformer,), tuple(BLOCK_CHECKS), asked_of_a_block, seers_in_a_block)
-WINGS = (RECURRENCE, LAYERS, OPS, BLOCKS)
+WINGS = (RECURRENCE, LAYERS, FUNCTIONS, BLOCKS)
 
 
 def exhibits_of(wing: Wing) -> list[Exhibit]:

@@ -11,9 +11,19 @@ from torch.nn import functional as F
 from assertions import assert_near
 from carousel.ops import attention
 from carousel.ops.attention import ALL, AttentionMask
-from definitions_of_attention import TRIALS, Sizes, Trial, assert_same, case, enormous, visible
+from carousel.verify.attention import ATTENTION
+from definitions_of_attention import (
+    TRIALS,
+    Sizes,
+    Trial,
+    assert_same,
+    attended,
+    case,
+    enormous,
+    visible,
+)
 from definitions_of_attention import attention as by_definition
-from hand_derived import by_hand, random, with_gradients
+from hand_derived import random, with_gradients
 
 TINY = Sizes(B=2, N=1, K=2, M=3)  # for finite differences, which cost a run per number
 trials = pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
@@ -21,38 +31,14 @@ trials = pytest.mark.parametrize("trial", TRIALS.values(), ids=TRIALS)
 
 def hand_derived(sight: AttentionMask = ALL, keep: Tensor | None = None) -> Callable[..., Tensor]:
     """Attention of q, k, v and, if it is given, of a bias; with its hand-derived reverse."""
-
-    def op(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        y, _, trace = attention.forward(*tensors[:3], sighted(sight, *tensors[3:]), keep)
-        return y, lambda dy: reverse(tensors, *attention.backward(dy, trace))
-
-    return lambda *tensors: by_hand(op, *tensors)
+    return lambda *tensors: attended(ATTENTION, sight, keep)(*tensors)["y"]
 
 
 def values_and_weights(
     sight: AttentionMask = ALL, keep: Tensor | None = None
 ) -> Callable[..., Tensor]:
     """The same, but the weights are outputs too, beside the values: (B, N, T, M + S)."""
-
-    def op(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        y, weights, trace = attention.forward(*tensors[:3], sighted(sight, *tensors[3:]), keep)
-
-        def pull(d: Tensor) -> tuple[Tensor, ...]:
-            dy, dweights = d.split([y.shape[-1], weights.shape[-1]], dim=-1)
-            return reverse(tensors, *attention.backward(dy, trace, dweights))
-
-        return torch.cat([y, weights], dim=-1), pull
-
-    return lambda *tensors: by_hand(op, *tensors)
-
-
-def sighted(sight: AttentionMask, *bias: Tensor) -> AttentionMask:
-    return sight._replace(bias=bias[0]) if bias else sight
-
-
-def reverse(tensors: tuple[Tensor, ...], *gradients: Tensor) -> tuple[Tensor, ...]:
-    *dqkv, ds = gradients
-    return *dqkv, *(ds.sum_to_size(bias.shape) for bias in tensors[3:])
+    return lambda *tensors: torch.cat([*attended(ATTENTION, sight, keep)(*tensors).values()], -1)
 
 
 @trials
@@ -110,6 +96,14 @@ def test_the_weights_are_shares_of_what_a_query_sees(trial: Trial) -> None:
     assert (weights[seen] > 0).all()
     torch.testing.assert_close(weights.sum(-1), seen.any(-1).double(), rtol=0, atol=1e-14)
     torch.testing.assert_close(y, weights @ inputs["v"], rtol=1e-13, atol=1e-13)
+
+
+def test_without_a_gradient_of_the_weights_it_is_as_if_that_were_zero() -> None:
+    inputs, sight = case(TRIALS["all of it"])
+    y, weights, trace = attention.forward(**inputs, sight=sight)
+    gradients = attention.backward(y, trace)
+    for d, want in zip(gradients, attention.backward(y, trace, 0 * weights), strict=True):
+        assert torch.equal(d, want)
 
 
 def test_dropped_weights_are_returned_as_they_are_used() -> None:

@@ -1,31 +1,32 @@
 """Cross-entropy and its reverse against the definition, torch and differences."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from assertions import assert_near
 from carousel.ops import cross_entropy
+from carousel.verify.functions import CROSS_ENTROPY
+from carousel.verify.op_spec import Case
 from hand_derived import by_hand, random, with_gradients
 
 B, T, V = 3, 5, 7
 TARGETS = torch.tensor([[0, 6, 3, 3, 1], [2, 2, 2, 2, 2], [5, 0, 6, 4, 1]])
 
 
-def ours(logits: Tensor) -> Tensor:
-    def op(logits: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        loss, p = cross_entropy.forward(logits, TARGETS)
-        return loss, lambda dloss: (cross_entropy.backward(dloss, p, TARGETS),)
+def case(logits: Tensor) -> Case:
+    return Case(CROSS_ENTROPY, {}, {"logits": logits}, {"targets": TARGETS})
 
-    return by_hand(op, logits)
+
+def ours(logits: Tensor) -> Tensor:
+    return by_hand(case(logits))["losses"]
 
 
 def theirs(logits: Tensor) -> Tensor:
-    return F.cross_entropy(logits.movedim(-1, 1), TARGETS, reduction="none")
+    assert CROSS_ENTROPY.reference is not None
+    return CROSS_ENTROPY.reference(case(logits))["losses"]
 
 
 def test_is_its_definition() -> None:

@@ -16,28 +16,22 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from assertions import assert_near
 from carousel.ops import attention, flash_attention
 from carousel.ops.attention import AttentionMask
-from definitions_of_attention import TRIALS, Sizes, Trial, assert_same, case, enormous
+from carousel.verify.attention import ATTENTION
+from carousel.verify.attention import BLOCKS as OF_BLOCKS
+from definitions_of_attention import TRIALS, Sizes, Trial, assert_same, attended, case, enormous
 from definitions_of_attention import attention as by_definition
-from hand_derived import by_hand, random, with_gradients
+from hand_derived import random, with_gradients
 
 TINY = Sizes(B=2, N=1, K=2, M=3)  # for finite differences, which cost a run per number
 BLOCKS = [1, 2, 3, 5, 64]
 
 
 def in_blocks(sight: AttentionMask, block: int) -> Callable[..., Tensor]:
-    def op(*qkv: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        y, trace = flash_attention.forward(*qkv, sight, block=block)
-        return y, lambda dy: flash_attention.backward(dy, trace, block=block)
-
-    return lambda *qkv: by_hand(op, *qkv)
+    return lambda *qkv: attended(OF_BLOCKS, sight, block=block)(*qkv)["y"]
 
 
 def at_once(sight: AttentionMask) -> Callable[..., Tensor]:
-    def op(*qkv: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        y, _, trace = attention.forward(*qkv, sight)
-        return y, lambda dy: attention.backward(dy, trace)[:3]
-
-    return lambda *qkv: by_hand(op, *qkv)
+    return lambda *qkv: attended(ATTENTION, sight)(*qkv)["y"]
 
 
 @pytest.mark.parametrize("block", BLOCKS)

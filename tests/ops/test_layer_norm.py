@@ -1,7 +1,6 @@
 """Layer normalisation and its reverse against the definition, torch and differences."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,31 +9,29 @@ from torch.nn import functional as F
 
 from assertions import assert_near
 from carousel.ops import layer_norm
+from carousel.verify.functions import LAYER_NORM
+from carousel.verify.op_spec import Case
 from hand_derived import by_hand, random, with_gradients
 
 shapes = pytest.mark.parametrize("shape", [(7,), (3, 7), (2, 3, 5, 7), (0, 7)], ids=str)
 
 
-def ours(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    def op(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        y, unit, scale = layer_norm.forward(*tensors)
-        return y, lambda dy: layer_norm.backward(dy, unit, scale, tensors[1])
+def case(x: Tensor, gain: Tensor, shift: Tensor) -> Case:
+    return Case(LAYER_NORM, {}, {"x": x, "gain": gain, "shift": shift}, {})
 
-    return by_hand(op, x, gain, shift)
+
+def ours(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    return by_hand(case(x, gain, shift))["y"]
 
 
 def theirs(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    return F.layer_norm(x, gain.shape, gain, shift)
+    assert LAYER_NORM.reference is not None
+    return LAYER_NORM.reference(case(x, gain, shift))["y"]
 
 
 def normalised(x: Tensor) -> Tensor:
-    """Without gain and shift."""
-
-    def op(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        unit, scale = layer_norm.normalise(x)
-        return unit, lambda dunit: (layer_norm.normalise_backward(dunit, unit, scale),)
-
-    return by_hand(op, x)
+    """Without gain and shift: there `normalise` stands alone."""
+    return ours(x, x.new_ones(x.shape[-1]), x.new_zeros(x.shape[-1]))
 
 
 def inputs(*shape: int, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from assertions import assert_near
 from carousel.ops import mlp
+from carousel.verify.functions import EMBEDDING, MLP, WINDOW
+from carousel.verify.op_spec import Case
 from hand_derived import by_hand, random, with_gradients
 
 B, T, V, D, N, H = 3, 6, 7, 5, 4, 2
@@ -23,30 +24,20 @@ IDS = torch.tensor(
 
 
 def embedded(ids: Tensor) -> Callable[[Tensor], Tensor]:
-    def op(table: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        return mlp.embed(ids, table), lambda dx: (mlp.embed_backward(dx, ids, len(table)),)
-
-    return lambda table: by_hand(op, table)
+    return lambda table: by_hand(Case(EMBEDDING, {"V": V}, {"table": table}, {"ids": ids}))["x"]
 
 
-def windowed(n: int) -> Callable[[Tensor], Tensor]:
-    def op(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        return mlp.windows(x, n), lambda dw: (mlp.windows_backward(dw, n),)
-
-    return lambda x: by_hand(op, x)
+def windowed(n: int) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    return lambda x, w, b: by_hand(Case(MLP, {"O": n}, {"x": x, "w": w, "b": b}, {}))["h"]
 
 
-def layered(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-    def op(*tensors: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        h = mlp.layer(*tensors)
-        return h, lambda dh: mlp.layer_backward(dh, h, *tensors[:2])
-
-    return by_hand(op, x, w, b)
+def case(ids: Tensor, table: Tensor, w: Tensor, b: Tensor) -> Case:
+    return Case(WINDOW, {"V": V, "O": N}, {"table": table, "w": w, "b": b}, {"ids": ids})
 
 
 def whole(ids: Tensor, table: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """Ids to hidden layer, each part with its own reverse."""
-    return layered(windowed(N)(embedded(ids)(table)), w, b)
+    return by_hand(case(ids, table, w, b))["h"]
 
 
 def parameters(dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
@@ -74,10 +65,9 @@ def test_is_its_definition() -> None:
 def test_is_torchs_in_value_and_gradient(dtype: torch.dtype) -> None:
     p = parameters(dtype)
 
-    def theirs(table: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        padded = torch.cat([table, table.new_zeros(1, D)])
-        x = F.embedding(IDS.where(IDS >= 0, V), padded, padding_idx=V)
-        return F.linear(x.unfold(1, N, 1).transpose(2, 3).flatten(2), w, b).tanh()
+    def theirs(*tensors: Tensor) -> Tensor:
+        assert WINDOW.reference is not None
+        return WINDOW.reference(case(IDS, *tensors))["h"]
 
     got = with_gradients(lambda *tensors: whole(IDS, *tensors), **p)
     assert_near(got, with_gradients(theirs, **p))
@@ -86,8 +76,8 @@ def test_is_torchs_in_value_and_gradient(dtype: torch.dtype) -> None:
 def test_matches_finite_differences() -> None:
     p = parameters()
     assert torch.autograd.gradcheck(embedded(IDS), p["table"])
-    assert torch.autograd.gradcheck(windowed(N), random(2, N + 1, 3))
-    assert torch.autograd.gradcheck(layered, (random(2, 3, N * D), p["w"], p["b"]))
+    assert torch.autograd.gradcheck(windowed(N), (random(2, N + 1, D), p["w"], p["b"]))
+    assert torch.autograd.gradcheck(windowed(1), (random(2, 3, N * D), p["w"], p["b"]))
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4)], ids=str)
@@ -152,7 +142,7 @@ def test_a_position_sees_exactly_n_tokens() -> None:
 def test_a_gradient_reaches_exactly_n_places() -> None:
     x, (_, w, b) = random(B, T + N - 1, D), parameters().values()
     for t in range(T):
-        (dx,) = torch.autograd.grad(layered(windowed(N)(x), w, b)[:, t].sum(), x)
+        (dx,) = torch.autograd.grad(windowed(N)(x, w, b)[:, t].sum(), x)
         reached = torch.arange(T + N - 1).sub(t).clamp(0, N - 1).add(t).eq(torch.arange(T + N - 1))
         assert torch.equal(dx.any(-1), reached.expand(B, -1))
 

@@ -1,7 +1,6 @@
 """Positions: rotary ones know differences only, sinusoidal ones are the paper's."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,17 +9,16 @@ from torch import Tensor
 from assertions import assert_near
 from carousel.ops import attention
 from carousel.ops.positions import angles, rotate, rotations, sinusoidal
+from carousel.verify.op_spec import Case
+from carousel.verify.positions import ROTARY
 from hand_derived import by_hand, random, with_gradients
 
 T, K = 5, 6
 
 
 def turned(x: Tensor, positions: Tensor) -> Tensor:
-    def op(x: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-        cos, sin = rotations(positions, x.shape[-1], x.dtype)
-        return rotate(x, cos, sin), lambda dy: (rotate(dy, cos, -sin),)
-
-    return by_hand(op, x)
+    cos, sin = rotations(positions, x.shape[-1], x.dtype)
+    return by_hand(Case(ROTARY, {}, {"x": x}, {"cos": cos, "sin": sin}))["y"]
 
 
 def scores(q: Tensor, k: Tensor, start: int) -> Tensor:

@@ -6,85 +6,71 @@ import pytest
 import torch
 
 from assertions import assert_near
-from carousel.ops.recurrence import Masks
+from carousel.ops.recurrence import Family
+from carousel.verify.op_spec import OPS, Case, Ops, Tensors
+from carousel.verify.recurrences import RECURRENCES, STATE, family_in
 from definitions import DEFINITIONS
-from recurrence_checks import checks_of, matches_torch
-from recurrences import (
-    CASES,
-    OURS,
-    SIZES,
-    Case,
-    Code,
-    Tensors,
-    Trial,
-    by_hand,
-    by_torch,
-    family,
-    random_inputs,
-    with_gradients,
-)
+from hand_derived import and_gradients, by_hand
+from op_checks import checks_of, matches_torch
+from op_trials import FAMILIES, Trial, case_of, recurrent
 
-TRIALS = [
-    Trial(case, bias, masked)
-    for case in CASES.values()
-    for bias in (True, False)
-    for masked in (False, True)
-]
-FAMILIES = [
-    value
-    for module in OURS.values()
-    for value in vars(module).values()
-    if isinstance(value, OURS["recurrence"].Family)
-]
+names = pytest.mark.parametrize("name", RECURRENCES)
 
 
-def test_every_family_is_a_case_and_every_case_has_its_definition() -> None:
-    assert len(FAMILIES) >= 8
-    assert {f.name for f in FAMILIES} == {family(OURS, case).name for case in CASES.values()}
-    assert DEFINITIONS.keys() == CASES.keys()
+def test_every_family_has_a_spec_and_every_spec_of_one_its_definition() -> None:
+    families = [v for of in OPS.values() for v in vars(of).values() if isinstance(v, Family)]
+    assert len(families) >= 8
+    assert all(family_in(OPS, family) is family for family in families)
+    assert {f.name for f in families} == {spec.family.name for spec in RECURRENCES.values()}
+    assert DEFINITIONS.keys() == RECURRENCES.keys()
 
 
 @pytest.mark.parametrize(
     ("trial", "check"),
-    [pytest.param(t, c, id=f"{t}-{name}") for t in TRIALS for name, c in checks_of(t).items()],
+    [pytest.param(t, c, id=f"{t}-{name}") for t in FAMILIES for name, c in checks_of(t).items()],
 )
-def test_holds(trial: Trial, check: Callable[[Code, Trial], None]) -> None:
-    check(OURS, trial)
+def test_holds(trial: Trial, check: Callable[[Ops, Trial], None]) -> None:
+    check(OPS, trial)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("case", [c for c in CASES.values() if c.torch_class], ids=lambda c: c.name)
-def test_matches_torch_in_single_precision(case: Case, bias: bool) -> None:
-    matches_torch(OURS, Trial(case, bias), torch.float32)
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")  # of oneDNN
+@pytest.mark.parametrize("trial", [t for t in FAMILIES if "torch" in checks_of(t)], ids=str)
+def test_matches_torch_in_single_precision(trial: Trial) -> None:
+    matches_torch(OPS, trial, torch.float32)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_held_after_its_end_a_sequence_is_as_if_alone(case: Case) -> None:
+@names
+def test_held_after_its_end_a_sequence_is_as_if_alone(name: str) -> None:
     """What packing needs: outputs repeat, the state is that at its end, gradients are its own."""
-    inputs, _ = random_inputs(Trial(case))
-    lengths = [SIZES.T, 1, SIZES.T - 1]  # one for each row of the batch
-    ended = torch.tensor([[t >= n for n in lengths] for t in range(SIZES.T)]).double().unsqueeze(-1)
-    got = by_hand(OURS, case, inputs, Masks(hold=(ended, ended)[: len(case.state)]))
-    rows = [alone(case, inputs, b, n) for b, n in enumerate(lengths)]
-    want = {name: torch.cat([row[name] for row in rows], dim=-2) for name in rows[0]}
-    assert_near(with_gradients(got, inputs), with_gradients(want, inputs))
+    case = case_of(recurrent(name))
+    steps = case.sizes["T"]
+    lengths = [steps, 1, steps - 1]  # one for each row of the batch
+    ended = torch.tensor([[t >= n for n in lengths] for t in range(steps)]).double().unsqueeze(-1)
+    rows = [alone(case, b, n) for b, n in enumerate(lengths)]
+    want = {key: torch.cat([row[key] for row in rows], dim=-2) for key in rows[0]}
+    got = by_hand(held(case, ended))
+    assert_near(and_gradients(got, case.inputs), and_gradients(want, case.inputs))
 
 
-def alone(case: Case, inputs: Tensors, b: int, length: int) -> Tensors:
-    own = {name: inputs[name][[b]] for name in case.state} | {"x": inputs["x"][:length, [b]]}
-    run = by_hand if case.torch_class is None else lambda _, case, p, __: by_torch(case, p)
-    row = run(OURS, case, inputs | own, Masks())
-    return row | {"y": torch.cat([row["y"], *[row["y"][-1:]] * (SIZES.T - length)])}
+def held(case: Case, hold: torch.Tensor) -> Case:
+    holds = {"hold_h": hold} | ({"hold_c": hold} if "c_0" in case.inputs else {})
+    return case._replace(constants=holds)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_state_held_from_the_start_is_the_first_and_passes_every_gradient(case: Case) -> None:
-    inputs, _ = random_inputs(Trial(case))
-    one = torch.ones(SIZES.T, SIZES.B, 1, dtype=torch.float64)
-    got = with_gradients(
-        by_hand(OURS, case, inputs, Masks(hold=(one, one)[: len(case.state)])), inputs
-    )
-    assert torch.equal(got["y"], inputs["h_0"].detach().expand_as(got["y"]))
-    assert {name for name, d in got.items() if name[0] == "d" and d.abs().sum() > 0} == {
-        f"d{name}" for name in case.state
+def alone(case: Case, b: int, length: int) -> Tensors:
+    own = {key: case.inputs[key][[b]] for key in STATE if key in case.inputs}
+    own |= {"x": case.inputs["x"][:length, [b]]}
+    case = case._replace(inputs=case.inputs | own)
+    row = by_hand(case) if case.spec.reference is None else case.spec.reference(case)
+    return row | {"y": torch.cat([row["y"], *[row["y"][-1:]] * (case.sizes["T"] - length)])}
+
+
+@names
+def test_a_state_held_from_the_start_is_the_first_and_passes_every_gradient(name: str) -> None:
+    case = case_of(recurrent(name))
+    one = torch.ones(case.sizes["T"], case.sizes["B"], 1, dtype=torch.float64)
+    got = and_gradients(by_hand(held(case, one)), case.inputs)
+    assert torch.equal(got["y"], case.inputs["h_0"].detach().expand_as(got["y"]))
+    assert {key for key, d in got.items() if key[0] == "d" and d.abs().sum() > 0} == {
+        f"d{key}" for key in STATE if key in case.inputs
     }

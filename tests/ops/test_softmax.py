@@ -1,7 +1,6 @@
 """Softmax and its reverse against the definition, torch and differences; of large scores too."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,14 +11,15 @@ from torch.nn import functional as F
 
 from assertions import assert_near
 from carousel.ops.softmax import softmax, softmax_and_log_total, softmax_backward
+from carousel.verify.functions import SOFTMAX
+from carousel.verify.op_spec import Case
 from hand_derived import by_hand, random, with_gradients
 
 scores = st.floats(-700, 700)  # as far as e^s is a number
 
 
-def op(s: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, ...]]]:
-    p = softmax(s)
-    return p, lambda dp: (softmax_backward(dp, p),)
+def ours(s: Tensor) -> Tensor:
+    return by_hand(Case(SOFTMAX, {}, {"s": s}, {}))["p"]
 
 
 @given(st.lists(scores, min_size=1, max_size=9))
@@ -34,7 +34,7 @@ def test_is_its_definition(row: list[float]) -> None:
 @pytest.mark.parametrize("shape", [(7,), (1,), (3, 5), (2, 3, 4, 5)], ids=str)
 def test_is_torchs_in_value_and_gradient(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     s = (3 * random(*shape, dtype=dtype)).detach().requires_grad_()
-    got = with_gradients(lambda s: by_hand(op, s), s=s)
+    got = with_gradients(ours, s=s)
     want = with_gradients(lambda s: F.softmax(s, dim=-1), s=s)
     if shape[-1] == 1:  # the share of one is 1, whatever the score
         assert not got["ds"].any()
@@ -51,7 +51,7 @@ def test_the_reverse_is_the_jacobian_written_out() -> None:
 
 
 def test_matches_finite_differences() -> None:
-    assert torch.autograd.gradcheck(lambda s: by_hand(op, s), random(2, 3, 5))
+    assert torch.autograd.gradcheck(ours, random(2, 3, 5))
 
 
 def test_a_gradient_sums_to_zero() -> None:

@@ -3,10 +3,12 @@
 import inspect
 from types import ModuleType
 
+import pytest
+
 from anchors import Edit, edited
 from carousel.ops import gru, lstm, lstm_layer_norm, lstm_three_gates, rnn
-from carousel.verify.recurrences import VARIANTS
-from carousel.verify.rows import ROWS, recurrent
+from carousel.verify.op_spec import OPS
+from carousel.verify.rows import ROWS
 from carousel.verify.table import Check, Row, examine
 from renaming import assert_names_do_not_matter
 
@@ -19,11 +21,9 @@ def seen_by(row: Row, *checks: str, seeds: int = FEW) -> set[str]:
     return {name for name in checks if not examine(row, Check(name, seeds, "")).holds}
 
 
-def faulty(name: str, module: ModuleType, *edits: Edit) -> Row:
-    """Return the row of a recurrence, run by its module with something changed in it."""
-    (variant,) = (variant for variant in VARIANTS if variant.name == name)
-    (family,) = (name for name, value in vars(module).items() if value is variant.family)
-    return recurrent(variant._replace(family=getattr(planted(module, *edits), family)))
+def plant(monkeypatch: pytest.MonkeyPatch, module: ModuleType, *edits: Edit) -> None:
+    """Let every OpSpec run a module of carousel.ops with something changed in it."""
+    monkeypatch.setitem(OPS, module.__name__.rpartition(".")[2], planted(module, *edits))
 
 
 def planted(module: ModuleType, *edits: Edit) -> ModuleType:

@@ -16,10 +16,9 @@ from carousel.nn import multihead_attention, normalization
 from carousel.nn import transformer as block
 from carousel.ops import attention, cross_entropy, flash_attention, layer_norm, mlp, softmax
 from carousel.ops import positions as places
-from carousel.verify import functions, positions
 from carousel.verify.rows import CHECKS, ROWS
 from carousel.verify.table import Row
-from verify.faults import BY_NAME, planted, seen_by
+from verify.faults import BY_NAME, plant, planted, seen_by
 
 TORCH = {"torch.nn float64", "torch.nn float32"}
 GRADIENTS = {"exact", "finite diff.", "autograd"}
@@ -137,16 +136,13 @@ def test_a_fault_in_an_op_is_seen(
     seers: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    called = module.__name__.rpartition(".")[2]
-    monkeypatch.setattr(functions, called, planted(module, edit))
+    plant(monkeypatch, module, edit)
     assert seen_by(BY_NAME[name], *seers, seeds=SOME) == seers
 
 
 def test_a_fault_in_softmax_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = planted(
-        softmax, Edit("softmax_backward", "(dp * p).sum(_, keepdim=_1)", "dp.sum(_, keepdim=_1)")
-    )
-    monkeypatch.setattr(functions, "softmax_backward", wrong.softmax_backward)
+    edit = Edit("softmax_backward", "(dp * p).sum(_, keepdim=_1)", "dp.sum(_, keepdim=_1)")
+    plant(monkeypatch, softmax, edit)
     seers = GRADIENTS | TORCH
     assert seen_by(BY_NAME["softmax"], *seers) == seers
 
@@ -154,15 +150,13 @@ def test_a_fault_in_softmax_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_softmax_of_other_shares_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reverse fits it: only another definition tells."""
     edit = Edit("_shares", "(s - shift).exp()", "(s - shift).exp() ** 2")
-    monkeypatch.setattr(functions, "softmax", planted(softmax, edit).softmax)
+    plant(monkeypatch, softmax, edit)
     assert seen_by(BY_NAME["softmax"], *TORCH) == TORCH
 
 
 def test_a_fault_in_rotary_positions_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     edit = Edit("rotate", "first * cos - second * sin", "first * cos + second * sin")
-    wrong = planted(places, edit).rotate
-    for module in (functions, positions):
-        monkeypatch.setattr(module, "rotate", wrong)
+    plant(monkeypatch, places, edit)
     seers = {*GRADIENTS, "streaming"}
     assert seen_by(BY_NAME["rotary"], *seers) == seers
 

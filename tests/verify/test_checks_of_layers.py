@@ -13,12 +13,13 @@ from anchors import Edit
 from budgets import amount, torture
 from carousel.ops import recurrence
 from carousel.verify.figure import Figure
-from carousel.verify.layers import LAYERS
+from carousel.verify.recurrences import RECURRENCES
 from carousel.verify.streaming_layers import streaming_layers
 from carousel.verify.table import Check, examine
 from carousel.verify.torch_nn import BOUNDS, Configuration, compare, draw_configuration, torch_nn
 from verify.faults import BY_NAME, planted
 
+LAYERS = {spec.name: spec.layer for spec in RECURRENCES.values()}
 IN_TORCH = [name for name, layer in LAYERS.items() if not layer.not_in_torch]
 
 

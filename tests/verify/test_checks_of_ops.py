@@ -7,8 +7,7 @@ import pytest
 from anchors import Edit
 from carousel.nn import embedded, stack
 from carousel.ops import embedding, layer_norm, recurrence
-from carousel.verify import from_ids, recurrences
-from verify.faults import BY_NAME, REVERSES, faulty, planted, seen_by
+from verify.faults import BY_NAME, REVERSES, plant, planted, seen_by
 
 GRADIENTS = {"exact", "finite diff.", "autograd"}
 TORCH = {"torch.nn float64", "torch.nn float32"}
@@ -16,8 +15,11 @@ CHECKS = (*GRADIENTS, "streaming", "causality")
 
 
 @pytest.mark.parametrize(("name", "module", "edit"), REVERSES)
-def test_a_fault_in_a_reverse_is_seen(name: str, module: ModuleType, edit: Edit) -> None:
-    assert seen_by(faulty(name, module, edit), *GRADIENTS) == GRADIENTS
+def test_a_fault_in_a_reverse_is_seen(
+    name: str, module: ModuleType, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, module, edit)
+    assert seen_by(BY_NAME[name], *GRADIENTS) == GRADIENTS
 
 
 # In the time loop: what is changed, in which variant it shows, who sees it.
@@ -93,7 +95,7 @@ LOOP = [
 def test_a_fault_in_the_time_loop_is_seen(
     edit: Edit, name: str, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recurrences, "recurrence", planted(recurrence, edit))
+    plant(monkeypatch, recurrence, edit)
     assert seen_by(BY_NAME[name], *seers) == seers
 
 
@@ -134,7 +136,7 @@ TABLE = [
 def test_a_fault_in_the_table_of_projections_is_seen(
     edit: Edit, seers: set[str], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(from_ids, "recurrence", planted(recurrence, edit))
+    plant(monkeypatch, recurrence, edit)
     assert seen_by(BY_NAME[name], *seers) == seers
 
 

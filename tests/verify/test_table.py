@@ -7,7 +7,7 @@ import torch
 
 from carousel.kernels.dispatch import _name
 from carousel.verify.figure import Figure, distance, worst
-from carousel.verify.recurrences import VARIANTS
+from carousel.verify.recurrences import RECURRENCES
 from carousel.verify.rows import CHECKS, ROWS, TABLES
 from carousel.verify.table import Check, Row, Table, cells, examine
 
@@ -98,13 +98,12 @@ def test_every_row_says_of_every_check_what_it_does_or_why_not() -> None:
 
 def test_every_recurrent_family_is_a_row_without_masks_and_with_them() -> None:
     names = [row.name for row in ROWS]
-    for variant in VARIANTS:
-        name = variant.name.removesuffix(", masked")
+    for name in (spec.name for spec in RECURRENCES.values()):
         assert names[names.index(name) + 1] == f"{name}, masked"
     for name in names:  # a use stands below its family
         family, _, use = name.partition(", ")
         assert not use or names[names.index(family) + 1].startswith(f"{family}, ")
-    assert {v.family.name for v in VARIANTS} == {
+    assert {spec.family.name for spec in RECURRENCES.values()} == {
         *("rnn_tanh", "rnn_relu", "gru", "gru_reset_before"),
         *("lstm", "lstm_coupled", "lstm_1997", "lstm_layer_norm"),
     }

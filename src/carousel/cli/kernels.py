@@ -19,7 +19,7 @@ from carousel.cli.terminal import folded, width
 if TYPE_CHECKING:
     import torch
 
-    from carousel.verify.recurrences import Variant
+    from carousel.verify.recurrences import RecurrentSpec
 
 LATER = "not compiled yet; compiled on first use or by carousel kernels build"
 WORDS = {None: "kernel", LATER: "not yet"}
@@ -125,7 +125,7 @@ def examine() -> Status:
     from carousel.errors import CarouselError
     from carousel.kernels import build, compiler, fused
     from carousel.kernels.instruction_set import NO_LIMIT, multiplies_bf16
-    from carousel.verify.recurrences import VARIANTS
+    from carousel.verify.recurrences import RECURRENCES
 
     command, library, is_compiled, obstacle = None, None, False, LATER
     try:
@@ -150,9 +150,8 @@ def examine() -> Status:
         is_compiled=is_compiled,
         obstacle=why,
         obstacles={
-            variant.name: {name: _obstacle(variant, of, why) for name, of in products.items()}
-            for variant in VARIANTS
-            if not variant.masks
+            spec.name: {name: _obstacle(spec, of, why) for name, of in products.items()}
+            for spec in RECURRENCES.values()
         },
     )
 
@@ -164,7 +163,7 @@ def _entry() -> Path:
     return build.trusted_folder() / build.key(compiler.compiler_flags())
 
 
-def _obstacle(variant: "Variant", product: "torch.dtype", why: str | None) -> str | None:
+def _obstacle(spec: "RecurrentSpec", product: "torch.dtype", why: str | None) -> str | None:
     """Return why no kernel runs the smallest recurrence of a kind; None: one did.
 
     Where something is in the way of all, the kernels are not asked: they would be compiled for it.
@@ -173,19 +172,18 @@ def _obstacle(variant: "Variant", product: "torch.dtype", why: str | None) -> st
 
     from carousel.kernels import fused
     from carousel.ops.recurrence import Masks
-    from carousel.verify.cases import shapes
+    from carousel.verify.op_spec import shapes
     from carousel.verify.recurrences import arguments
 
-    sizes = dict.fromkeys("TBDHP", 1) | {"G": variant.family.gates}
-    letters = {"x": "TBD", **variant.state, **variant.weights}
-    inputs = {name: torch.ones(shape) for name, shape in shapes(letters, sizes).items()}
+    sizes = dict.fromkeys("TBDHP", 1) | {"G": spec.family.gates}
+    inputs = {name: torch.ones(s) for name, s in shapes(spec.differentiable, sizes).items()}
     source, state, weights = arguments(inputs)
     masks = Masks((None,) * len(state))
-    call = fused.Call(variant.family, source, weights, masks, product)
+    call = fused.Call(spec.family, source, weights, masks, product)
     reason = fused.unsupported_call(call) or why or fused.unavailable_reason(product)
     if reason is None:
         try:
-            fused.INFER[product](variant.family, source, state, weights, masks)
+            fused.INFER[product](spec.family, source, state, weights, masks)
         except RuntimeError as error:
             return str(error).splitlines()[0]
     return reason

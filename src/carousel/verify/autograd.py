@@ -3,23 +3,23 @@
 import torch
 
 import carousel
-from carousel.verify.cases import (
+from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.op_spec import (
     Case,
-    Subject,
+    OpSpec,
     Tensors,
     backward,
     draw_case,
     draw_cotangents,
     forward,
 )
-from carousel.verify.figure import Figure, distance, worst
 
 BOUND = 1e-12
 
 
-def autograd(subject: Subject, seeds: range) -> Figure:
+def autograd(spec: OpSpec, seeds: range) -> Figure:
     """Return the largest relative difference of a gradient, in float64."""
-    return worst(_one(draw_case(subject, seed), seed) for seed in seeds)
+    return worst(_one(draw_case(spec, seed), seed) for seed in seeds)
 
 
 def _one(case: Case, seed: int) -> Figure:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, worst
+from carousel.verify.op_spec import Tensors
 
 
 class Scene(NamedTuple):

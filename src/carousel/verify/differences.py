@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 import carousel
-from carousel.verify.cases import (
+from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.op_spec import (
     Case,
-    Subject,
+    OpSpec,
     Tensors,
     backward,
     draw_case,
     draw_cotangents,
     forward,
 )
-from carousel.verify.figure import Figure, distance, worst
 
 # What is left is the fourth power of the step, and the loss's rounding error over the step. Where
 # the loss bends sharply, as where a normalised vector is nearly constant, a shorter one decides: a
@@ -24,9 +24,9 @@ STEP, SHORTER = 1e-4, 2e-5
 BOUND = 1e-8
 
 
-def differences(subject: Subject, seeds: range) -> Figure:
+def differences(spec: OpSpec, seeds: range) -> Figure:
     """Return the largest relative error of a gradient, in float64, all entries of it moved."""
-    return worst(_one(_smooth_case(subject, seed), seed) for seed in seeds)
+    return worst(_one(_smooth_case(spec, seed), seed) for seed in seeds)
 
 
 def _one(case: Case, seed: int) -> Figure:
@@ -64,7 +64,7 @@ def _of_input(case: Case, cotangents: Tensors, name: str, step: float) -> Tensor
     return torch.vmap(slope)(directions).view(x.shape)
 
 
-def _smooth_case(subject: Subject, seed: int) -> Case:
+def _smooth_case(spec: OpSpec, seed: int) -> Case:
     """Draw until no ReLU is so near to its kink that a step could cross it."""
-    cases = (draw_case(subject, seed + 30_000 * again) for again in count())
-    return next(case for case in cases if subject.kink(case) > 100 * STEP)
+    cases = (draw_case(spec, seed + 30_000 * again) for again in count())
+    return next(case for case in cases if spec.kink(case) > 100 * STEP)

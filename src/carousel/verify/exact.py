@@ -12,42 +12,41 @@ import random
 import torch
 from torch import Tensor
 
-from carousel.verify.cases import (
-    Case,
-    Subject,
-    Tensors,
-    backward,
-    draw_indices,
-    forward,
-    input_shapes,
-    shapes,
-)
 from carousel.verify.field import field, plain, tangent
 from carousel.verify.figure import Figure, worst
+from carousel.verify.op_spec import (
+    Case,
+    OpSpec,
+    Tensors,
+    backward,
+    draw_constants,
+    forward,
+    input_shapes,
+)
 from carousel.verify.residues import P, draw, times, total
 from carousel.verify.rules import unproven
 
 
-def exact(subject: Subject, seeds: range) -> Figure:
+def exact(spec: OpSpec, seeds: range) -> Figure:
     """Return which part of the derivatives differs: none, or the reverse is wrong."""
     if unproven():
         return Figure(1.0, 0.0, f"the rules of {unproven()} are not proven")
-    return worst(figure for seed in seeds for figure in _of_shape(subject, seed))
+    return worst(figure for seed in seeds for figure in _of_shape(spec, seed))
 
 
-def _of_shape(subject: Subject, seed: int) -> list[Figure]:
+def _of_shape(spec: OpSpec, seed: int) -> list[Figure]:
     """Return a figure for each input of a random shape; its cases are the input's entries."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = subject.sizes(random.Random(seed))
+    sizes = spec.sizes(random.Random(seed))
     inputs = {
-        name: draw(shape, generator) for name, shape in input_shapes(subject, sizes, seed).items()
+        name: draw(shape, generator)
+        for name, shape in input_shapes(spec, sizes, has_optional=seed % 3 > 0).items()
     }
     constants: Tensors = {
-        name: field(draw(shape, generator))
-        for name, shape in shapes(subject.constants, sizes).items()
+        name: field(draw(tuple(x.shape), generator)) if x.is_floating_point() else x
+        for name, x in draw_constants(spec, sizes, generator).items()
     }
-    constants |= draw_indices(subject, sizes, generator)
-    case = Case(subject, sizes, inputs, constants)
+    case = Case(spec, sizes, inputs, constants)
     gradients, derivatives = by_both_ways(case, generator)
     return [
         Figure(

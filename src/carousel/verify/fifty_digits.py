@@ -14,17 +14,17 @@ import torch
 from mpmath import exp, mp, mpf, sqrt
 from torch import Tensor
 
-from carousel.verify.cases import (
+from carousel.verify.attention import sight
+from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.op_spec import (
     Case,
-    Subject,
+    OpSpec,
     Tensors,
     backward,
     draw_case,
     draw_cotangents,
     forward,
 )
-from carousel.verify.figure import Figure, distance, worst
-from carousel.verify.functions import sight_of_blocks
 
 BOUND = 1e-12
 DIGITS = 50
@@ -42,9 +42,9 @@ class Head(NamedTuple):
     bias: list[list[float]]  # (T, S); -inf hides
 
 
-def fifty_digits(subject: Subject, seeds: range) -> Figure:
+def fifty_digits(spec: OpSpec, seeds: range) -> Figure:
     """Return the largest relative error of y or a gradient, its cases the entries of gradients."""
-    return worst(_one(draw_case(subject, seed), seed) for seed in seeds)
+    return worst(_one(draw_case(spec, seed), seed) for seed in seeds)
 
 
 def _one(case: Case, seed: int) -> Figure:
@@ -65,7 +65,7 @@ def by_definition(case: Case, dy: Tensor) -> Tensors:
 
 
 def _heads(case: Case, dy: Tensor) -> Iterator[tuple[Head, list[list[float]]]]:
-    context, first, added = sight_of_blocks(case)
+    context, first, added = sight(case)
     for b in range(case.sizes["B"]):
         for n in range(case.sizes["N"]):
             q, k, v = (

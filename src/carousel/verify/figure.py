@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from carousel.verify.cases import Tensors
+from carousel.verify.op_spec import Tensors
 
 
 class Figure(NamedTuple):

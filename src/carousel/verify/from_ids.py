@@ -1,9 +1,10 @@
-"""The recurrent families from ids, as subjects: the op's, from the embedding onwards; the layer's.
+"""The recurrent families from ids, as OpSpecs: the op's, from the embedding onwards; the layer's.
 
 Letters: T time steps, B sequences, V tokens, D input features, H units, G = gates · H, P = H.
 """
 
 import random
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,36 +14,43 @@ from torch.nn import functional as F
 
 import carousel
 from carousel.nn.embedding import Embedding
-from carousel.nn.parameters import IN_THE_LOOP
-from carousel.ops import recurrence
-from carousel.ops.gru import GRU
-from carousel.ops.lstm import LSTM
-from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
 from carousel.ops.recurrence import DenseInput, Family, Saved, State, Weights
-from carousel.ops.rnn import RNN_TANH
-from carousel.verify.cases import Case, Index, Sizes, Subject, Tensors, draw_case, nowhere
 from carousel.verify.causality import Scene
-from carousel.verify.layers import LAYERS, make, named_state
+from carousel.verify.layers import Layer, make
 from carousel.verify.modules import blank, call, of_layer
-from carousel.verify.recurrences import CELL, HIDDEN, NORMS, STATE, WEIGHTS, kink
+from carousel.verify.op_spec import Case, Index, OpSpec, Sizes, Tensors, draw_case
+from carousel.verify.recurrences import (
+    CELL,
+    HIDDEN,
+    RECURRENCES,
+    STATE,
+    RecurrentSpec,
+    by_name,
+    family_in,
+    layer_state,
+    layer_weights,
+    torch_layer,
+)
 from carousel.verify.scenes import last
 
 TOKENS = ("embedding", "w_ih", "b_ih", "gain")
 SUFFIX = ", from ids"
 
 
-def subject(name: str, family: Family) -> Subject:
+def op_spec(name: str) -> RecurrentSpec:
     """Return the time loop of a family on what a table holds, with the making of the table."""
-    is_normalised = family is LSTM_LAYER_NORM
-    return Subject(
-        name=name + SUFFIX,
+    dense = RECURRENCES[name]
+    family, state = dense.family, CELL if "c_0" in dense.data else HIDDEN
+    return replace(
+        dense,
+        name=dense.name + SUFFIX,
         sizes=partial(draw_sizes, family),
-        data=CELL if family in (LSTM, LSTM_LAYER_NORM) else HIDDEN,
-        weights={"embedding": "VD", **WEIGHTS, **(NORMS if is_normalised else {})},
+        data=state,
+        weights={"embedding": "VD", **dense.weights},
         forward=partial(forward, family),
         backward=partial(backward, family),
-        indices={"ids": Index("TB", -1, "V")},  # -1 is no token at all
-        kink=kink if family.name == "rnn_relu" else nowhere,
+        constants={"ids": Index("TB", -1, "V")},  # -1 is no token at all
+        reference=None if dense.layer.not_in_torch else partial(theirs, dense.layer),
     )
 
 
@@ -56,10 +64,9 @@ def draw_sizes(family: Family, rng: random.Random) -> Sizes:
 def forward(family: Family, case: Case) -> tuple[Tensors, Saved]:
     """Make the table and run the op's time loop on it."""
     tokens, state, weights = arguments(case.inputs)
-    source = recurrence.EmbeddedInput(
-        case.constants["ids"] + 1, recurrence.project_embedding(tokens)
-    )
-    y, final, trace = recurrence.forward(family, source, state, weights)
+    op = case.ops["recurrence"]
+    source = op.EmbeddedInput(case.constants["ids"] + 1, op.project_embedding(tokens))
+    y, final, trace = op.forward(family_in(case.ops, family), source, state, weights)
     return {"y": y, **dict(zip(("h_n", "c_n"), final, strict=False))}, trace
 
 
@@ -67,10 +74,12 @@ def backward(family: Family, case: Case, cotangents: Tensors, trace: Saved) -> T
     """Run the op's reverse, and that of the table."""
     tokens, state, weights = arguments(case.inputs)
     dstate = tuple(cotangents[name] for name in ("h_n", "c_n")[: len(state)])
-    dsource, dstate, dweights = recurrence.backward(family, cotangents["y"], dstate, trace, weights)
-    dtokens = recurrence.project_embedding_backward(dsource._asdict()["table"], tokens)
-    found = dict(zip(TOKENS, dtokens, strict=True)) | dict(zip(STATE, dstate, strict=False))
-    return {name: d for name, d in found.items() if d is not None} | dweights
+    op, family = case.ops["recurrence"], family_in(case.ops, family)
+    dsource, dstate, dweights = op.backward(family, cotangents["y"], dstate, trace, weights)
+    dtokens = op.project_embedding_backward(dsource._asdict()["table"], tokens)
+    found: Tensors = dict(zip(TOKENS, dtokens, strict=True))
+    found |= dweights | dict(zip(STATE, dstate, strict=False))
+    return {name: d for name, d in found.items() if d is not None}
 
 
 def arguments(inputs: Tensors) -> tuple[DenseInput, State, Weights]:
@@ -81,7 +90,7 @@ def arguments(inputs: Tensors) -> tuple[DenseInput, State, Weights]:
     return tokens, state, weights
 
 
-def scene(one: Subject, seed: int) -> Scene:
+def scene(one: OpSpec, seed: int) -> Scene:
     """Return the time loop where each place has a token of its own, whose vector is its source."""
     case = draw_case(one, seed)
     t, b, d = (case.sizes[letter] for letter in "TBD")
@@ -101,8 +110,8 @@ class _Reader(nn.Module):
     def __init__(self, name: str, tokens: int, features: int, units: int, bias: bool) -> None:
         super().__init__()
         self.embedding = Embedding(tokens, features)
-        sizes = (features, units)
-        self.layer = make(carousel, LAYERS[name], *sizes, dtype=torch.float64, bias=bias)
+        layer, sizes = RECURRENCES[name].layer, (features, units)
+        self.layer = make(carousel, layer, *sizes, dtype=torch.float64, bias=bias)
 
     def forward(self, ids: Tensor, hx: Any) -> Any:
         return self.layer.from_ids(ids, self.embedding, hx)  # type: ignore[operator]
@@ -112,46 +121,16 @@ def ours(name: str, case: Case) -> Tensors:
     """Run the layer from ids."""
     v, d, h = (case.sizes[letter] for letter in "VDH")
     module = blank(_Reader, name, v, d, h, "b_ih" in case.inputs)
-    weights = {f"layer.{key}": w for key, w in _torchs_weights(case).items()}
+    weights = {f"layer.{key}": w for key, w in layer_weights(case).items()}
     weights |= {"embedding.weight": case.inputs["embedding"]}
-    return _named(call(module, weights, case.constants["ids"], _hx(case)))
+    return by_name(call(module, weights, case.constants["ids"], layer_state(case)))
 
 
-def theirs(name: str, case: Case) -> Tensors:
+def theirs(layer: Layer, case: Case) -> Tensors:
     """Run torch's layer on torch's embedding; what is -1 here is its token of padding."""
-    d, h = (case.sizes[letter] for letter in "DH")
     table = F.pad(case.inputs["embedding"], (0, 0, 1, 0))
-    x = F.embedding(case.constants["ids"] + 1, table, padding_idx=0)
-    module = blank(_torchs, name, d, h, "b_ih" in case.inputs)
-    return _named(call(module, _torchs_weights(case), x, _hx(case)))
+    return torch_layer(layer, case, F.embedding(case.constants["ids"] + 1, table, padding_idx=0))
 
 
-def _torchs(name: str, features: int, units: int, bias: bool) -> nn.Module:
-    return make(nn, LAYERS[name], features, units, dtype=torch.float64, bias=bias)
-
-
-def _torchs_weights(case: Case) -> Tensors:
-    names = {"w_ih": "weight_ih", "b_ih": "bias_ih", "gain": "norm_ih"}
-    names |= {op: name for name, op in IN_THE_LOOP.items()}
-    return {f"{name}_l0": case.inputs[op] for op, name in names.items() if op in case.inputs}
-
-
-def _hx(case: Case) -> Any:
-    state = [case.inputs[name].unsqueeze(0) for name in STATE if name in case.inputs]
-    return tuple(state) if len(state) > 1 else state[0]
-
-
-def _named(result: Any) -> Tensors:
-    y, final = result
-    state = named_state(final, "n")
-    return {"y": y, **{name: part.squeeze(0) for name, part in state.items()}}
-
-
-FAMILIES = {
-    "rnn tanh": RNN_TANH,
-    "gru": GRU,
-    "lstm": LSTM,
-    "lstm layer norm": LSTM_LAYER_NORM,
-}
-SUBJECTS = {name: subject(name, family) for name, family in FAMILIES.items()}
-LAYERS_FROM_IDS = {name: of_layer(one, partial(ours, name)) for name, one in SUBJECTS.items()}
+SPECS = {name: op_spec(name) for name in ("rnn_tanh", "gru", "lstm", "lstm_layer_norm")}
+LAYERS_FROM_IDS = {name: of_layer(one, partial(ours, name)) for name, one in SPECS.items()}

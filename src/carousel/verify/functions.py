@@ -1,21 +1,18 @@
-"""The ops that are no recurrence, as subjects: those of the fixed window and of attention.
+"""The OpSpecs of the ops beside recurrence, attention and positions.
 
-Letters: B sequences, T positions or queries, S keys, N heads, K features of a head, M of a value,
-D features of a position, V tokens, H units; O positions of a window, W = O - 1 + T, X = O · D,
-R = K / 2; C positions that a query sees, F before which a key is the first, U of a block.
+Letters: B sequences, T positions, D features of a position, V tokens, H units; O positions of a
+window, W = O - 1 + T, X = O · D.
 """
 
 import random
 from functools import partial
+from typing import Any
 
-import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from carousel.ops import attention, cross_entropy, flash_attention, layer_norm, mlp
-from carousel.ops.attention import AttentionMask
-from carousel.ops.positions import rotate
-from carousel.ops.softmax import softmax, softmax_backward
-from carousel.verify.cases import Case, Index, Sizes, Subject, Tensors
+from carousel.ops.recurrence import DenseInput
+from carousel.verify.op_spec import Case, Index, OpSpec, Sizes, Tensors
 
 
 def draw_sizes(letters: str, rng: random.Random) -> Sizes:
@@ -24,41 +21,56 @@ def draw_sizes(letters: str, rng: random.Random) -> Sizes:
 
 
 def _softmax(case: Case) -> tuple[Tensors, Tensor]:
-    p = softmax(case.inputs["s"])
+    p = case.ops["softmax"].softmax(case.inputs["s"])
     return {"p": p}, p
 
 
 def _softmax_backward(case: Case, cotangents: Tensors, p: Tensor) -> Tensors:
-    return {"s": softmax_backward(cotangents["p"], p)}
+    return {"s": case.ops["softmax"].softmax_backward(cotangents["p"], p)}
 
 
-SOFTMAX = Subject(
-    "softmax",
+def _softmax_by_torch(case: Case) -> Tensors:
+    return {"p": F.softmax(case.inputs["s"], -1)}
+
+
+SOFTMAX = OpSpec(
+    name="softmax",
+    module="softmax",
     sizes=partial(draw_sizes, "BTV"),
     data={"s": "BTV"},
     weights={},
     forward=_softmax,
     backward=_softmax_backward,
+    reference=_softmax_by_torch,
 )
 
 
 def _cross_entropy(case: Case) -> tuple[Tensors, Tensor]:
-    losses, p = cross_entropy.forward(case.inputs["logits"], case.constants["targets"])
+    op, targets = case.ops["cross_entropy"], case.constants["targets"]
+    losses, p = op.forward(case.inputs["logits"], targets)
     return {"losses": losses}, p
 
 
 def _cross_entropy_backward(case: Case, cotangents: Tensors, p: Tensor) -> Tensors:
-    return {"logits": cross_entropy.backward(cotangents["losses"], p, case.constants["targets"])}
+    op, targets = case.ops["cross_entropy"], case.constants["targets"]
+    return {"logits": op.backward(cotangents["losses"], p, targets)}
 
 
-CROSS_ENTROPY = Subject(
-    "cross-entropy",
+def _cross_entropy_by_torch(case: Case) -> Tensors:
+    logits = case.inputs["logits"].movedim(-1, 1)  # where torch has the classes
+    return {"losses": F.cross_entropy(logits, case.constants["targets"], reduction="none")}
+
+
+CROSS_ENTROPY = OpSpec(
+    name="cross-entropy",
+    module="cross_entropy",
     sizes=partial(draw_sizes, "BTV"),
     data={"logits": "BTV"},
     weights={},
-    indices={"targets": Index("BT", 0, "V")},
+    constants={"targets": Index("BT", 0, "V")},
     forward=_cross_entropy,
     backward=_cross_entropy_backward,
+    reference=_cross_entropy_by_torch,
 )
 
 
@@ -70,42 +82,59 @@ def _layer_norm_sizes(rng: random.Random) -> Sizes:
 
 def _layer_norm(case: Case) -> tuple[Tensors, tuple[Tensor, Tensor]]:
     x, gain, shift = (case.inputs[name] for name in ("x", "gain", "shift"))
-    y, unit, scale = layer_norm.forward(x, gain, shift)
+    y, unit, scale = case.ops["layer_norm"].forward(x, gain, shift)
     return {"y": y}, (unit, scale)
 
 
 def _layer_norm_backward(case: Case, cotangents: Tensors, trace: tuple[Tensor, Tensor]) -> Tensors:
-    found = layer_norm.backward(cotangents["y"], *trace, case.inputs["gain"])
+    op = case.ops["layer_norm"]
+    found = op.backward(cotangents["y"], *trace, case.inputs["gain"])
     return dict(zip(("x", "gain", "shift"), found, strict=True))
 
 
-LAYER_NORM = Subject(
-    "layer norm",
+def _layer_norm_by_torch(case: Case) -> Tensors:
+    x, gain, shift = (case.inputs[name] for name in ("x", "gain", "shift"))
+    return {"y": F.layer_norm(x, gain.shape, gain, shift)}
+
+
+LAYER_NORM = OpSpec(
+    name="layer norm",
+    module="layer_norm",
     sizes=_layer_norm_sizes,
     data={"x": "BTD"},
     weights={"gain": "D", "shift": "D"},
     forward=_layer_norm,
     backward=_layer_norm_backward,
+    reference=_layer_norm_by_torch,
 )
 
 
 def _embedding(case: Case) -> tuple[Tensors, None]:
-    return {"x": mlp.embed(case.constants["ids"], case.inputs["table"])}, None
+    return {"x": case.ops["mlp"].embed(case.constants["ids"], case.inputs["table"])}, None
 
 
 def _embedding_backward(case: Case, cotangents: Tensors, trace: None) -> Tensors:
-    table = mlp.embed_backward(cotangents["x"], case.constants["ids"], case.sizes["V"])
+    op, ids = case.ops["mlp"], case.constants["ids"]
+    table = op.embed_backward(cotangents["x"], ids, case.sizes["V"])
     return {"table": table}
 
 
-EMBEDDING = Subject(
-    "embedding",
+def _embedding_by_torch(case: Case) -> Tensors:
+    """Look up in a table whose row for -1, no token at all, is torch's row of padding."""
+    table = F.pad(case.inputs["table"], (0, 0, 1, 0))
+    return {"x": F.embedding(case.constants["ids"] + 1, table, padding_idx=0)}
+
+
+EMBEDDING = OpSpec(
+    name="embedding",
+    module="mlp",
     sizes=partial(draw_sizes, "BTVD"),
     data={},
     weights={"table": "VD"},
-    indices={"ids": Index("BT", -1, "V")},  # -1 is no token at all
+    constants={"ids": Index("BT", -1, "V")},  # -1 is no token at all
     forward=_embedding,
     backward=_embedding_backward,
+    reference=_embedding_by_torch,
 )
 
 
@@ -115,141 +144,113 @@ def _mlp_sizes(rng: random.Random) -> Sizes:
 
 
 def _mlp(case: Case) -> tuple[Tensors, tuple[Tensor, Tensor]]:
-    seen = mlp.windows(case.inputs["x"], case.sizes["O"])
-    h = mlp.layer(seen, case.inputs["w"], case.inputs["b"])
+    op = case.ops["mlp"]
+    seen = op.windows(case.inputs["x"], case.sizes["O"])
+    h = op.layer(seen, case.inputs["w"], case.inputs["b"])
     return {"h": h}, (h, seen)
 
 
 def _mlp_backward(case: Case, cotangents: Tensors, trace: tuple[Tensor, Tensor]) -> Tensors:
-    dseen, dw, db = mlp.layer_backward(cotangents["h"], *trace, case.inputs["w"])
-    return {"x": mlp.windows_backward(dseen, case.sizes["O"]), "w": dw, "b": db}
+    op = case.ops["mlp"]
+    dseen, dw, db = op.layer_backward(cotangents["h"], *trace, case.inputs["w"])
+    return {"x": op.windows_backward(dseen, case.sizes["O"]), "w": dw, "b": db}
 
 
-MLP = Subject(
-    "mlp",
+def _convolution_by_torch(case: Case) -> Tensors:
+    """Run the fixed window as a convolution over time."""
+    x, w, b = (case.inputs[name] for name in "xwb")
+    kernel = w.view(len(w), -1, x.shape[-1]).mT  # (H, D, O)
+    return {"h": F.conv1d(x.mT, kernel, b).mT.tanh()}
+
+
+MLP = OpSpec(
+    name="mlp",
+    module="mlp",
     sizes=_mlp_sizes,
     data={"x": "BWD"},
     weights={"w": "HX", "b": "H"},
     forward=_mlp,
     backward=_mlp_backward,
+    reference=_convolution_by_torch,
 )
 
 
-def _rotary_sizes(rng: random.Random) -> Sizes:
-    b, n, t, r = rng.sample(range(1, 6), 4)
-    return {"B": b, "N": n, "T": t, "R": r, "K": 2 * r}
+def _of_vectors(case: Case, x: Tensor) -> Case:
+    """Return the case of the fixed window on vectors, in the place of that on ids."""
+    return case._replace(inputs={**case.inputs, "x": x})
 
 
-def _rotary(case: Case) -> tuple[Tensors, None]:
-    return {"y": rotate(case.inputs["x"], case.constants["cos"], case.constants["sin"])}, None
+def _window(case: Case) -> tuple[Tensors, tuple[Tensor, Any]]:
+    x = _embedding(case)[0]["x"]
+    outputs, trace = _mlp(_of_vectors(case, x))
+    return outputs, (x, trace)
 
 
-def _rotary_backward(case: Case, cotangents: Tensors, trace: None) -> Tensors:
-    return {"x": rotate(cotangents["y"], case.constants["cos"], -case.constants["sin"])}
+def _window_backward(case: Case, cotangents: Tensors, trace: tuple[Tensor, Any]) -> Tensors:
+    x, of_mlp = trace
+    found = _mlp_backward(_of_vectors(case, x), cotangents, of_mlp)
+    return found | _embedding_backward(case, {"x": found["x"]}, None)
 
 
-ROTARY = Subject(
-    "rotary",
-    sizes=_rotary_sizes,
-    data={"x": "BNTK"},
-    weights={},
-    constants={"cos": "TR", "sin": "TR"},  # turn or not, the reverse is the transpose
-    forward=_rotary,
-    backward=_rotary_backward,
+def _window_by_torch(case: Case) -> Tensors:
+    return _convolution_by_torch(_of_vectors(case, _embedding_by_torch(case)["x"]))
+
+
+def _window_sizes(rng: random.Random) -> Sizes:
+    sizes = _mlp_sizes(rng)
+    return sizes | {"V": rng.choice([size for size in range(3, 9) if size not in sizes.values()])}
+
+
+WINDOW = OpSpec(
+    name="window",
+    module="mlp",
+    sizes=_window_sizes,
+    data={},
+    weights={"table": "VD", "w": "HX", "b": "H"},
+    constants={"ids": Index("BW", -1, "V")},
+    forward=_window,
+    backward=_window_backward,
+    reference=_window_by_torch,
 )
 
 
-def _attention_sizes(heads: int, rng: random.Random) -> Sizes:
-    """Return sizes that all differ, B and N among the smallest so many; more keys than queries.
-
-    Who sees one key alone takes it whole: the last query sees two, or q had no gradient at all.
-    """
-    b, n = rng.sample(range(1, heads + 1), 2)
-    t, s = sorted(rng.sample([size for size in range(2, 7) if size not in (b, n)], 2))
-    k, m = rng.sample([size for size in range(1, 7) if size not in (b, n, t, s)], 2)
-    sizes = {"B": b, "N": n, "T": t, "S": s, "K": k, "M": m}
-    return sizes | {"C": rng.choice((2, 3, s)), "F": rng.randint(1, s - 1), "U": rng.randint(1, 3)}
+def _from_ids(case: Case) -> tuple[Tensors, DenseInput]:
+    op, ids = case.ops["recurrence"], case.constants["ids"]
+    tokens = op.DenseInput(*(case.inputs[name] for name in ("table", "w", "b")))
+    return {"a": case.ops["embedding"].look_up(ids + 1, op.project_embedding(tokens))}, tokens
 
 
-def sight(case: Case) -> AttentionMask:
-    """Return who sees whom: all, or a window of the keys that are written; and what is added."""
-    context = case.sizes["C"] if "first" in case.constants else None
-    return AttentionMask(context, case.constants.get("first"), case.inputs.get("b_scores"))
+def _from_ids_backward(case: Case, cotangents: Tensors, tokens: DenseInput) -> Tensors:
+    ids, size = case.constants["ids"], case.sizes["V"] + 1
+    dprojected = case.ops["embedding"].look_up_backward(cotangents["a"], ids + 1, size)
+    dtokens = case.ops["recurrence"].project_embedding_backward(dprojected, tokens)
+    return dict(zip(("table", "w", "b"), dtokens, strict=False))
 
 
-def _attention(case: Case) -> tuple[Tensors, attention.Saved]:
-    q, k, v = (case.inputs[name] for name in "qkv")
-    y, weights, trace = attention.forward(q, k, v, sight(case), case.constants.get("keep"))
-    return {"y": y, "weights": weights}, trace
+def _from_ids_by_torch(case: Case) -> Tensors:
+    x = _embedding_by_torch(case)["x"]
+    return {"a": F.linear(x, case.inputs["w"], case.inputs["b"])}
 
 
-def _attention_backward(case: Case, cotangents: Tensors, trace: attention.Saved) -> Tensors:
-    found = attention.backward(cotangents["y"], trace, cotangents["weights"])
-    return dict(zip(("q", "k", "v", "b_scores"), found, strict=True))
-
-
-ATTENTION = Subject(
-    "attention",
-    sizes=partial(_attention_sizes, 4),
-    data={"q": "BNTK", "k": "BNSK", "v": "BNSM", "b_scores": "BNTS"},
-    weights={},
-    forward=_attention,
-    backward=_attention_backward,
-)
-ATTENTION_MASKED = ATTENTION._replace(
-    name="attention, masked",
-    constants={"keep": "BNTS"},
-    indices={"first": Index("B", 0, "F")},
+FROM_IDS = OpSpec(
+    name="projected embedding",
+    module="embedding",
+    sizes=partial(draw_sizes, "BTVDH"),
+    data={},
+    weights={"table": "VD", "w": "HD", "b": "H"},
+    constants={"ids": Index("BT", -1, "V")},
+    forward=_from_ids,
+    backward=_from_ids_backward,
+    reference=_from_ids_by_torch,
 )
 
 
-ATTENDED = {"y": "BNTM", "weights": "BNTS"}
-
-
-def sight_of_blocks(case: Case) -> AttentionMask:
-    """Return who sees whom; a bias that is a constant hides one pair in five."""
-    if "bias" not in case.constants:
-        return sight(case)
-    bias = case.constants["bias"]
-    hidden = bias < 0.2
-    hidden[..., -2:] = False
-    return sight(case)._replace(bias=bias.masked_fill(hidden, float("-inf")))
-
-
-def visible(case: Case) -> Tensor:
-    """Return which keys a query may take from, (T, S, B, N), written out place by place."""
-    b, n, t, s = (case.sizes[letter] for letter in "BNTS")
-    seen = torch.ones(t, s, b, n, dtype=torch.bool)
-    if "first" in case.constants:
-        places = torch.arange(s)
-        ages = (places[-t:].unsqueeze(-1) - places)[..., None, None]  # of keys, to a query
-        is_written = places[:, None, None] >= case.constants["first"].unsqueeze(-1)  # (S, B, 1)
-        seen &= (ages >= 0) & (ages < case.sizes["C"]) & is_written
-    bias = sight_of_blocks(case).bias
-    return seen if bias is None else seen & (bias.permute(2, 3, 0, 1) > float("-inf"))
-
-
-def _blocks(case: Case) -> tuple[Tensors, flash_attention.Saved]:
-    q, k, v = (case.inputs[name] for name in "qkv")
-    y, trace = flash_attention.forward(q, k, v, sight_of_blocks(case), block=case.sizes["U"])
-    return {"y": y}, trace
-
-
-def _blocks_backward(case: Case, cotangents: Tensors, trace: flash_attention.Saved) -> Tensors:
-    found = flash_attention.backward(cotangents["y"], trace, block=case.sizes["U"])
-    return dict(zip("qkv", found, strict=True))
-
-
-BLOCKS = Subject(
-    "attention blocks",
-    sizes=partial(_attention_sizes, 3),
-    data={"q": "BNTK", "k": "BNSK", "v": "BNSM"},
-    weights={},
-    forward=_blocks,
-    backward=_blocks_backward,
-)
-BLOCKS_MASKED = BLOCKS._replace(
-    name="attention blocks, masked",
-    constants={"bias": "BNTS"},
-    indices={"first": Index("B", 0, "F")},
-)
+FUNCTIONS = {
+    "softmax": SOFTMAX,
+    "cross_entropy": CROSS_ENTROPY,
+    "layer_norm": LAYER_NORM,
+    "embedding": EMBEDDING,
+    "mlp": MLP,
+    "window": WINDOW,
+    "from_ids": FROM_IDS,
+}

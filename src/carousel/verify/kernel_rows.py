@@ -8,12 +8,11 @@ import torch
 from carousel.verify import from_ids, kernels, kernels_in_time
 from carousel.verify import kernels_of_heads as heads
 from carousel.verify import kernels_that_write as writer
-from carousel.verify import torch_nn_functions as torchs
 from carousel.verify.causality import causality
 from carousel.verify.figure import Figure
 from carousel.verify.kernels import BOUNDS, SENSIBLE, SMALL, Kernel, against_op
-from carousel.verify.layers import LAYERS
 from carousel.verify.modules import CROSS_ENTROPY_LAYER, of_layer
+from carousel.verify.recurrences import RECURRENCES
 from carousel.verify.table import Check, Row
 from carousel.verify.torch_nn import torch_nn
 from carousel.verify.torch_nn_functions import against_torch
@@ -80,24 +79,20 @@ def kernel(name: str, use: str, one: Kernel, in_torch: Examiner) -> Row:
         check: partial(kernels.where_it_runs, BF16 if check == "bfloat16" else F32, examine)
         for check, examine in examiners.items()
     }
-    if missing := LAYERS[name].not_in_torch:
+    spec = RECURRENCES[name]
+    if missing := spec.layer.not_in_torch:
         cells["torch.nn float32"] = missing
-    return Row(f"kernel {name}{use}", cells, backend="fused")
+    return Row(f"kernel {spec.name}{use}", cells, backend="fused")
 
 
 def rows(name: str) -> list[Row]:
     """Return what a family's kernel reads: vectors, those of packed sequences, ids."""
-    reading = kernels.reading(name)
-    layer = of_layer(reading.op, partial(from_ids.ours, name))
+    reading, layer = kernels.reading(name), RECURRENCES[name].layer
+    from_layer = of_layer(reading.op, partial(from_ids.ours, name))
     return [
-        kernel(name, "", kernels.dense(name), partial(torch_nn, LAYERS[name], False, F32)),
-        kernel(name, ", packed", kernels.packed(name), partial(torch_nn, LAYERS[name], True, F32)),
-        kernel(
-            name,
-            from_ids.SUFFIX,
-            reading,
-            partial(against_torch, layer, partial(from_ids.theirs, name), F32),
-        ),
+        kernel(name, "", kernels.dense(name), partial(torch_nn, layer, False, F32)),
+        kernel(name, ", packed", kernels.packed(name), partial(torch_nn, layer, True, F32)),
+        kernel(name, from_ids.SUFFIX, reading, partial(against_torch, from_layer, F32)),
     ]
 
 
@@ -137,9 +132,7 @@ HEADS = [
         heads.CROSS_ENTROPY_HEAD,
         {
             "ops float64": partial(heads.against_op, heads.CROSS_ENTROPY_HEAD),
-            "torch.nn float32": partial(
-                against_torch, CROSS_ENTROPY_LAYER, torchs.cross_entropy, F32
-            ),
+            "torch.nn float32": partial(against_torch, CROSS_ENTROPY_LAYER, F32),
             "bfloat16": "it has no products",
         },
     ),

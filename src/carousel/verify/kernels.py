@@ -8,6 +8,7 @@ Letters as in recurrences.py; I is 1, V tokens.
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -17,24 +18,23 @@ import torch
 from carousel.kernels import fused
 from carousel.kernels.dispatch import FUSED
 from carousel.nn import recurrence
-from carousel.ops.gru import GRU, GRU_RESET_BEFORE
 from carousel.ops.lstm import LSTM
 from carousel.ops.recurrence import EmbeddedInput, Family, Masks, Source, project_embedding
-from carousel.ops.rnn import RNN_RELU, RNN_TANH
+from carousel.ops.rnn import RNN_RELU
 from carousel.verify import from_ids, recurrences
-from carousel.verify.cases import (
-    NOTHING,
+from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.op_spec import (
     Case,
+    OpSpec,
     Sizes,
-    Subject,
     Tensors,
+    as_gradients,
     backward,
     draw_case,
     draw_cotangents,
     forward,
 )
-from carousel.verify.figure import Figure, distance, worst
-from carousel.verify.recurrences import CELL, HIDDEN, Variant
+from carousel.verify.recurrences import RECURRENCES
 
 Choice = Mapping[str, Sequence[int]]  # by letter, the sizes to choose from
 
@@ -52,41 +52,31 @@ SMALL: Choice = {
 SENSIBLE: Choice = {"T": (24, 41), "B": (8, 13), "D": (32, 50), "H": (64, 80), "V": (20, 70)}
 NEAR = 2e-6  # to a ReLU's kink: there single precision may be on its other side
 
-FAMILIES = {
-    "rnn tanh": RNN_TANH,
-    "rnn relu": RNN_RELU,
-    "gru": GRU,
-    "gru reset before": GRU_RESET_BEFORE,
-    "lstm": LSTM,
-}
+FAMILIES = ("rnn_tanh", "rnn_relu", "gru", "gru_reset_before", "lstm")
 
 
 class Kernel(NamedTuple):
     """A family, and the op that its kernel is to equal: from vectors, packed, or from ids."""
 
     family: Family
-    op: Subject
+    op: OpSpec
 
 
 def dense(name: str) -> Kernel:
     """Return a kernel that reads vectors."""
-    family = FAMILIES[name]
-    state = CELL if family is LSTM else HIDDEN
-    variant = Variant(name, family, state, recurrences.WEIGHTS, NOTHING)
-    return Kernel(family, recurrences.subject(variant))
+    return Kernel(RECURRENCES[name].family, RECURRENCES[name])
 
 
 def packed(name: str) -> Kernel:
     """Return a kernel whose sequences end at different times."""
     family, op = dense(name)
     ends = ("hold_h", "hold_c") if family is LSTM else ("hold_h",)
-    return Kernel(family, op._replace(constants=dict.fromkeys(ends, "TBI")))
+    return Kernel(family, replace(op, constants=dict.fromkeys(ends, "TBI")))
 
 
 def reading(name: str) -> Kernel:
     """Return a kernel that reads ids."""
-    family = FAMILIES[name]
-    return Kernel(family, from_ids.subject(name, family))
+    return Kernel(RECURRENCES[name].family, from_ids.op_spec(name))
 
 
 def draw(one: Kernel, choice: Choice, seed: int) -> Case:
@@ -96,7 +86,7 @@ def draw(one: Kernel, choice: Choice, seed: int) -> Case:
 
 
 def _draw(one: Kernel, choice: Choice, seed: int) -> Case:
-    case = draw_case(one.op._replace(sizes=partial(_sizes, one.family, choice)), seed)
+    case = draw_case(replace(one.op, sizes=partial(_sizes, one.family, choice)), seed)
     small = 2 * case.sizes["H"] ** -0.5  # that no gate shuts
     inputs = {
         name: (x * small if name[0] in "wb" else x).float().double()
@@ -144,7 +134,7 @@ def against_op(one: Kernel, choice: Choice, product: torch.dtype, seeds: range) 
         cotangents = draw_cotangents(outputs, seed)
         want, got = outputs, run(one, product, case)
         if has_slopes:
-            want = want | _as_gradients(backward(case, cotangents, trace))
+            want = want | as_gradients(backward(case, cotangents, trace))
             with _threads(1 + seed % 2):
                 got = in_one(one, product, case, cotangents)
         figures.append(distance(_double(got), want, BOUNDS[product], f"seed {seed}"))
@@ -195,7 +185,7 @@ def with_gradients(outputs: Tensors, leaves: Case, cotangents: Tensors) -> Tenso
         retain_graph=True,
     )
     found = {name: y.detach() for name, y in outputs.items()}
-    return found | _as_gradients(dict(zip(inputs, gradients, strict=True)))
+    return found | as_gradients(dict(zip(inputs, gradients, strict=True)))
 
 
 def is_relu(one: Kernel) -> bool:
@@ -211,10 +201,6 @@ def leaves_of(case: Case) -> Case:
 
 def _double(tensors: Tensors) -> Tensors:
     return {name: x.double() for name, x in tensors.items()}
-
-
-def _as_gradients(gradients: Tensors) -> Tensors:
-    return {f"d{name}": d for name, d in gradients.items()}
 
 
 @contextmanager

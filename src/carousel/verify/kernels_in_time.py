@@ -6,7 +6,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from carousel.verify.cases import Case, Tensors, draw_cotangents
 from carousel.verify.causality import Scene
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.kernels import (
@@ -20,6 +19,7 @@ from carousel.verify.kernels import (
     run,
     with_gradients,
 )
+from carousel.verify.op_spec import Case, Tensors, draw_cotangents
 from carousel.verify.recurrences import STATE
 from carousel.verify.scenes import last
 from carousel.verify.streaming_models import restored
@@ -79,7 +79,7 @@ def _of_time(case: Case, steps: slice) -> Case:
 def _row(case: Case, b: int) -> Case:
     """Return one sequence of the batch."""
     constants = {name: x[:, b : b + 1] for name, x in case.constants.items()}
-    own = {name: case.inputs[name][..., b : b + 1, :] for name in case.subject.data}
+    own = {name: case.inputs[name][..., b : b + 1, :] for name in case.spec.data}
     return case._replace(inputs=case.inputs | own, constants=constants)
 
 

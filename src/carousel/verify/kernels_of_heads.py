@@ -4,6 +4,7 @@ Letters: B sequences, T positions, P features, V tokens.
 """
 
 import random
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -12,20 +13,20 @@ import torch
 from carousel.kernels import cross_entropy as cross_entropy_kernel
 from carousel.kernels import linear as linear_kernel
 from carousel.nn.linear import linear
-from carousel.verify.cases import (
+from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.functions import CROSS_ENTROPY
+from carousel.verify.kernels import BOUNDS, Choice, poison
+from carousel.verify.modules import CROSS_ENTROPY_LAYER, Run, of_layer
+from carousel.verify.op_spec import (
     Case,
+    OpSpec,
     Sizes,
-    Subject,
     Tensors,
     backward,
     draw_case,
     draw_cotangents,
     forward,
 )
-from carousel.verify.figure import Figure, distance, worst
-from carousel.verify.functions import CROSS_ENTROPY
-from carousel.verify.kernels import BOUNDS, Choice, poison
-from carousel.verify.modules import CROSS_ENTROPY_LAYER, Run, of_layer
 
 # Rows of several threads' shares, and of the 512 at a time whose weight gradients are one product;
 # tokens and features around the 16 that numbers are padded to.
@@ -41,8 +42,8 @@ class Head(NamedTuple):
         product: The type of the kernel's products.
     """
 
-    op: Subject
-    layer: Subject
+    op: OpSpec
+    layer: OpSpec
     product: torch.dtype
 
 
@@ -76,16 +77,23 @@ def _refuse(obstacle: str | None) -> None:
         raise RuntimeError(f"no kernel runs this: {obstacle}")
 
 
-def _subject(name: str, data: dict[str, str], weights: dict[str, str], run: Run) -> Subject:
+def _spec(name: str, data: dict[str, str], weights: dict[str, str], run: Run) -> OpSpec:
     letters = "".join(dict.fromkeys("".join([*data.values(), *weights.values()])))
-    blank = Subject(name, partial(_sizes, letters, CHOICE), data, weights, forward, backward)
+    blank = OpSpec(
+        name=name,
+        sizes=partial(_sizes, letters, CHOICE),
+        data=data,
+        weights=weights,
+        forward=forward,
+        backward=backward,
+    )
     return of_layer(blank, run)
 
 
-_OP = CROSS_ENTROPY._replace(sizes=partial(_sizes, "BTV", CHOICE))
+_OP = replace(CROSS_ENTROPY, sizes=partial(_sizes, "BTV", CHOICE))
 _LINEAR = ("linear", {"h": "BTP"}, {"weight": "VP", "bias": "V"})
 CROSS_ENTROPY_HEAD = Head(_OP, of_layer(_OP, _cross_entropy), torch.float32)
-LINEAR_HEAD = Head(_subject(*_LINEAR, _by_definition), _subject(*_LINEAR, _in_bf16), torch.bfloat16)
+LINEAR_HEAD = Head(_spec(*_LINEAR, _by_definition), _spec(*_LINEAR, _in_bf16), torch.bfloat16)
 
 
 def against_op(head: Head, seeds: range) -> Figure:
@@ -93,7 +101,7 @@ def against_op(head: Head, seeds: range) -> Figure:
     figures = []
     for seed in seeds:
         case = _as(draw_case(head.op, seed), torch.float32)
-        got = _results(case._replace(subject=head.layer), seed)
+        got = _results(case._replace(spec=head.layer), seed)
         want = _results(_as(case, torch.float64), seed)
         got = {name: x.double() for name, x in got.items()}
         figures.append(distance(got, want, BOUNDS[head.product], f"seed {seed}"))

@@ -22,10 +22,10 @@ from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
 from carousel.models.language_model import build
 from carousel.ops.sampling import Settings, distribution, draw
-from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.kernels import BOUNDS, SENSIBLE, SMALL, Choice, poison
 from carousel.verify.models import made
+from carousel.verify.op_spec import Tensors
 
 FAMILIES: tuple[dict[str, Any], ...] = (
     {"model": "rnn"},

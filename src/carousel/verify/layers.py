@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from carousel.verify.cases import Tensors
+from carousel.verify.op_spec import Tensors
 
 
 class Layer(NamedTuple):
@@ -18,21 +18,6 @@ class Layer(NamedTuple):
     name: str
     options: dict[str, Any]
     not_in_torch: str | None
-
-
-LAYERS = {
-    "rnn tanh": Layer("RNN", {"nonlinearity": "tanh"}, None),
-    "rnn relu": Layer("RNN", {"nonlinearity": "relu"}, None),
-    "gru": Layer("GRU", {}, None),
-    "gru reset before": Layer("GRU", {"reset_after": False}, "its GRU resets after the product"),
-    "lstm": Layer("LSTM", {}, None),
-    "lstm peephole": Layer("LSTM", {"peephole": True}, "it has no peepholes"),
-    "lstm projected": Layer("LSTM", {"proj_size": 2}, None),
-    "lstm peep. proj.": Layer("LSTM", {"peephole": True, "proj_size": 2}, "it has no peepholes"),
-    "lstm coupled": Layer("LSTM", {"coupled": True}, "it has no coupled gates"),
-    "lstm 1997": Layer("LSTM", {"forget_gate": False}, "its LSTM has a forget gate"),
-    "lstm layer norm": Layer("LSTM", {"layer_norm": True}, "it normalises no recurrence"),
-}
 
 
 def make(module: Any, layer: Layer, *sizes: int, dtype: torch.dtype, **options: Any) -> nn.Module:

@@ -31,10 +31,10 @@ def draw_config(model: Literal["mlp", "transformer"], seed: int) -> ModelConfig:
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "rnn tanh": {"model": "rnn"},
+    "rnn_tanh": {"model": "rnn"},
     "gru": {"model": "gru"},
     "lstm": {},
-    "lstm layer norm": {"layer_norm": True},
+    "lstm_layer_norm": {"layer_norm": True},
 }
 
 

@@ -7,6 +7,7 @@ positions of a window; I is 1.
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -22,23 +23,16 @@ from carousel.nn.embedding import Embedding
 from carousel.nn.mlp import FixedWindow
 from carousel.nn.multihead_attention import MultiheadAttention
 from carousel.nn.normalization import LayerNorm
-from carousel.verify.cases import Case, Index, Letters, Sizes, Subject, Tensors
-from carousel.verify.functions import (
-    ATTENTION,
-    ATTENTION_MASKED,
-    CROSS_ENTROPY,
-    EMBEDDING,
-    LAYER_NORM,
-    MLP,
-    sight,
-)
+from carousel.verify.attention import ATTENTION, ATTENTION_MASKED, sight
+from carousel.verify.functions import CROSS_ENTROPY, EMBEDDING, LAYER_NORM, MLP
+from carousel.verify.op_spec import Case, Index, Letters, OpSpec, Sizes, Tensors
 
 Run = Callable[[Case], Tensors]
 
 
-def of_layer(subject: Subject, run: Run) -> Subject:
-    """Return a subject that runs a layer, differentiated as a user would."""
-    return subject._replace(forward=partial(_forward, run), backward=partial(_backward, run))
+def of_layer(spec: OpSpec, run: Run) -> OpSpec:
+    """Return a spec that runs a layer, differentiated as a user would."""
+    return replace(spec, forward=partial(_forward, run), backward=partial(_backward, run))
 
 
 def _forward(run: Run, case: Case) -> tuple[Tensors, None]:
@@ -98,7 +92,9 @@ LAYER_NORM_LAYER = of_layer(LAYER_NORM, _layer_norm)
 EMBEDDING_LAYER = of_layer(EMBEDDING, _embedding)
 WINDOW_LAYER = of_layer(MLP, _window)
 ATTENTION_LAYER = of_layer(ATTENTION, _attention)
-ATTENTION_MASKED_LAYER = of_layer(ATTENTION_MASKED._replace(constants={}), _attention)
+ATTENTION_MASKED_LAYER = of_layer(
+    replace(ATTENTION_MASKED, constants={"first": ATTENTION_MASKED.constants["first"]}), _attention
+)
 
 
 def _multi_head_sizes(rng: random.Random) -> Sizes:
@@ -139,19 +135,20 @@ MULTI_HEAD_WEIGHTS = {
     "out_proj.bias": "E",
 }
 _OURS = partial(multi_head, MultiheadAttention)
-MULTI_HEAD = Subject(
-    "multi-head",
+MULTI_HEAD = OpSpec(
+    name="multi-head",
     sizes=_multi_head_sizes,
     data={"query": "TBE", "key": "SBE", "value": "SBE"},
     weights=MULTI_HEAD_WEIGHTS,
     forward=partial(_forward, _OURS),
     backward=partial(_backward, _OURS),
+    reference=partial(multi_head, nn.MultiheadAttention),
 )
 ATTENDED = {"y": "TBE", "weights": "BTS"}
-MULTI_HEAD_MASKED = MULTI_HEAD._replace(
+MULTI_HEAD_MASKED = replace(
+    MULTI_HEAD,
     name="multi-head, masked",
-    constants={"added": "TS"},
-    indices={"first": Index("B", 0, "F")},
+    constants={"added": "TS", "first": Index("B", 0, "F")},
 )
 
 LAYERS = 2
@@ -210,15 +207,15 @@ def _itself(x: Tensor) -> Tensor:
 
 
 _ROTARY = partial(_transformer, "rotary")
-TRANSFORMER = Subject(
-    "transformer",
+TRANSFORMER = OpSpec(
+    name="transformer",
     sizes=_transformer_sizes,
     data={"x": "BTD", "keys": "LBNCK", "values": "LBNCK"},
     weights=TRANSFORMER_WEIGHTS,
-    indices={"filled": Index("IB", 0, "E")},
+    constants={"filled": Index("IB", 0, "E")},
     forward=partial(_forward, _ROTARY),
     backward=partial(_backward, _ROTARY),
 )
 UNPLACED_TRANSFORMER = of_layer(
-    TRANSFORMER._replace(data={"x": "BTD"}, indices={}), partial(_transformer, "none")
+    replace(TRANSFORMER, data={"x": "BTD"}, constants={}), partial(_transformer, "none")
 )

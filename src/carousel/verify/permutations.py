@@ -7,28 +7,26 @@ from torch import Tensor
 
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel
-from carousel.verify.cases import Letters, Subject, draw_case, forward
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.models import POSITIONS, made
+from carousel.verify.op_spec import Letters, OpSpec, draw_case, forward
 
 BOUND = 1e-12
 NOTICED = 1e-6  # what a change of order must change at least
 
 
-def equivariance(subject: Subject, outputs: Letters, seeds: range) -> Figure:
+def equivariance(spec: OpSpec, outputs: Letters, seeds: range) -> Figure:
     """Return how far permuting queries and keys does other than permuting the outputs.
 
-    `outputs`: their shapes in the letters of the subject; T are queries, S keys.
+    `outputs`: their shapes in the letters of the spec; T are queries, S keys.
     """
-    return worst(_equivariance(subject, outputs, seed) for seed in seeds)
+    return worst(_equivariance(spec, outputs, seed) for seed in seeds)
 
 
-def _equivariance(subject: Subject, outputs: Letters, seed: int) -> Figure:
-    case, generator = draw_case(subject, seed), torch.Generator().manual_seed(seed)
+def _equivariance(spec: OpSpec, outputs: Letters, seed: int) -> Figure:
+    case, generator = draw_case(spec, seed), torch.Generator().manual_seed(seed)
     order = {letter: torch.randperm(case.sizes[letter], generator=generator) for letter in "TS"}
-    moved = {
-        name: _permuted(x, subject.data.get(name, ""), order) for name, x in case.inputs.items()
-    }
+    moved = {name: _permuted(x, spec.data.get(name, ""), order) for name, x in case.inputs.items()}
     want = {name: _permuted(y, outputs[name], order) for name, y in forward(case)[0].items()}
     got, _ = forward(case._replace(inputs=moved))
     return distance(got, want, BOUND, f"seed {seed}, permuted")

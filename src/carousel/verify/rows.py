@@ -1,15 +1,14 @@
 """The rows and the columns of the table: what is proven, and by which check."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 
-from carousel.verify import from_ids, functions, kernel_rows, modules, scenes
-from carousel.verify import torch_nn_functions as torchs
+from carousel.verify import attention, from_ids, functions, kernel_rows, modules, scenes
 from carousel.verify.autograd import BOUND as AUTOGRAD_BOUND
 from carousel.verify.autograd import autograd
-from carousel.verify.cases import Case, Subject, Tensors
 from carousel.verify.causality import causality
 from carousel.verify.differences import BOUND as DIFFERENCES_BOUND
 from carousel.verify.differences import differences
@@ -17,19 +16,19 @@ from carousel.verify.exact import exact
 from carousel.verify.fifty_digits import BOUND as DIGITS_BOUND
 from carousel.verify.fifty_digits import fifty_digits
 from carousel.verify.figure import Figure, worst
-from carousel.verify.layers import LAYERS
 from carousel.verify.models import draw_config, draw_recurrent
+from carousel.verify.op_spec import OpSpec
 from carousel.verify.permutations import BOUND as PERMUTED_BOUND
 from carousel.verify.permutations import equivariance, order
-from carousel.verify.positions import relative
-from carousel.verify.recurrences import VARIANTS, Variant, subject
+from carousel.verify.positions import ROTARY, relative
+from carousel.verify.recurrences import MASKED, RECURRENCES, RecurrentSpec
 from carousel.verify.streaming import BOUND as STREAMING_BOUND
 from carousel.verify.streaming import streaming
 from carousel.verify.streaming_layers import streaming_layers
 from carousel.verify.streaming_models import streaming_models
 from carousel.verify.table import Check, Row, Table
 from carousel.verify.torch_nn import BOUNDS, torch_nn
-from carousel.verify.torch_nn_functions import against_torch
+from carousel.verify.torch_nn_functions import against_torch, encoder
 
 Examiner = Callable[[range], Figure]
 
@@ -86,46 +85,50 @@ CHECKS = (
 )
 
 
-ORDER = [variant.name for variant in VARIANTS]
+ORDER = [spec.name for spec in RECURRENCES.values()]
 NO_STATE = "no state is handed on"
 NO_PLACES = "nothing is before or after"
 COMPOSED = "it is composed of the rows above"
 
 
-def recurrent(variant: Variant) -> Row:
+def recurrent(spec: RecurrentSpec) -> Row:
     """Return the row of a recurrent family: its time loop, and its layer."""
-    one, layer = subject(variant), LAYERS[variant.name.removesuffix(", masked")]
-    zoneout = 0.3 if variant.masks else 0.0
+    layer, is_masked = spec.layer, bool(spec.constants)
     return Row(
-        variant.name,
+        spec.name,
         {
-            "exact": partial(exact, one),
-            **gradients(one),
+            "exact": partial(exact, spec),
+            **gradients(spec),
             **{
-                f"torch.nn {name}": layer.not_in_torch
-                or partial(torch_nn, layer, bool(variant.masks), dtype)
+                f"torch.nn {name}": layer.not_in_torch or partial(torch_nn, layer, is_masked, dtype)
                 for name, dtype in DTYPES.items()
             },
             "streaming": partial(
-                together, [partial(streaming, one), partial(streaming_layers, layer, zoneout)]
+                together,
+                [
+                    partial(streaming, spec),
+                    partial(streaming_layers, layer, 0.3 if is_masked else 0.0),
+                ],
             ),
-            "causality": partial(causality, partial(scenes.recurrence, variant)),
+            "causality": partial(causality, partial(scenes.recurrence, spec)),
         },
     )
 
 
 def read_from_ids(name: str) -> Row:
     """Return the row of a recurrent family whose inputs are ids: its loop, layer and model."""
-    one, missing = from_ids.SUBJECTS[name], LAYERS[name].not_in_torch
-    checks = parity(from_ids.LAYERS_FROM_IDS[name], partial(from_ids.theirs, name))
+    spec = from_ids.SPECS[name]
     return Row(
-        one.name,
+        spec.name,
         {
-            "exact": partial(exact, one),
-            **gradients(one),
-            **{column: missing or examine for column, examine in checks.items()},
+            "exact": partial(exact, spec),
+            **gradients(spec),
+            **{
+                column: spec.layer.not_in_torch or examine
+                for column, examine in parity(from_ids.LAYERS_FROM_IDS[name]).items()
+            },
             "streaming": partial(streaming_models, partial(draw_recurrent, name)),
-            "causality": partial(causality, partial(from_ids.scene, one)),
+            "causality": partial(causality, partial(from_ids.scene, spec)),
         },
     )
 
@@ -133,29 +136,26 @@ def read_from_ids(name: str) -> Row:
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
-def gradients(one: Subject) -> dict[str, Examiner]:
+def gradients(one: OpSpec) -> dict[str, Examiner]:
     """Return what holds for whatever has a reverse."""
     return {"finite diff.": partial(differences, one), "autograd": partial(autograd, one)}
 
 
-def parity(layer: Subject, theirs: Callable[[Case], Tensors]) -> dict[str, Examiner]:
+def parity(layer: OpSpec) -> dict[str, Examiner]:
     """Return the comparison of a layer, or of an op that has none, with torch's."""
     return {
-        f"torch.nn {name}": partial(against_torch, layer, theirs, dtype)
-        for name, dtype in DTYPES.items()
+        f"torch.nn {name}": partial(against_torch, layer, dtype) for name, dtype in DTYPES.items()
     }
 
 
-def function(
-    one: Subject, layer: Subject, theirs: Callable[[Case], Tensors], **others: Examiner | str
-) -> Row:
+def function(one: OpSpec, layer: OpSpec, **others: Examiner | str) -> Row:
     """Return the row of an op; what nothing else is said of is pure, and knows no places."""
     return Row(
         one.name,
         {
             "exact": partial(exact, one),
             **gradients(one),
-            **parity(layer, theirs),
+            **parity(layer),
             "streaming": NO_STATE,
             "causality": NO_PLACES,
             **others,
@@ -173,75 +173,68 @@ def fewer(number: int, examine: Examiner, seeds: range) -> Figure:
     return examine(seeds[:number])
 
 
-def sees(one: Subject) -> Examiner:
+def sees(one: OpSpec) -> Examiner:
     """Return the causality check of an attention."""
     return partial(causality, partial(scenes.attention, one))
 
 
-def sees_a_set(one: Subject) -> Examiner:
+def sees_a_set(one: OpSpec) -> Examiner:
     """Return the causality check of an attention that sees everything, in any order."""
-    return partial(together, [sees(one), partial(equivariance, one, functions.ATTENDED)])
+    return partial(together, [sees(one), partial(equivariance, one, attention.ATTENDED)])
 
 
 FUNCTIONS = [
-    function(functions.EMBEDDING, modules.EMBEDDING_LAYER, torchs.embedding),
+    function(functions.EMBEDDING, modules.EMBEDDING_LAYER),
     function(
         functions.MLP,
         modules.WINDOW_LAYER,
-        torchs.convolution,
         streaming=partial(streaming_models, partial(draw_config, "mlp")),
         causality=partial(causality, scenes.window),
     ),
-    function(functions.SOFTMAX, functions.SOFTMAX, torchs.softmax),
-    function(functions.CROSS_ENTROPY, modules.CROSS_ENTROPY_LAYER, torchs.cross_entropy),
-    function(functions.LAYER_NORM, modules.LAYER_NORM_LAYER, torchs.layer_norm),
+    function(functions.SOFTMAX, functions.SOFTMAX),
+    function(functions.CROSS_ENTROPY, modules.CROSS_ENTROPY_LAYER),
+    function(functions.LAYER_NORM, modules.LAYER_NORM_LAYER),
     Row(
-        functions.ROTARY.name,
+        ROTARY.name,
         {
-            "exact": partial(exact, functions.ROTARY),
-            **gradients(functions.ROTARY),
+            "exact": partial(exact, ROTARY),
+            **gradients(ROTARY),
             **dict.fromkeys((f"torch.nn {name}" for name in DTYPES), "it has no rotary positions"),
             "streaming": relative,
             "causality": NO_PLACES,
         },
     ),
     function(
-        functions.ATTENTION,
+        attention.ATTENTION,
         modules.ATTENTION_LAYER,
-        torchs.attended,
-        causality=sees_a_set(functions.ATTENTION),
+        causality=sees_a_set(attention.ATTENTION),
     ),
     function(
-        functions.ATTENTION_MASKED,
+        attention.ATTENTION_MASKED,
         modules.ATTENTION_MASKED_LAYER,
-        torchs.attended,
-        causality=sees(functions.ATTENTION_MASKED),
+        causality=sees(attention.ATTENTION_MASKED),
     ),
     function(
-        functions.BLOCKS,
-        functions.BLOCKS,
-        torchs.attended,
-        exact=partial(fifty_digits, functions.BLOCKS),
-        causality=sees_a_set(functions.BLOCKS),
+        attention.BLOCKS,
+        attention.BLOCKS,
+        exact=partial(fifty_digits, attention.BLOCKS),
+        causality=sees_a_set(attention.BLOCKS),
     ),
     function(
-        functions.BLOCKS_MASKED,
-        functions.BLOCKS_MASKED,
-        torchs.attended,
-        exact=partial(fifty_digits, functions.BLOCKS_MASKED),
-        causality=sees(functions.BLOCKS_MASKED),
+        attention.BLOCKS_MASKED,
+        attention.BLOCKS_MASKED,
+        exact=partial(fifty_digits, attention.BLOCKS_MASKED),
+        causality=sees(attention.BLOCKS_MASKED),
     ),
     function(
         modules.MULTI_HEAD,
         modules.MULTI_HEAD,
-        torchs.multi_head,
         exact=COMPOSED,
         causality=partial(equivariance, modules.MULTI_HEAD, modules.ATTENDED),
     ),
     function(
         modules.MULTI_HEAD_MASKED,
         modules.MULTI_HEAD_MASKED,
-        torchs.multi_head,
         exact=COMPOSED,
         causality="its masks are attention's",
     ),
@@ -251,15 +244,15 @@ FUNCTIONS = [
             "exact": COMPOSED,
             "finite diff.": partial(fewer, 3, partial(differences, modules.TRANSFORMER)),
             "autograd": partial(autograd, modules.TRANSFORMER),
-            **parity(modules.UNPLACED_TRANSFORMER, torchs.encoder),
+            **parity(replace(modules.UNPLACED_TRANSFORMER, reference=encoder)),
             "streaming": partial(streaming_models, partial(draw_config, "transformer")),
             "causality": partial(together, [partial(causality, scenes.transformer), order]),
         },
     ),
 ]
 RECURRENT = [
-    *(recurrent(variant) for variant in VARIANTS),
-    *(read_from_ids(name) for name in from_ids.SUBJECTS),
+    *(recurrent(spec) for spec in [*RECURRENCES.values(), *MASKED.values()]),
+    *(read_from_ids(name) for name in from_ids.SPECS),
 ]
 ROWS = [
     *sorted(RECURRENT, key=lambda row: ORDER.index(row.name.split(",")[0])),  # by family

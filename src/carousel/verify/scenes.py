@@ -5,17 +5,17 @@ from torch import Tensor
 
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel
-from carousel.verify.cases import Subject, Tensors, draw_case, forward
+from carousel.verify.attention import visible
 from carousel.verify.causality import Scene
-from carousel.verify.functions import visible
 from carousel.verify.models import draw_config, made
-from carousel.verify.recurrences import STATE, Variant, subject
+from carousel.verify.op_spec import OpSpec, Tensors, draw_case, forward
+from carousel.verify.recurrences import STATE, RecurrentSpec
 
 
-def recurrence(variant: Variant, seed: int) -> Scene:
+def recurrence(spec: RecurrentSpec, seed: int) -> Scene:
     """Return a time loop: it sees all that was, and the initial state."""
-    case = draw_case(subject(variant), seed)
-    if variant.family.name == "rnn_relu":  # of what is negative it depends on nothing
+    case = draw_case(spec, seed)
+    if spec.family.name == "rnn_relu":  # of what is negative it depends on nothing
         case = case._replace(inputs={name: x.abs() for name, x in case.inputs.items()})
     states = [name for name in STATE if name in case.inputs]
     steps, rows, _ = case.inputs["x"].shape
@@ -33,9 +33,9 @@ def recurrence(variant: Variant, seed: int) -> Scene:
     )
 
 
-def attention(subject: Subject, seed: int) -> Scene:
+def attention(spec: OpSpec, seed: int) -> Scene:
     """Return queries, keys and values; each head of each sequence is a row."""
-    case = draw_case(subject, seed)
+    case = draw_case(spec, seed)
     b, n, t = (case.sizes[letter] for letter in "BNT")
 
     def run(sources: Tensors) -> Tensor:
@@ -57,11 +57,6 @@ def attention(subject: Subject, seed: int) -> Scene:
 def _placed(x: Tensor) -> Tensor:
     """Return x (B, N, T, ·) as (T, B·N, ·)."""
     return x.flatten(0, 1).transpose(0, 1)
-
-
-def _in_heads(x: Tensor, b: int, n: int) -> Tensor:
-    """Return x (T, B·N, ·) as (B, N, T, ·)."""
-    return x.transpose(0, 1).reshape(b, n, *x.shape[::2])
 
 
 def window(seed: int) -> Scene:

@@ -10,31 +10,32 @@ from itertools import combinations, pairwise
 import torch
 from safetensors.torch import load, save
 
-from carousel.verify.cases import (
+from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.op_spec import (
     Case,
-    Subject,
+    OpSpec,
     Tensors,
+    as_gradients,
     backward,
     draw_case,
     draw_cotangents,
     forward,
 )
-from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.recurrences import STATE
 
 BOUND = 1e-12
 
 
-def streaming(subject: Subject, seeds: range) -> Figure:
+def streaming(spec: OpSpec, seeds: range) -> Figure:
     """Return the largest relative difference, of every split of a random shape for each seed."""
-    return worst(_of_shape(subject, seed) for seed in seeds)
+    return worst(of_case(draw_case(spec, seed), seed) for seed in seeds)
 
 
-def _of_shape(subject: Subject, seed: int) -> Figure:
-    case = draw_case(subject, seed)
+def of_case(case: Case, seed: int) -> Figure:
+    """Return the largest relative difference, of every split of one case."""
     outputs, trace = forward(case)
     cotangents = draw_cotangents(outputs, seed)
-    whole = outputs | _as_gradients(backward(case, cotangents, trace))
+    whole = outputs | as_gradients(backward(case, cotangents, trace))
     figures = []
     steps = len(case.inputs["x"])
     for cuts in _splits(steps):
@@ -52,7 +53,9 @@ def _splits(steps: int) -> Iterator[tuple[int, ...]]:
 
 
 def _through_bytes(state: Tensors) -> Tensors:
-    return load(save(state))
+    """Save and restore; two parts that share memory are two."""
+    copies = {name: x.clone(memory_format=torch.contiguous_format) for name, x in state.items()}
+    return load(save(copies))
 
 
 def _as_it_is(state: Tensors) -> Tensors:
@@ -85,7 +88,7 @@ def in_pieces(
         gradients = {name: d + gradients.get(name, 0) for name, d in found.items()}
     gradients |= {name.replace("_n", "_0"): d for name, d in dlast.items()}
     y = torch.cat([outputs["y"] for _, outputs, _ in done])
-    return {**done[-1][1], "y": y} | _as_gradients({"x": torch.cat(dx[::-1]), **gradients})
+    return {**done[-1][1], "y": y} | as_gradients({"x": torch.cat(dx[::-1]), **gradients})
 
 
 def row_by_row(case: Case, cotangents: Tensors) -> Tensors:
@@ -95,7 +98,7 @@ def row_by_row(case: Case, cotangents: Tensors) -> Tensors:
         row = _row(case, slice(b, b + 1))
         outputs, trace = forward(row)
         own = {name: u[..., b : b + 1, :] for name, u in cotangents.items()}
-        found.append(outputs | _as_gradients(backward(row, own, trace)))
+        found.append(outputs | as_gradients(backward(row, own, trace)))
     has_rows = {"y", "h_n", "c_n", "dx", *(f"d{name}" for name in STATE)}
     return {
         name: torch.cat([row[name] for row in found], dim=-2)
@@ -116,10 +119,6 @@ def _piece(case: Case, steps: slice) -> Case:
 
 def _row(case: Case, rows: slice) -> Case:
     """Return some rows of the batch, which is the last axis but one of all that has one."""
-    own = {name: case.inputs[name][..., rows, :] for name in case.subject.data}
+    own = {name: case.inputs[name][..., rows, :] for name in case.spec.data}
     masks = {name: mask[..., rows, :] for name, mask in case.constants.items()}
     return case._replace(inputs=case.inputs | own, constants=masks)
-
-
-def _as_gradients(gradients: Tensors) -> Tensors:
-    return {f"d{name}": d for name, d in gradients.items()}

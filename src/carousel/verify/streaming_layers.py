@@ -13,9 +13,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 import carousel
-from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.layers import Layer, make, named_state, randn, randomise, with_gradients
+from carousel.verify.op_spec import Tensors
 from carousel.verify.streaming import BOUND
 
 

@@ -18,10 +18,10 @@ from carousel.models.base import State
 from carousel.models.config import ModelConfig
 from carousel.models.language_model import CharacterModel
 from carousel.models.sequence import SequenceModel
-from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.layers import randn
 from carousel.verify.models import made
+from carousel.verify.op_spec import Tensors
 from carousel.verify.streaming import BOUND
 
 Model = CharacterModel | SequenceModel

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import carousel
-from carousel.verify.cases import Tensors
 from carousel.verify.figure import Figure, distance, worst
 from carousel.verify.layers import (
     Layer,
@@ -22,6 +21,7 @@ from carousel.verify.layers import (
     randomise,
     with_gradients,
 )
+from carousel.verify.op_spec import Tensors
 
 BOUNDS = {torch.float64: 1e-12, torch.float32: 5e-6}
 
