@@ -43,6 +43,7 @@ class ThreadWorker:
             self._theirs,
             self._theirs.makefile("rb") as inbox,
             self._theirs.makefile("wb", buffering=0) as outbox,
+            suppress(BrokenPipeError),  # it was killed before it was ready
         ):
             known = name, vocabulary.itos, model.longest_stream
             opening = opening_of({}, vocabulary)
