@@ -15,10 +15,13 @@ SMALL = ModelConfig(embedding_size=4, hidden_size=8)
 
 
 def save_run(
-    folder: Path, vocabulary: Vocabulary = VOCABULARY, config: ModelConfig = SMALL
+    folder: Path,
+    vocabulary: Vocabulary = VOCABULARY,
+    config: ModelConfig = SMALL,
+    seed: int = 0,
 ) -> Path:
     """Write the run and return its folder."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = build(config, len(vocabulary))
     (folder / "checkpoints").mkdir(parents=True)
     files = model_files(model, vocabulary, {"model": asdict(config)})

@@ -23,23 +23,31 @@ from generation.markov import Markov
 class ThreadWorker:
     """A worker in a thread of this process, behind a socket; killing it cuts the socket."""
 
-    def __init__(self, model: LanguageModel, vocabulary: Vocabulary, name: str = "small") -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        vocabulary: Vocabulary,
+        name: str = "small",
+        fingerprint: str = "",
+    ) -> None:
         ours, self._theirs = socket.socketpair()
         self.inbox, self.outbox = ours.makefile("wb"), ours.makefile("rb")
         ours.close()  # when both files are
-        self._work = (model, vocabulary, name)
+        self._work = (model, vocabulary, name, fingerprint)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        model, vocabulary, name = self._work
+        model, vocabulary, name, fingerprint = self._work
         with (
             self._theirs,
             self._theirs.makefile("rb") as inbox,
             self._theirs.makefile("wb", buffering=0) as outbox,
+            suppress(BrokenPipeError),  # it was killed before it was ready
         ):
             known = name, vocabulary.itos, model.longest_stream
-            send(outbox, {"card": [*known, opening_of({}, vocabulary), 1_700_000_000]})
+            opening = opening_of({}, vocabulary)
+            send(outbox, {"card": [*known, opening, 1_700_000_000, fingerprint]})
             probe = make_probe(model, 1e-3)
             engine = Engine(model)
             send(outbox, {"ready": True})

@@ -14,7 +14,7 @@ import carousel
 from carousel.errors import ConfigError
 from carousel.server.app import create_app
 from carousel.server.request import MAX_BODY, MAX_LENGTH, MAX_PROMPT
-from carousel.server.types import Busy, Unavailable
+from carousel.server.types import Busy, Overloaded, Unavailable
 from server.answers import events, refused
 from server.fake_writer import CHARACTERS, FakeWriter, card
 
@@ -133,6 +133,7 @@ def test_no_room_and_nobody_there_are_told_with_when_to_ask_again(
 ) -> None:
     for refusal, status, code in (
         (Busy("64 texts are being written"), 429, "busy"),
+        (Overloaded("the server is full"), 503, "overloaded"),
         (Unavailable("its worker died"), 503, "unavailable"),
     ):
         writer.refusal = refusal

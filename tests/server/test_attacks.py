@@ -1,5 +1,6 @@
 """Attacks on the port: bytes that drip, crowd others out, fill the memory, or read in two ways."""
 
+import errno
 import http.client
 import io
 import json
@@ -407,6 +408,53 @@ def test_nine_hundred_half_sent_bodies_take_little_memory() -> None:
         say(f"{number} half-sent bodies: {grown / 1e6:.0f} MB")
         assert grown < http_server.MAX_HELD + 30_000 * number
         assert get(it.port, "/")[0] == 200
+
+
+def test_urgent_bytes_close_the_connection_and_are_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with served(make_app()) as it:
+        for begin in (b"", b"GET / HTTP", GET):
+            with connected(it.port) as connection, suppress(ConnectionError):
+                connection.sendall(begin)
+                for _ in range(20):
+                    connection.send(b"G", socket.MSG_OOB)
+                    time.sleep(0.01)
+                while connection.recv(1000):
+                    pass
+        assert get(it.port, "/") == (200, b"0")
+    assert [record.message for record in caplog.records] == []
+
+
+def test_a_connection_that_breaks_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """With errors too that waitress knows no name for, such as a router that says: no way."""
+    with served(make_app()) as it, connected(it.port) as connection:
+        assert until(lambda: len(it._connections) == 1)
+        (channel,) = it._connections
+
+        def broken(size: int) -> bytes:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+        channel.recv = broken
+        connection.sendall(GET)
+        assert until(lambda: not it._connections)
+        assert get(it.port, "/") == (200, b"0")
+    assert [record.message for record in caplog.records] == []
+
+
+def test_those_who_wait_to_be_accepted_are_accepted_together() -> None:
+    """Each look at all connections takes a millisecond: one for each of a crowd takes seconds."""
+    it = http_server.bind(make_app(), port=0)
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(closing(connected(it.port))) for _ in range(100)]
+        turns = 0
+        while len(it._connections) < len(crowd):
+            it._turn(0.1)
+            turns += 1
+            assert turns <= 8  # of 32 each, and some in which other things happen
+        it.stop()
+        it.stop()
+        it.run()
 
 
 # All of it at once, beside somebody who asks.

@@ -17,7 +17,7 @@ from carousel.server.app import create_app
 from carousel.server.metrics import Meters
 from carousel.server.rate_limit import Budget
 from carousel.server.request import Model
-from carousel.server.types import Job
+from carousel.server.types import Job, Overloaded
 from generation.markov import Markov
 from server.answers import refused
 from server.fake_writer import FakeWriter
@@ -117,6 +117,28 @@ def test_who_hangs_up_is_charged_what_was_drawn(drawn: list[int], candidates: in
             work.close()
             assert until(lambda: not writer._leaving)
             assert it.charged == sum(drawn) > 0
+
+
+def test_who_is_ended_for_another_is_charged_what_was_drawn(drawn: list[int]) -> None:
+    """Also what came of one text before the error of another was read."""
+    with thread_writer(Slow(V, 0.002), VOCABULARY, max_streams=2) as writer:
+        it = shop(writer)
+        of_others: list[int] = []
+        for _ in range(5):
+            steps = len(drawn)
+            work = it.begin(*[Job(prompt="", length=4000)] * 2)
+            assert until(lambda steps=steps: len(drawn) > steps + 10)
+            job = Job(prompt="", length=4000)
+            others = [text for client in "bde" for text in writer.write([job], client)]
+            with pytest.raises(Overloaded):  # four may be begun: the fifth ended these two
+                list(work.pieces())
+            assert len(writer) == 3
+            work.close()
+            for text in others:
+                text.cancel(of_others.append)
+            assert until(lambda: not writer._leaving)
+            assert it.charged > 0
+            assert it.charged + sum(of_others) == sum(drawn)
 
 
 @pytest.mark.parametrize(

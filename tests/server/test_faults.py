@@ -1,6 +1,7 @@
 """`carousel serve` whose worker, or which itself, is killed, stopped, told to go."""
 
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from carousel.data.vocabulary import Vocabulary
 from carousel.models.config import ModelConfig
 from generation.saved_model import VOCABULARY, save_run
 from server.client import Command, Stream, command, get, is_alive, is_ready, post, text
@@ -65,6 +67,33 @@ def test_a_worker_that_dies_or_hangs_is_replaced_and_its_texts_end_with_an_error
     assert post(port, max_tokens=5).status == 200
     how = "was ended by SIGKILL" if by == signal.SIGKILL else "has not answered for 4 seconds"
     assert any(how in line for line in server.lines)
+
+
+@pytest.mark.parametrize("characters", ["\n abcxyz", "\n abcdeé“"])
+def test_a_folder_that_was_replaced_is_not_served_in_the_place_of_the_first(
+    tmp_path: Path, characters: str
+) -> None:
+    """By a model of another vocabulary, or of other weights alone; until the first is back."""
+    folder, aside = tmp_path / "it", tmp_path / "aside"
+    with command(str(save_run(folder))) as server:
+        port = server.port
+        models, equal = get(port, "/v1/models"), {"prompt": "d", "seed": 1, "max_tokens": 20}
+        whole = post(port, **equal).text
+        folder.rename(aside)
+        save_run(folder, Vocabulary.from_text(characters), seed=1)
+        (worker,) = server.workers()
+        os.kill(worker, signal.SIGKILL)
+        assert until(lambda: b"another model" in get(port, "/health/ready")[1], seconds=30)
+        answer = post(port, **equal)
+        assert (answer.status, answer.value["error"]["code"]) == (503, "unavailable")
+        assert "start the server again" in answer.error
+        assert get(port, "/v1/models") == models
+        shutil.rmtree(folder)
+        shutil.copytree(aside, folder)  # its files are younger than the first
+        assert until(lambda: is_ready(port), seconds=40)
+        assert post(port, **equal).text == whole
+        assert get(port, "/v1/models") == models
+        assert sum("another model" in line and " /" not in line for line in server.lines) == 1
 
 
 @pytest.mark.serial

@@ -61,7 +61,7 @@ def test_the_deadlines_keep_the_promise() -> None:
 
 def test_a_card_and_no_obstacle() -> None:
     with thread_writer(Markov(V), VOCABULARY, name="it") as it:
-        assert it.card == ("it", VOCABULARY.itos, None, "", 1_700_000_000)
+        assert it.card == ("it", VOCABULARY.itos, None, "", 1_700_000_000, "")
         assert it.obstacle() is None
         time.sleep(1.5)  # a probe has been answered
         assert it.obstacle() is None
@@ -208,7 +208,7 @@ class Babbling(ThreadWorker):
 
     def _run(self) -> None:
         with self._theirs, self._theirs.makefile("wb", buffering=0) as outbox:
-            send(outbox, {"card": ["it", ["a"], None, "", 0]})
+            send(outbox, {"card": ["it", VOCABULARY.itos, None, "", 0]})
             send(outbox, {"ready": True})
             time.sleep(0.2)
             outbox.write(b"Compiling...\n")
@@ -223,11 +223,52 @@ def test_a_worker_that_makes_no_sense_is_replaced(
         supervised_worker, "PAUSES", (0.01, 0.1)
     )  # not hasty: it must not pass for hanging
     workers: Iterator = iter([Babbling, ThreadWorker])
-    it = WatchedWriter(lambda: next(workers)(Markov(V), VOCABULARY))
+    it = WatchedWriter(lambda: next(workers)(Markov(V), VOCABULARY, "it"))
     try:
         it.wait()
         assert until(lambda: any("makes no sense" in each.message for each in caplog.records))
-        assert until(lambda: it.obstacle() is None and len(it.card.characters) == V)
+        assert until(lambda: it.obstacle() is None and isinstance(it.worker, ThreadWorker))
+        assert not isinstance(it.worker, Babbling)
+    finally:
+        it.close()
+
+
+def test_a_new_worker_with_another_model_writes_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of another vocabulary, or of the same; until the first model is there again."""
+    monkeypatch.setattr(supervised_worker, "PAUSES", (0.01, 0.05))
+    caplog.set_level("INFO", "carousel.server")
+    other = Vocabulary.from_text("\n abcxy")
+    current, prints = [VOCABULARY], ["one"]
+    starts: list[str] = []
+
+    def start() -> ThreadWorker:
+        starts.append(prints[0])
+        return ThreadWorker(Markov(V), current[0], fingerprint=prints[0])
+
+    assert len(other) == V
+    it = WatchedWriter(start)
+    try:
+        it.wait()
+        card = it.card
+        for vocabulary, fingerprint in ((other, "one"), (VOCABULARY, "two")):
+            current[0], prints[0] = vocabulary, fingerprint
+            before = len(starts)
+            caplog.clear()
+            assert it.worker is not None
+            it.worker.kill()
+            assert until(lambda before=before: len(starts) > before + 5)
+            assert it.obstacle() == supervised_worker.OTHER_MODEL
+            with pytest.raises(Unavailable, match=r"^its folder now holds another model"):
+                it.write([LONG])
+            assert it.card == card
+            lines = [record.message for record in caplog.records]
+            assert [supervised_worker.OTHER_MODEL in line for line in lines].count(True) == 1
+            assert len(lines) == 2  # that a worker ended, and why no other one writes
+            current[0], prints[0] = VOCABULARY, "one"
+            assert until(lambda: it.obstacle() is None)
+            assert len(read(it.write([Job(prompt="d", length=5)])[0])) == 5
     finally:
         it.close()
 

@@ -94,7 +94,6 @@ class Work:
                 if index in waiting and (piece.text or piece.finish):
                     waiting.remove(index)
                     self._front.meters.first.labels(self._name).observe(self._record.seconds)
-                self._count(index, piece)
                 yield index, piece
             self._check()
 
@@ -123,6 +122,7 @@ class Work:
         for index, text in self._live.items():
             # All texts go on at about the same pace: whoever waits for one need not for the rest.
             while (piece := text.next(timeout)) is not None:
+                self._count(index, piece)  # now: if the next text raises, this was drawn too
                 came.append((index, piece))
                 timeout = 0
                 if piece.finish is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from carousel.errors import CarouselError, UsageError
-from carousel.server.types import Busy, Unavailable
+from carousel.server.types import Busy, Overloaded, Unavailable
 
 logger = logging.getLogger("carousel.server")
 
@@ -22,7 +22,12 @@ _OWN_WORDS = {
     404: "there is no such address; GET /openapi.json describes those there are "
     "(POST /v1/completions writes)"
 }
-_STATUSES = {Busy: (429, "busy"), Unavailable: (503, "unavailable"), UsageError: (400, "invalid")}
+_STATUSES = {
+    Busy: (429, "busy"),
+    Overloaded: (503, "overloaded"),
+    Unavailable: (503, "unavailable"),
+    UsageError: (400, "invalid"),
+}
 
 
 class Refusal(CarouselError):

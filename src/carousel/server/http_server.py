@@ -38,6 +38,7 @@ MAX_CONNECTIONS = 1000  # waitress's own 100 is reached by idle ones alone
 REQUEST, IDLE, READ = 8.0, 30.0, 20.0  # seconds: see above
 LOOK = 0.5  # seconds between two looks at all connections
 _MARGIN = 64  # connections and other descriptors at which waitress would stop to accept
+ACCEPTED = 32  # connections at most that are accepted at once; fewer than _MARGIN
 DRAIN = 8.0  # seconds that texts have to end when the server is to stop
 FLUSH = 1.0  # seconds for their last bytes to leave
 
@@ -75,7 +76,10 @@ class Server:
             max_request_body_size=MAX_RECEIVED,
             max_request_header_size=MAX_HEADER,
             outbuf_high_watermark=_BUFFER,
+            log_socket_errors=False,  # whoever connects could fill the log without a request
         )
+        self._accept_one = self._server.handle_accept
+        self._server.handle_accept = self._accept
         self._server.channel_class = _Connection
         self._server.cors = app.extensions.get("cors")
         self._server.received = 0  # bytes, since all that is held was counted
@@ -117,6 +121,14 @@ class Server:
     @property
     def _connections(self) -> "list[_Connection]":
         return list(self._server.active_channels.values())
+
+    def _accept(self) -> None:
+        """Accept those who wait: waitress looks at all connections for each, which takes longer."""
+        for _ in range(ACCEPTED):
+            before = len(self._server.active_channels)
+            self._accept_one()
+            if len(self._server.active_channels) == before:
+                return
 
     def _turn(self, seconds: float) -> None:
         """Send and receive, waiting so long at most, and look at all connections if it is time."""
@@ -209,6 +221,10 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
     def is_idle(self) -> bool:
         """Whether there is neither a request to answer nor an answer to send."""
         return not (self.requests or self.total_outbufs_len)
+
+    def handle_expt(self) -> None:
+        """Close a connection with urgent data, which HTTP has not; it would be logged each time."""
+        self.handle_close()
 
     def received(self, data: bytes) -> bool:
         """Note when a request begins."""

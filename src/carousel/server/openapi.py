@@ -27,7 +27,8 @@ FAILURES = {
     421: "The Host header names another host; `carousel serve --allowed-host NAME` adds one.",
     429: "No room, or the client's characters of this minute are used up: see Retry-After.",
     500: "The text could not be finished.",
-    503: "The model is not there; it is being restarted.",
+    503: "The model cannot write now; the error says why (`unavailable`). Or the server was full "
+    "and this client had more texts than its equal share (`overloaded`).",
     504: "The request took too long.",
 }
 POSTED = tuple(FAILURES)

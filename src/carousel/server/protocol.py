@@ -6,7 +6,7 @@ To the worker:
     {"pause": [key, …], "resume": [key, …]}    leave the first as they are; go on with the others
     {"probe": number}            do a step of the model whose outcome is known
 From the worker, first:
-    {"card": [name, characters, longest_stream, opening, created]}
+    {"card": [name, characters, longest_stream, opening, created, fingerprint]}
     {"ready": true}              or, instead of either, {"error": why}, and it ends
 and then:
     {"news": [[key, text, chances, finish, error, drawn], …]}    of all texts, one line per advance;

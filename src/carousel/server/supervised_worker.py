@@ -1,24 +1,31 @@
 """A writer (job.Writer) whose worker is elsewhere: watched, and replaced if it dies or hangs."""
 
-import contextlib
 import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from carousel.errors import CarouselError, ConfigError
-from carousel.server.fair_share import may_begin, running
+from carousel.server.fair_share import may_begin, rest_of_share, running, texts_to_end
 from carousel.server.protocol import LEFT, job_to_json, piece_from_json
-from carousel.server.types import Busy, Card, Job, Piece, Text, Unavailable
+from carousel.server.types import Busy, Card, Job, Overloaded, Text, Unavailable
+from carousel.server.watched_text import WatchedText
 from carousel.server.worker_connection import STALE, Process, Shift, Worker
 
 MAX_STREAMS = 64  # texts of one model written at the same time
 PAUSES = (0.1, 30.0)  # seconds before a new worker is started: after the first death, and at most
 SOUND = 60.0  # seconds of work after which a death counts as the first again
+OTHER_MODEL = (
+    "its folder now holds another model than when the server started: start the server again to "
+    "serve that one, or put the first one back"
+)
+OVERLOADED = (
+    "the server is full and this client had more than its share: its newest request ends here; "
+    "ask for fewer texts at once, or try again later"
+)
 
 log = logging.getLogger("carousel.server")
 
@@ -52,6 +59,7 @@ class WatchedWriter:
         self._texts: dict[int, WatchedText] = {}  # those being written, or paused
         self._paused: set[int] = set()  # of them, those that make way for other clients' texts
         self._leaving: dict[int, Callable[[int], None]] = {}  # who is told what they have drawn
+        self._has_logged_other = False  # that the folder holds another model
         self._closed = threading.Event()
         self._settled = threading.Event()  # the first worker is ready, or failed
         self._failure: str | None = None
@@ -113,15 +121,34 @@ class WatchedWriter:
             shift = self._shift
             if shift is None or not shift.is_ready:
                 raise Unavailable(self._absence)
-            if not may_begin(self._clients, client, len(jobs), self._max_streams):
-                raise Busy(f"{len(self._texts)} texts are being written; try again in a moment")
+            self._make_way(shift, client, len(jobs))
             keys = [next(self._keys) for _ in jobs]
-            texts = {key: WatchedText(key, client, self._cancel) for key in keys}
+            texts = {key: WatchedText(key, keys[0], client, self._cancel) for key in keys}
             self._texts |= texts
             orders = zip(keys, map(job_to_json, jobs), strict=True)
             shift.tell({"join": [list(order) for order in orders]})
             self._share(shift)
         return list(texts.values())
+
+    def _make_way(self, shift: Shift, client: str, number: int) -> None:
+        """End the newest requests of others where a client cannot have its share otherwise.
+
+        Raises:
+            Busy: If it has its share, or asks for more than that.
+        """
+        if may_begin(self._clients, client, number, self._max_streams):
+            return
+        requests = {key: text.request for key, text in self._texts.items()}
+        keys = texts_to_end(self._clients, requests, client, number, self._max_streams)
+        if not keys:
+            most = rest_of_share(self._clients, client, self._max_streams)
+            fewer = f", or ask for at most {most} at once" if most and number > 1 else ""
+            raise Busy(f"{len(self._texts)} texts are being written; try again in a moment{fewer}")
+        for key in keys:
+            text = self._texts.pop(key)
+            text.put(Overloaded(OVERLOADED))
+            self._leaving[key] = text.charge
+            shift.tell({"leave": key})
 
     def close(self) -> None:
         """End the texts that are being written, each with an error, and the worker."""
@@ -136,7 +163,9 @@ class WatchedWriter:
 
     def _cancel(self, key: int, on_drawn: Callable[[int], None]) -> None:
         with self._lock:
-            if self._texts.pop(key, None) and self._shift:
+            if key in self._leaving:  # it was ended for another client's
+                self._leaving[key] = on_drawn
+            elif self._texts.pop(key, None) and self._shift:
                 self._leaving[key] = on_drawn
                 self._shift.tell({"leave": key})
                 self._share(self._shift)
@@ -175,14 +204,22 @@ class WatchedWriter:
             if time.monotonic() - began > SOUND:
                 pause = PAUSES[0]
             if not self._closed.is_set():
-                log.warning("%s: %s; a new one starts in %.1f s", self.card.name, why, pause)
+                self._log_end(why, pause)
             self._closed.wait(pause)
             pause = min(2 * pause, PAUSES[1])
+
+    def _log_end(self, why: str, pause: float) -> None:
+        """Log why a worker ended, once for a folder that holds another model."""
+        if why != OTHER_MODEL:
+            log.warning("%s: %s; a new one starts in %.1f s", self.card.name, why, pause)
+        elif not self._has_logged_other:
+            log.error("%s: %s", self.card.name, why)
+        self._has_logged_other = why == OTHER_MODEL
 
     def _work(self) -> str:
         """Let a worker work to its end, and return why it ended."""
         try:
-            shift = Shift(self._start(), self._begin, self._pass_on)
+            shift = Shift(self._start(), self._compare, self._begin, self._pass_on)
         except OSError as error:
             return f"its worker cannot be started: {error.strerror}"
         with self._lock:
@@ -193,16 +230,26 @@ class WatchedWriter:
         with self._lock:
             self._dismiss(f"{why}: the text ends here; a new worker is on its way")
             if not self._closed.is_set():
-                self._absence = f"{why}; a new one is on its way"
+                self._absence = why if why == OTHER_MODEL else f"{why}; a new one is on its way"
         shift.end()
         return why
 
+    def _compare(self, card: Card) -> None:
+        """Refuse a worker whose model is not that of the first: requests were promised that one.
+
+        Raises:
+            CarouselError: If it is another; when the files were written makes no difference.
+        """
+        if self._card is None:
+            self._card = card
+        elif card._replace(created=self._card.created) != self._card:
+            raise CarouselError(OTHER_MODEL)
+
     def _begin(self) -> None:
         """Note that a worker is ready."""
-        assert self._shift is not None
-        self._card = self._shift.card
         if self._settled.is_set():
             log.info("%s: a new worker is ready", self.card.name)
+            self._has_logged_other = False
         self._settled.set()
 
     def _pass_on(self, news: list[list[Any]]) -> None:
@@ -221,46 +268,3 @@ class WatchedWriter:
                         del self._texts[key]
             if self._shift and len(self._texts) < before:
                 self._share(self._shift)
-
-
-class WatchedText:
-    """A text that a worker writes (job.Text).
-
-    Attributes:
-        client: Who asked for it.
-    """
-
-    def __init__(
-        self, key: int, client: str, cancel: Callable[[int, Callable[[int], None]], None]
-    ) -> None:
-        self.client = client
-        self._key = key
-        self._cancel = cancel
-        self._pieces: SimpleQueue[Piece | CarouselError] = SimpleQueue()
-
-    def cancel(self, on_drawn: Callable[[int], None] = lambda drawn: None) -> None:
-        """Stop the work; on_drawn is called with what was drawn since the last piece."""
-        self._cancel(self._key, on_drawn)
-        with contextlib.suppress(Empty):  # from now on, no piece comes
-            while True:
-                piece = self._pieces.get_nowait()
-                on_drawn(piece.drawn if isinstance(piece, Piece) else 0)
-
-    def put(self, piece: Piece | CarouselError) -> None:
-        """Add the next piece, or why there will be none."""
-        self._pieces.put(piece)
-
-    def next(self, timeout: float) -> Piece | None:
-        """Return the next piece, or None if none came within so many seconds.
-
-        Raises:
-            CarouselError: If there will be no more, with the reason; Unavailable if the worker
-                died.
-        """
-        try:
-            piece = self._pieces.get(timeout=max(0.0, timeout))
-        except Empty:
-            return None
-        if isinstance(piece, CarouselError):
-            raise piece
-        return piece

@@ -19,6 +19,7 @@ class Card(NamedTuple):
             there is no end.
         opening: The words to give to it at first; perhaps none.
         created: When it was made, in seconds since 1970.
+        fingerprint: A hash of its weights and settings.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Card(NamedTuple):
     longest_stream: int | None
     opening: str
     created: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,10 @@ class Piece(NamedTuple):
 
 class Busy(CarouselError):
     """There is no room for another text now; asking again in a moment may find some."""
+
+
+class Overloaded(CarouselError):
+    """A text was ended, because its client had more than its share and another has none."""
 
 
 class Unavailable(CarouselError):

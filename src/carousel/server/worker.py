@@ -28,6 +28,7 @@ from carousel.machine import available_processors
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import MANIFEST, load_model
 from carousel.ops.sampling import log_probabilities
+from carousel.server.model_fingerprint import fingerprint_of
 from carousel.server.protocol import LEFT, Message, job_from_json, receive, send
 from carousel.server.threads import give_back_memory
 from carousel.server.types import Card
@@ -248,7 +249,8 @@ def _prepare(asked: argparse.Namespace, outbox: BinaryIO) -> tuple[Engine, Vocab
     product = PRODUCTS[asked.precision]
     created = int((folder / MANIFEST).stat().st_mtime)
     words = opening_of(config, vocabulary)
-    card = Card(asked.name, vocabulary.itos, model.longest_stream, words, created)
+    fingerprint = fingerprint_of(model, config["model"])
+    card = Card(asked.name, vocabulary.itos, model.longest_stream, words, created, fingerprint)
     send(outbox, {"card": card})
     probe = make_probe(model, TOLERANCES[product])
     engine = Engine(model, product=product)

@@ -19,6 +19,7 @@ from signal import Signals
 from typing import Any, BinaryIO, Protocol, cast
 
 import carousel
+from carousel.errors import CarouselError
 from carousel.server.protocol import Message, card_from_json, receive, send
 from carousel.server.types import Card
 
@@ -92,7 +93,6 @@ class Shift:
 
     Attributes:
         worker: The worker.
-        card: Its model, once it has said so.
         is_ready: Whether it has ever been able to write.
         last_good: When its last step with the known outcome came, by time.monotonic.
     """
@@ -100,6 +100,7 @@ class Shift:
     def __init__(
         self,
         worker: Worker,
+        on_card: Callable[[Card], None],
         on_ready: Callable[[], None],
         on_news: Callable[[list[list[Any]]], None],
     ) -> None:
@@ -107,13 +108,15 @@ class Shift:
 
         Args:
             worker: The worker.
+            on_card: Called by another thread with the card of its model, before it can write; a
+                CarouselError ends the worker.
             on_ready: Called by another thread when it can write.
             on_news: Called by another thread with its news.
         """
         self.worker = worker
-        self.card: Card | None = None
         self.is_ready = False
         self.last_good = 0.0
+        self._on_card = on_card
         self._on_ready = on_ready
         self._on_news = on_news
         self._orders: SimpleQueue[Message | None] = SimpleQueue()
@@ -172,6 +175,8 @@ class Shift:
             for message in receive(self.worker.outbox):
                 self._silence = 0.0
                 self._take(message)
+        except CarouselError as error:
+            self._error = str(error)
         except (ValueError, KeyError, TypeError) as error:
             self._error = f"its worker says what makes no sense: {error}"
         finally:
@@ -187,7 +192,7 @@ class Shift:
                 self._error = error
                 self._over.set()
             case {"card": card}:
-                self.card = card_from_json(card)
+                self._on_card(card_from_json(card))
             case {"ready": True}:
                 self.last_good, self.is_ready = time.monotonic(), True
                 self._on_ready()

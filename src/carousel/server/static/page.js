@@ -88,6 +88,7 @@ class Refusal extends Error {}
 
 const LATER = {
   busy: "The story-teller is busy",
+  overloaded: "The story-teller ended this text to make way for other readers",
   rate_limit_exceeded: "You have had your characters of this minute",
   unavailable: "The story-teller is starting anew",
 };
