@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE, drawn
+from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE, drawn, mark_whole_numbers
 
 Array = NDArray[np.float64]
 
@@ -79,7 +78,7 @@ def forecast_plot(picture: ForecastPicture, stem: Path) -> None:
                 label="ahead",
             )
         axes.set_xlim(start - 0.5, count + len(picture.ahead) - 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        mark_whole_numbers(axes, 7)
         axes.xaxis.set_major_formatter(lambda row, place: _label(picture.labels, row))
         axes.set_ylabel(picture.name)
         axes.legend(
