@@ -8,7 +8,7 @@ import functools
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +40,7 @@ from carousel.data.reading import (
 )
 from carousel.data.sources import is_compressed
 from carousel.data.vocabulary import Ids, Vocabulary
-from carousel.errors import StorageError, TextError
+from carousel.errors import StorageError, TextError, shorten
 from carousel.files import (
     Lock,
     make_folder,
@@ -114,12 +114,14 @@ def prepare(
         StorageError: If the cache has no room for it.
         OSError: If a file cannot be read or the cache not be written.
     """
-    files = find_files(paths, reading.pattern)
+    kept, outputs = cache or user_cache_folder(), dict[Path, str]()
+    files = find_files(paths, reading.pattern, caches=[kept], left_out=outputs.__setitem__)
+    _note_left_out(outputs)
     size = size_in_bytes(files)
     source = _Source(
         readable(name or name_of(paths)), size, lambda advance: read_text(files, reading, advance)
     )
-    kept, show = cache or user_cache_folder(), progress or _silent
+    show = progress or _silent
     _warn_of_others(kept)
     seen = stamp(files, reading)
     sha256 = recall(kept, seen)
@@ -146,6 +148,17 @@ def prepare_text(
     kept = cache or user_cache_folder()
     _warn_of_others(kept)
     return _prepare(source, kept, progress or _silent)
+
+
+def _note_left_out(outputs: Mapping[Path, str]) -> None:
+    """Say in one line which folders of Carousel's are no part of a text."""
+    if not outputs:
+        return
+    named = [f"{shorten(readable(path))} ({kind})" for path, kind in sorted(outputs.items())]
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    _log.warning(
+        "note: left out of the text, as Carousel wrote it: %s%s", ", ".join(named[:3]), more
+    )
 
 
 @functools.cache
