@@ -42,7 +42,11 @@ class Prepared(NamedTuple):
 
 
 def open_source(
-    paths: tuple[Path, ...], reading: Reading = PLAIN, cache: Path | None = None
+    paths: tuple[Path, ...],
+    reading: Reading = PLAIN,
+    cache: Path | None = None,
+    *,
+    is_exact: bool = False,
 ) -> Source:
     """Prepare the text (the first time with a progress bar), or write the tales.
 
@@ -50,15 +54,16 @@ def open_source(
         paths: Files, folders, and - for stdin; none for the tales.
         reading: How bytes become text.
         cache: Where prepared texts are kept; None takes the user's cache folder.
+        is_exact: Whether a kept text is compared with its hash, as a run that goes on needs it.
     """
     if paths:
-        corpus = prepare_shown(paths, reading, cache).corpus
+        corpus = prepare_shown(paths, reading, cache, is_exact=is_exact).corpus
         warn_of_control_characters(corpus)
         return Source(corpus, None)
     from carousel.tales import floor, tell
 
     tales = tell(TALES_SEED, TALES_CHARACTERS)
-    corpus = prepare_text(tales.text, "tales", cache=cache)
+    corpus = prepare_text(tales.text, "tales", cache=cache, is_exact=is_exact)
 
     def known_floor(start: int, stop: int) -> float | None:
         is_whole = {start, stop} <= set(tales.borders)
@@ -67,7 +72,9 @@ def open_source(
     return Source(corpus, known_floor)
 
 
-def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None) -> Prepared:
+def prepare_shown(
+    paths: tuple[Path, ...], reading: Reading, cache: Path | None, *, is_exact: bool = False
+) -> Prepared:
     """Prepare files, folders and - for stdin, with a bar on a terminal that shows how far it is."""
     phases = set[str]()
     progress = VisibleProgress(
@@ -93,7 +100,9 @@ def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None)
 
         name = name_of([Path("stdin") if path == STDIN else path for path in paths])
         try:
-            corpus = prepare(files, reading=reading, cache=cache, name=name, progress=show)
+            corpus = prepare(
+                files, reading=reading, cache=cache, name=name, progress=show, is_exact=is_exact
+            )
         finally:
             if phases:
                 progress.stop()
