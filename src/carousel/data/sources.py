@@ -8,8 +8,9 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from importlib import import_module
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Self
 
 from carousel.errors import TextError
 from carousel.input_files import open_regular
@@ -19,6 +20,7 @@ from carousel.output_folders import is_name_of_lock, kind_of_output
 Advance = Callable[[int], None]  # told how many bytes were read since it was last called
 LeftOut = Callable[[Path, str], None]  # told a folder that is no part of the text, and what it is
 
+_NO_CONTENT = 1 << 20  # bytes of a gzip file that may hold no content: names, zeros, empty members
 _JUNCTION = (
     0xA0000003  # the reparse tag of Windows' links between folders: IO_REPARSE_TAG_MOUNT_POINT
 )
@@ -114,11 +116,11 @@ def read_blocks(path: Path, size: int, advance: Advance) -> Iterator[bytes]:
                 yield block
 
 
-def _decompressor(path: Path, file: IO[bytes]) -> tuple[Any, tuple[type[Exception], ...]]:
+def _decompressor(path: Path, file: FileIO) -> tuple[Any, tuple[type[Exception], ...]]:
     """Return what reads the content, and what it raises if that is damaged."""
     match path.suffix.lower():
         case ".gz":
-            return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
+            return _Gzip(file), (EOFError, zlib.error, gzip.BadGzipFile)
         case ".zst":
             zstd = import_module(
                 "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
@@ -126,6 +128,56 @@ def _decompressor(path: Path, file: IO[bytes]) -> tuple[Any, tuple[type[Exceptio
             return zstd.ZstdFile(file), (EOFError, zstd.ZstdError)
         case _:
             return file, ()
+
+
+class _BoundedInput:
+    """Compressed bytes, at most a MiB of them until `spent` is set to 0 again."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file, self.spent = file, 0
+
+    def seek(self, place: int, /) -> int:
+        """Go to another place, as a file does."""
+        return self._file.seek(place)
+
+    def read(self, size: int, /) -> bytes:
+        """Return bytes as a file does.
+
+        Raises:
+            gzip.BadGzipFile: If so many were read that no sound file has them without content.
+        """
+        data = self._file.read(size)
+        self.spent += len(data)
+        if self.spent > _NO_CONTENT:
+            raise gzip.BadGzipFile("it has a MiB and more without content")
+        return data
+
+
+class _Gzip:
+    """The content of a gzip file; stretches without content are bounded.
+
+    Python reads the fields of a header, and the zeros between two members, byte by byte: 30 MB of
+    them would take a minute.
+    """
+
+    def __init__(self, file: FileIO) -> None:
+        self._input = _BoundedInput(file)
+        self._content = gzip.GzipFile(fileobj=self._input)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._content.close()
+
+    def read(self, size: int) -> bytes:
+        """Return `size` bytes of content, fewer at its end."""
+        parts, left = list[bytes](), size
+        while left and (part := self._content.read1(left)):
+            parts.append(part)
+            left -= len(part)
+            self._input.spent = 0
+        return b"".join(parts)
 
 
 def _size(path: Path) -> int:
