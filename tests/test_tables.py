@@ -62,6 +62,12 @@ def test_a_table_that_fits_is_taken_as_it_is(table: dict[str, Any]) -> None:
         ({"whole": {"deep": 1}}, "whole in a.toml must be a whole number, got {'deep': 1}"),
         ([1], "a.toml must be a table, got [1]"),
         ("whole", "a.toml must be a table, got 'whole'"),
+        ({"whole": 16**5000}, "whole in a.toml is a number of hundreds of digits"),
+        ({"number": 2**1024 - 1}, "number in a.toml is a number of hundreds of digits"),
+        ({"parts": [16**5000]}, "parts in a.toml is a number of hundreds of digits"),
+        ({"parts": [[16**5000]]}, "parts in a.toml must be"),
+        ({"whole": {"deep": 16**5000}}, "whole in a.toml must be a whole number, got something"),
+        ([16**5000], "a.toml must be a table, got something"),
     ],
 )
 def test_what_does_not_fit_is_named(table: Any, message: str) -> None:

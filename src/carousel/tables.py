@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from carousel.errors import ConfigError, shorten
 
 C = TypeVar("C")
-_LONGEST_INT = 1024  # bits: the largest float has as many, and Python writes no more than 14,000
+_LONGEST_INT = 1023  # bits, of which every number is a float; Python writes no more than 14,000
 
 
 def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
@@ -23,7 +23,7 @@ def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
             names it and says what there is.
     """
     if not isinstance(table, dict):
-        raise ConfigError(f"{where or cls.__name__} must be a table, got {shorten(repr(table))}")
+        raise ConfigError(f"{where or cls.__name__} must be a table, got {_shown(table)}")
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
     place = f" in {where}" if where else ""
@@ -33,14 +33,21 @@ def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
         )
     values = {}
     for name, value in table.items():
-        if isinstance(value, int) and value.bit_length() > _LONGEST_INT:
-            raise ConfigError(f"{name}{place} is a number of hundreds of digits")
         values[name] = tuple(value) if isinstance(value, list) else value
+        items = value if isinstance(value, list) else [value]
+        if any(isinstance(item, int) and item.bit_length() > _LONGEST_INT for item in items):
+            raise ConfigError(f"{name}{place} is a number of hundreds of digits")
         if not _fits(values[name], hints[name]):
-            raise ConfigError(
-                f"{name}{place} must be {_words(hints[name])}, got {shorten(repr(value))}"
-            )
+            raise ConfigError(f"{name}{place} must be {_words(hints[name])}, got {_shown(value)}")
     return cls(**values)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message quotes it; Python writes no hexadecimal number of TOML's size."""
+    try:
+        return shorten(repr(value))
+    except ValueError:
+        return "something with a number of thousands of digits"
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -279,3 +280,26 @@ def test_a_precision_that_is_chosen_is_said_and_kept(call: Call, tmp_path: Path)
     assert call(*arguments, "--steps", "6", "--resume").code == 0
     last = read_metrics(tmp_path / "run")[-1]
     assert last["step"] == 6
+
+
+@pytest.mark.usefixtures("brief")
+@pytest.mark.parametrize("out", [None, "deep/run"])
+@pytest.mark.parametrize("cache", ["cache", "deep/cache", "."])
+def test_a_run_below_the_folder_of_its_text_goes_on_and_is_evaluated(
+    call: Call, tmp_path: Path, caplog: pytest.LogCaptureFixture, out: str | None, cache: str
+) -> None:
+    """What a command writes there is no part of the text, which stays the same text."""
+    where = ("--out", out) if out else ()
+    run = Path(out or f"runs/{tmp_path.name}")
+    text = (".", "--cache-dir", cache)
+    first = call("train", *text, *where, *QUICK)
+    assert first.code == 0, first.err
+    shutil.copytree(run / "checkpoints/00000004", tmp_path / "moved")
+    again = call("train", *text, *where, *QUICK, "--steps", "6", "--resume")
+    assert again.code == 0, again.err
+    assert f"resuming {run} from step 4\n" in again.err
+    assert f"{run} (a run)" in caplog.text
+    assert caplog.text.count("left out of the text") == 1
+    judged = call("eval", str(run), *text, "--json")
+    assert judged.code == 0, judged.err
+    assert json.loads(judged.out)["characters"] > 0

@@ -245,3 +245,37 @@ def test_a_hundred_thousand_small_files_are_read_in_seconds(tmp_path: Path) -> N
     assert "".join(chunks) == "\n".join(f"{n:049}\n" for n in range(count))
     assert len(chunks) <= 51 * count / 250_000 + 1
     assert seconds < count * 3e-4 + 1  # measured: 3e-5 a file on an idle machine
+
+
+MEMBER = gzip.compress(b"once")
+HEADER = b"\x1f\x8b\x08%c\0\0\0\0\0\xff"  # flags in the fourth byte
+WITHOUT_CONTENT = {
+    "zeros between members": MEMBER + bytes(30 << 20) + MEMBER,
+    "zeros at the end": MEMBER + bytes(30 << 20),
+    "a name": HEADER % 8 + b"n" * (30 << 20) + b"\0" + MEMBER[10:],
+    "a comment": HEADER % 16 + b"n" * (30 << 20) + b"\0" + MEMBER[10:],
+    "empty members": gzip.compress(b"") * 100_000 + MEMBER,
+    "empty blocks": HEADER % 0 + b"\0\0\0\xff\xff" * 500_000 + MEMBER[10:],
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_CONTENT)
+def test_a_gzip_file_may_have_no_mib_without_content(tmp_path: Path, kind: str) -> None:
+    path, read = tmp_path / "a.txt.gz", list[int]()
+    path.write_bytes(WITHOUT_CONTENT[kind])
+    with pytest.raises(TextError, match=r"cannot be read as gzip: .*without content"):
+        list(read_blocks(path, 1 << 20, read.append))
+    before = time.process_time()
+    with pytest.raises(TextError):
+        list(read_blocks(path, 1 << 20, read.append))
+    assert time.process_time() - before < 5
+
+
+@pytest.mark.parametrize("padding", [0, 1, 512, 10_240])
+def test_zeros_behind_a_member_and_many_small_members_are_read(
+    tmp_path: Path, padding: int
+) -> None:
+    (tmp_path / "a.gz").write_bytes((MEMBER + bytes(padding)) * 200)
+    blocks = list(read_blocks(tmp_path / "a.gz", 300, lambda count: None))
+    assert b"".join(blocks) == b"once" * 200
+    assert max(map(len, blocks)) <= 300

@@ -188,3 +188,43 @@ def test_values_keep_all_their_digits() -> None:
     numbers = np.random.default_rng(0).normal(size=50)
     series = read("n\n" + "\n".join(repr(number) for number in numbers.tolist()))
     assert series.values.tolist() == numbers.tolist()
+
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        f"{LONG}\n{LONG}\n{LONG}\n",
+        f"n\n{LONG}\n{LONG}\n{LONG}\n",
+        f"day,n\n1,{LONG}\n2,{LONG}\n3,{LONG}\n",
+        f"1,2\n3,{LONG}\n5,6\n",
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_not_finite(table: str) -> None:
+    with pytest.raises(DataError, match="is not finite") as caught:
+        read(table)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("time", ["year,month,day", "month,day,year", "day,year,month"])
+def test_dates_of_thousands_of_digits_are_none(time: str) -> None:
+    names = time.split(",")
+    for long in names:
+        row = ",".join(LONG if name == long else "7" for name in names)
+        series = read(f"{time},n\n" + "".join(f"{row},{k * k}\n" for k in range(3)), "n")
+        assert series.values.tolist() == [0, 1, 4]
+
+
+@pytest.mark.parametrize("column", [None, "1", "other"])
+@pytest.mark.parametrize("rows", ["1\n2\n4\n", "1,5\n2,6\n4,8\n", "1\nx\n4\n"])
+def test_no_name_of_a_column_makes_a_message_long(column: str | None, rows: str) -> None:
+    header = ",".join(["n" * 100_000] * (1 + rows.count(",") // 3))
+    said: list[str] = []
+    try:
+        series = read(f"{header}\n{rows}", column)
+        said = [series.column, *series.notes.values()]
+    except (ConfigError, DataError) as error:
+        said = [str(error)]
+    assert max(map(len, said)) < 1500

@@ -125,3 +125,11 @@ def test_the_same_numbers_make_the_same_bytes(tmp_path: Path) -> None:
 def test_a_name_with_a_dot_keeps_it(tmp_path: Path) -> None:
     forecast_plot(PICTURE, tmp_path / "run.1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run.1.png", "run.1.svg"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_long_names_and_labels_leave_room_for_the_axes(tmp_path: Path) -> None:
+    labels = [f"{label}{'x' * 100_000}\nand more" for label in PICTURE.labels]
+    long = replace(PICTURE, name="n" * 100_000, labels=labels)
+    forecast_plot(long, tmp_path / "forecast")
+    assert max(map(len, words(tmp_path / "forecast.svg"))) <= 60

@@ -73,6 +73,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda c: c["progress"].update(best_loss=float("nan")),
         "progress.best_loss must be finite",
     ),
+    "loss is beyond all floats": (
+        lambda c: c["progress"].update(loss=2**1024 - 1),
+        "loss is a number of hundreds of digits",
+    ),
     "loss is a text": (lambda c: c["progress"].update(loss="low"), "loss must be"),
 }
 
@@ -101,6 +105,8 @@ LINES = {
     "no step": b'{"loss": 1.0}\n',
     "a step that is no number": b'{"step": true, "loss": 1.0}\n',
     "a step beyond all": b'{"step": %d, "loss": 1.0}\n' % 10**300,
+    "a loss beyond all floats": b'{"step": 2, "loss": %d}\n' % 10**400,
+    "a loss of more digits than Python reads": b'{"step": 2, "loss": ' + b"9" * 5000 + b"}\n",
     "a step before the first": b'{"step": -1, "loss": 1.0}\n',
     "a loss that is a text": b'{"step": 2, "loss": "low"}\n',
     "a loss that is no number": b'{"step": 2, "loss": NaN}\n',

@@ -30,7 +30,11 @@ class Prepared(NamedTuple):
 
 
 def open_source(
-    paths: tuple[Path, ...], reading: Reading = PLAIN, cache: Path | None = None
+    paths: tuple[Path, ...],
+    reading: Reading = PLAIN,
+    cache: Path | None = None,
+    *,
+    is_exact: bool = False,
 ) -> Source:
     """Prepare the text (the first time with a progress bar), or write the tales.
 
@@ -38,15 +42,18 @@ def open_source(
         paths: Files, folders, and - for stdin; none for the tales.
         reading: How bytes become text.
         cache: Where prepared texts are kept; None takes the user's cache folder.
+        is_exact: Whether a kept text is compared with its hash, as a run that goes on needs it.
     """
     if paths:
-        corpus = prepare_shown(paths, reading, cache).corpus
+        corpus = prepare_shown(paths, reading, cache, is_exact=is_exact).corpus
         warn_of_control_characters(corpus)
         return Source(corpus, None)
-    return open_tales(cache)
+    return open_tales(cache, is_exact=is_exact)
 
 
-def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None) -> Prepared:
+def prepare_shown(
+    paths: tuple[Path, ...], reading: Reading, cache: Path | None, *, is_exact: bool = False
+) -> Prepared:
     """Prepare files, folders and - for stdin, with a bar on a terminal that shows how far it is."""
     phases = set[str]()
     progress = VisibleProgress(
@@ -72,7 +79,9 @@ def prepare_shown(paths: tuple[Path, ...], reading: Reading, cache: Path | None)
 
         name = name_of([Path("stdin") if path == STDIN else path for path in paths])
         try:
-            corpus = prepare(files, reading=reading, cache=cache, name=name, progress=show)
+            corpus = prepare(
+                files, reading=reading, cache=cache, name=name, progress=show, is_exact=is_exact
+            )
         finally:
             if phases:
                 progress.stop()

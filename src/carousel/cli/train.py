@@ -66,7 +66,9 @@ def main(arguments: list[str]) -> int:
 
     check_method(command.data.split, command.data.index)
     device = choose_device(command.device)
-    source = open_source(command.corpus, command.reading, command.cache_dir)
+    source = open_source(
+        command.corpus, command.reading, command.cache_dir, is_exact=command.resume
+    )
     is_folder = len(command.corpus) == 1 and command.corpus[0].is_dir()
     name = source.corpus.name
     path = _run_folder(command, name if is_folder else Path(name).stem, source.corpus.sha256)

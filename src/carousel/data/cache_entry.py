@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carousel.data.documents import find_documents
+from carousel.data.entry_check import check_content, check_numbers
 from carousel.data.parallel import ordered_map
 from carousel.data.vocabulary import Ids, Vocabulary
 from carousel.errors import StorageError
@@ -87,13 +88,14 @@ class Summary(NamedTuple):
     documents: int
 
 
-def open_entry(folder: Path, sha256: str, step: Step) -> Entry:
+def open_entry(folder: Path, sha256: str, step: Step, *, is_exact: bool = False) -> Entry:
     """Open a folder of the cache after checking every byte of it.
 
     Args:
         folder: Of the cache.
         sha256: Of the text that it should hold.
         step: Told the bytes checked, and those in all.
+        is_exact: Whether to compare the text itself with its hash, which takes longer.
 
     Raises:
         OSError: If something is missing or unreadable.
@@ -110,6 +112,9 @@ def open_entry(folder: Path, sha256: str, step: Step) -> Entry:
     entry = map_entry(folder)
     if about != describe(entry, about["name"], sha256, about["checksums"]):
         raise ValueError(f"{folder} is damaged")
+    check_numbers(entry.vocabulary, entry.ids, entry.borders)
+    if is_exact:
+        check_content(entry.vocabulary, entry.ids, sha256, step)
     return entry
 
 

@@ -8,7 +8,7 @@ import functools
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +40,7 @@ from carousel.data.reading import (
 )
 from carousel.data.sources import is_compressed
 from carousel.data.vocabulary import Ids, Vocabulary
-from carousel.errors import StorageError, TextError
+from carousel.errors import StorageError, TextError, shorten
 from carousel.files import (
     Lock,
     make_folder,
@@ -95,6 +95,7 @@ def prepare(
     cache: Path | None = None,
     name: str | None = None,
     progress: Progress | None = None,
+    is_exact: bool = False,
 ) -> Corpus:
     """Turn text files into a corpus, or find it in the cache.
 
@@ -108,30 +109,39 @@ def prepare(
         cache: Where corpora are kept; None takes the user's cache folder.
         name: What to call the corpus; None takes `name_of` the paths.
         progress: Called now and then.
+        is_exact: Whether what the cache has is compared with the hash of the text, and made anew
+            if it is another; that takes as long as to read it.
 
     Raises:
         TextError: If a file is missing, empty or does not decode, or changes meanwhile.
         StorageError: If the cache has no room for it.
         OSError: If a file cannot be read or the cache not be written.
     """
-    files = find_files(paths, reading.pattern)
+    kept, outputs = cache or user_cache_folder(), dict[Path, str]()
+    files = find_files(paths, reading.pattern, caches=[kept], left_out=outputs.__setitem__)
+    _note_left_out(outputs)
     size = size_in_bytes(files)
     source = _Source(
         readable(name or name_of(paths)), size, lambda advance: read_text(files, reading, advance)
     )
-    kept, show = cache or user_cache_folder(), progress or _silent
+    show = progress or _silent
     _warn_of_others(kept)
     seen = stamp(files, reading)
     sha256 = recall(kept, seen)
-    if sha256 and (corpus := _open_if_sound(kept, source.name, sha256, show)):
+    if sha256 and (corpus := _open_if_sound(kept, source.name, sha256, show, is_exact)):
         return corpus
-    corpus = _prepare(source, kept, show)
+    corpus = _prepare(source, kept, show, is_exact)
     remember(kept, seen, corpus.sha256)
     return corpus
 
 
 def prepare_text(
-    text: str, name: str, *, cache: Path | None = None, progress: Progress | None = None
+    text: str,
+    name: str,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    is_exact: bool = False,
 ) -> Corpus:
     """Turn a text at hand into a corpus, as `prepare` does with files.
 
@@ -145,7 +155,18 @@ def prepare_text(
     )
     kept = cache or user_cache_folder()
     _warn_of_others(kept)
-    return _prepare(source, kept, progress or _silent)
+    return _prepare(source, kept, progress or _silent, is_exact)
+
+
+def _note_left_out(outputs: Mapping[Path, str]) -> None:
+    """Say in one line which folders of Carousel's are no part of a text."""
+    if not outputs:
+        return
+    named = [f"{shorten(readable(path))} ({kind})" for path, kind in sorted(outputs.items())]
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    _log.warning(
+        "note: left out of the text, as Carousel wrote it: %s%s", ", ".join(named[:3]), more
+    )
 
 
 @functools.cache
@@ -176,23 +197,25 @@ class _Source(NamedTuple):
     chunks: Callable[[Advance], Iterator[str]]
 
 
-def _prepare(source: _Source, cache: Path, progress: Progress) -> Corpus:
+def _prepare(source: _Source, cache: Path, progress: Progress, is_exact: bool) -> Corpus:
     found = survey(source.chunks(_meter(progress, "reading", source.size)))
     name, sha256 = source.name, found.sha256
-    if corpus := _open_if_sound(cache, name, sha256, progress):
+    if corpus := _open_if_sound(cache, name, sha256, progress, is_exact):
         return corpus
     entry = entry_folder(cache, sha256)
     with explain_unwritable(cache, ELSEWHERE):
         make_folder(cache)
-        return _fill(cache, entry, source, found, progress)
+        return _fill(cache, entry, source, found, progress, is_exact)
 
 
-def _fill(cache: Path, entry: Path, source: _Source, found: Survey, progress: Progress) -> Corpus:
+def _fill(
+    cache: Path, entry: Path, source: _Source, found: Survey, progress: Progress, is_exact: bool
+) -> Corpus:
     """Make the entry of a text, unless another process does so first."""
     name, sha256 = source.name, found.sha256
     with Lock(lock_of(entry), timeout=math.inf):
         remove_leftovers(cache, entry.name)
-        if corpus := _open_if_sound(cache, name, sha256, progress):  # made while we waited
+        if corpus := _open_if_sound(cache, name, sha256, progress, is_exact):  # by another process
             return corpus
         if is_entry(entry):  # damaged, or of another version
             remove_folder(entry)
@@ -226,10 +249,17 @@ def _write(entry: Path, source: _Source, found: Survey, progress: Progress) -> N
 _UNSOUND = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
-def _open_if_sound(cache: Path, name: str, sha256: str, progress: Progress) -> Corpus | None:
+def _open_if_sound(
+    cache: Path, name: str, sha256: str, progress: Progress, is_exact: bool
+) -> Corpus | None:
     folder = entry_folder(cache, sha256)
     try:
-        entry = open_entry(folder, sha256, lambda done, total: progress("checking", done, total))
+        entry = open_entry(
+            folder,
+            sha256,
+            lambda done, total: progress("checking", done, total),
+            is_exact=is_exact,
+        )
     except _UNSOUND:
         return None
     return Corpus(name, sha256, *entry, folder=folder)

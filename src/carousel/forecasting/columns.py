@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from carousel.errors import ConfigError, DataError
+from carousel.errors import ConfigError, DataError, shorten
 from carousel.forecasting.dates import read_dates
 from carousel.forecasting.order import DAY_NAMES, MONTH_NAMES, YEAR_NAMES, find_time, is_counting
 from carousel.forecasting.rows import Row, numeric_columns, some
@@ -49,8 +49,8 @@ class Columns:
         """Return what to call a column."""
         name, place = self.names[k] if self.names else "", f"column {k + 1}"
         if self.names.count(name) > 1 and name:
-            return f"{name} ({place})"
-        return name or place
+            return f"{shorten(name)} ({place})"
+        return shorten(name) or place
 
     def cells(self, k: int) -> list[str]:
         """Return the cells of a column."""
@@ -113,7 +113,7 @@ def choose_column(columns: Columns, column: str | None, file: str) -> tuple[int,
         k for k in values if k > 0 or columns.width == 1
     ]
     if not values:
-        titles = ", ".join(columns.title(k) for k in columns.numeric)
+        titles = shorten(", ".join(columns.title(k) for k in columns.numeric))
         raise DataError(
             f"{file} has no column of numbers but {titles}, which counts the rows"
             f"{_like_numbers(columns)}; --column NAME forecasts a column all the same"
@@ -127,8 +127,8 @@ def choose_column(columns: Columns, column: str | None, file: str) -> tuple[int,
         shown = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
         notes["column"] = (
             columns.title(chosen)
-            + (f", the last of the columns of numbers ({shown})" if len(names) > 1 else "")
-            + (f", not {' and '.join(passed)}" if passed else "")
+            + (f", the last of the columns of numbers ({shorten(shown)})" if len(names) > 1 else "")
+            + (f", not {shorten(' and '.join(passed))}" if passed else "")
             + "; --column names another"
         )
     return chosen, notes
@@ -143,7 +143,7 @@ def _named(columns: Columns, column: str, file: str) -> int:
         return names.index(wanted)
     if column.isdecimal() and len(column) < 10 and 1 <= int(column) <= columns.width:
         return int(column) - 1
-    there = f"{', '.join(names)} or " if names else ""
+    there = f"{shorten(', '.join(names))} or " if names else ""
     raise ConfigError(f"{file} has no column {column!r}; there are {there}1 to {columns.width}")
 
 
@@ -185,5 +185,5 @@ def _like_numbers(columns: Columns) -> str:
     for k in reversed(range(columns.width)):
         if k not in columns.numeric and _is_passed_over(columns, k):
             cell = next(cell for cell in columns.cells(k) if any(c.isdigit() for c in cell[:4]))
-            return f": {columns.title(k)} has cells such as {cell!r}"
+            return f": {columns.title(k)} has cells such as {shorten(repr(cell))}"
     return ""

@@ -53,6 +53,7 @@ _PATTERNS = {
     for order, pattern in _ORDERS.items()
 }
 _SAMPLE = 50  # cells that show which formats are possible
+_LONGEST = 100  # characters of a year, a month or a day in a column of its own
 _YEARS_ALONE = re.compile(_YEAR)
 
 
@@ -167,6 +168,8 @@ def _with_time(date: Moment, parts: dict[str, str]) -> Moment | None:
 
 
 def _moment(year: str, month: str, day: str) -> Moment | None:
+    if max(len(year), len(month), len(day)) > _LONGEST:
+        return None
     number = int(month) if month.isdecimal() else _month(month)
     if number is None or not (year.isdecimal() and day.isdecimal()):
         return None

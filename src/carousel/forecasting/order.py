@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from carousel.errors import DataError
+from carousel.errors import DataError, shorten
 from carousel.forecasting.dates import Dates, Moment, direction, join_dates, read_dates, read_years
 from carousel.forecasting.numbers import is_number
 from carousel.forecasting.rows import Row
@@ -82,10 +82,15 @@ def find_time(rows: Sequence[Row], names: Sequence[str], value: int | None = Non
 
 def is_counting(cells: Sequence[str]) -> bool:
     """Tell whether cells are whole numbers of equal distances, as the numbers of rows are."""
-    if len(cells) < 3 or not all(cell.isascii() and cell.isdigit() for cell in cells):
+    if len(cells) < 3 or not all(map(_is_short_number, cells)):
         return False
     steps = {int(after) - int(before) for before, after in pairwise(cells)}
     return len(steps) == 1 and 0 not in steps
+
+
+def _is_short_number(cell: str) -> bool:
+    """Tell whether a cell is a whole number of at most 18 digits: nothing counts further."""
+    return cell.isascii() and cell.isdigit() and len(cell) <= 18
 
 
 def split_footer(rows: list[Row], time: Time | None, value: int) -> tuple[list[Row], list[Row]]:
@@ -174,7 +179,7 @@ def _several(names: Sequence[str], cells: Sequence[Sequence[str]]) -> Time | Non
 
 
 def _labels(rows: Sequence[Row], columns: Sequence[int]) -> list[str]:
-    return ["-".join(row.cells[k] for k in columns) for row in rows]
+    return [shorten("-".join(row.cells[k] for k in columns)) for row in rows]
 
 
 def _all_present(
@@ -252,7 +257,7 @@ def _are(count: int, noun: str, of: str) -> str:
 
 
 def _title(names: Sequence[str], k: int) -> str:
-    return names[k] if names and names[k] else f"column {k + 1}"
+    return shorten(names[k]) if names and names[k] else f"column {k + 1}"
 
 
 def _is_total(label: str) -> bool:

@@ -6,14 +6,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
+from typing import Any
 
 from carousel.files import write_durably
+from carousel.inspection.matplotlib_defaults import ignore_configuration
+
+with ignore_configuration():
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 # The figure is transparent, its ink of middle grey.
 INK, BLUE, ORANGE, GREEN = "#808080", "#4c9be8", "#e8833a", "#3aa76d"
@@ -33,21 +35,13 @@ def drawn(
         size: Width and height in inches.
         endings: Of what is written.
     """
-    with (
-        plt.rc_context(
-            {
-                "svg.hashsalt": "carousel",
-                "font.size": 10,
-                "text.color": INK,
-                "text.parse_math": False,  # a dollar is a dollar
-            }
-        ),
-        warnings.catch_warnings(),
-    ):
+    with warnings.catch_warnings():
         # What the font lacks is drawn as a box.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure, axes = plt.subplots(figsize=size, layout="constrained")
-        try:
+        with matplotlib.rc_context(_settings()):
+            # Without pyplot: no backend is looked up, and no hook of a configuration is called.
+            figure = Figure(figsize=size, layout="constrained")
+            axes = figure.subplots()
             yield axes
             axes.tick_params(colors=INK)
             axes.xaxis.label.set_color(INK)
@@ -61,8 +55,23 @@ def drawn(
                 figure.savefig(data, format=ending, dpi=150, transparent=True, metadata=metadata)
                 content = _well_formed(data.getvalue()) if ending == "svg" else data.getvalue()
                 write_durably(path, content)  # a link of this name is not followed
-        finally:
-            plt.close(figure)
+
+
+def mark_whole_numbers(axes: Axes, most: int) -> None:
+    """Put marks at whole numbers of the horizontal axis, `most` of them and one at most."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
+
+
+def _settings() -> Any:
+    """Return matplotlib's defaults and what differs from them, whatever this process has set."""
+    defaults = {name: v for name, v in matplotlib.rcParamsDefault.items() if name != "backend"}
+    return {
+        **defaults,
+        "svg.hashsalt": "carousel",
+        "font.size": 10,
+        "text.color": INK,
+        "text.parse_math": False,  # a dollar is a dollar
+    }
 
 
 def _well_formed(svg: bytes) -> bytes:

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE, drawn
+from carousel.inspection.figures import BLUE, GREEN, INK, ORANGE, drawn, mark_whole_numbers
 
 Array = NDArray[np.float64]
 
@@ -79,9 +78,9 @@ def forecast_plot(picture: ForecastPicture, stem: Path) -> None:
                 label="ahead",
             )
         axes.set_xlim(start - 0.5, count + len(picture.ahead) - 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True))
+        mark_whole_numbers(axes, 7)
         axes.xaxis.set_major_formatter(lambda row, place: _label(picture.labels, row))
-        axes.set_ylabel(picture.name)
+        axes.set_ylabel(_cut(picture.name, 60))
         axes.legend(
             frameon=False,
             fontsize=9,
@@ -98,4 +97,10 @@ def _label(labels: Sequence[str], row: float) -> str:
     place = round(row)
     if place < 0:
         return ""
-    return labels[place] if place < len(labels) else f"+{place - len(labels) + 1}"
+    return _cut(labels[place], 24) if place < len(labels) else f"+{place - len(labels) + 1}"
+
+
+def _cut(text: str, limit: int) -> str:
+    """Return a text that fits beside the axes: what does not leaves no room for them."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"

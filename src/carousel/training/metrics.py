@@ -53,5 +53,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(record, dict) or type(record.get("step")) is not int:
         return None
-    is_sound = all(type(value) in (int, float) and isfinite(value) for value in record.values())
+    try:
+        is_sound = all(type(value) in (int, float) and isfinite(value) for value in record.values())
+    except OverflowError:  # a whole number beyond the largest float
+        return None
     return record if is_sound and 0 <= record["step"] <= _LAST_STEP else None

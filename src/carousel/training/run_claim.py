@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from carousel.files import Lock, make_folder, remove_empty, remove_made
+from carousel.output_folders import MARK
 from carousel.plain_paths import is_plain_folder
 from carousel.training.run_folder import RunFolder
 from carousel.training.run_mark import (
@@ -15,7 +16,6 @@ from carousel.training.run_mark import (
     FILES,
     HOLDER,
     LOCK,
-    MARK,
     SAMPLES,
     check_run,
     has_only_an_old_lock,

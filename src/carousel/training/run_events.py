@@ -173,7 +173,7 @@ def _run(
         if out is None:
             temporary = Path(stack.enter_context(_temporary_folder()))
             out, cache = temporary / "run", cache or temporary / "cache"
-        source = _open(paths, text, reading, cache)
+        source = _open(paths, text, reading, cache, is_exact=request.resume)
         if warning := describe_control_characters(source.corpus):
             yield _in_python(Notice("warning", warning))
         folder = stack.enter_context(claimed(out))
@@ -199,10 +199,12 @@ def _temporary_folder() -> Iterator[str]:
 
 
 def _open(
-    paths: tuple[Path, ...], text: str | None, reading: Reading, cache: Path | None
+    paths: tuple[Path, ...], text: str | None, reading: Reading, cache: Path | None, is_exact: bool
 ) -> Source:
     """Prepare the text of a run."""
-    return open_source(paths, reading, cache) if text is None else open_string(text, cache)
+    if text is None:
+        return open_source(paths, reading, cache, is_exact=is_exact)
+    return open_string(text, cache, is_exact=is_exact)
 
 
 def _in_python(event: Notice | Started) -> Notice | Started:

@@ -5,12 +5,10 @@ its checkpoints/ holds checkpoints and nothing else; or if it saved nothing, whe
 empty beside a lock that holds a pid, and all other names are those that a run writes.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from carousel.errors import RunError
 from carousel.files import (
@@ -21,7 +19,6 @@ from carousel.files import (
     write_durably,
 )
 from carousel.input_files import (
-    MARK_LIMIT,
     METRICS_LINE_LIMIT,
     POINTER_LIMIT,
     open_regular,
@@ -29,10 +26,10 @@ from carousel.input_files import (
 )
 from carousel.locks import fcntl, is_lock
 from carousel.models.checkpoint import MANIFEST, has_manifest, to_json
+from carousel.output_folders import KIND, MARK, read_mark
 from carousel.plain_paths import is_plain_file, is_plain_folder, kind_of
 
-MARK = "carousel-run.json"
-KIND, FORMAT = "carousel run", 1
+FORMAT = 1
 
 LOCK, HOLDER = "lock", "lock-holder"  # the second where the file system has no locks
 METRICS, CHECKPOINTS, SAMPLES = "metrics.jsonl", "checkpoints", "samples"
@@ -55,7 +52,7 @@ def write_mark(root: Path) -> None:
 
 def is_marked(root: Path) -> bool:
     """Tell whether a folder has the mark, of this format or of a later one."""
-    return _mark(root) is not None
+    return read_mark(root) is not None
 
 
 def is_new(root: Path) -> bool:
@@ -90,7 +87,7 @@ def check_run(root: Path, shown: str) -> None:
         return
     if not root.is_dir():
         raise RunError(f"{shown} is {kind_of(root)}; name a folder for the run")
-    if (mark := _mark(root)) is None and (foreign := _foreign_item(root)) is not None:
+    if (mark := read_mark(root)) is None and (foreign := _foreign_item(root)) is not None:
         which = f" ({foreign} is not Carousel's)" if foreign else ""
         raise RunError(f"{shown} is not empty and holds no run{which}; name another")
     if mark is not None and mark["format"] != FORMAT:
@@ -108,18 +105,6 @@ def check_run(root: Path, shown: str) -> None:
                 f"{shown}/{name} is {kind_of(path)}, which no run writes: move it away, or name "
                 "another folder"
             )
-
-
-def _mark(root: Path) -> dict[str, Any] | None:
-    """Return what the mark says; None if there is none, or it is not Carousel's."""
-    path = root / MARK
-    try:
-        about = json.loads(read_regular(path, MARK_LIMIT)) if is_plain_file(path) else None
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(about, dict) or about.get("kind") != KIND:
-        return None
-    return about if isinstance(about.get("format"), int) else None
 
 
 def _foreign_item(root: Path) -> str | None:

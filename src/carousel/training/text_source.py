@@ -29,6 +29,8 @@ def open_source(
     reading: Reading = PLAIN,
     cache: Path | None = None,
     progress: Progress | None = None,
+    *,
+    is_exact: bool = False,
 ) -> Source:
     """Prepare the text of some files or folders, or without any, write the built-in tales.
 
@@ -37,30 +39,32 @@ def open_source(
         reading: How bytes become text.
         cache: Where prepared texts are kept; None takes the user's cache folder.
         progress: Called now and then while files are read.
+        is_exact: Whether a kept text is compared with its hash, as a run that goes on needs it.
 
     Raises:
         TextError: If a file is missing, empty or does not decode.
     """
     if paths:
-        return Source(prepare(paths, reading=reading, cache=cache, progress=progress), None)
-    return open_tales(cache)
+        corpus = prepare(paths, reading=reading, cache=cache, progress=progress, is_exact=is_exact)
+        return Source(corpus, None)
+    return open_tales(cache, is_exact=is_exact)
 
 
-def open_string(text: str, cache: Path | None = None) -> Source:
+def open_string(text: str, cache: Path | None = None, *, is_exact: bool = False) -> Source:
     """Prepare a text at hand.
 
     Raises:
         TextError: If it is empty, or holds half a surrogate pair.
     """
-    return Source(prepare_text(text, "text", cache=cache), None)
+    return Source(prepare_text(text, "text", cache=cache, is_exact=is_exact), None)
 
 
-def open_tales(cache: Path | None = None) -> Source:
+def open_tales(cache: Path | None = None, *, is_exact: bool = False) -> Source:
     """Write the built-in tales, whose entropy is known, and prepare them."""
     from carousel.tales import floor, tell
 
     tales = tell(TALES_SEED, TALES_CHARACTERS)
-    corpus = prepare_text(tales.text, "tales", cache=cache)
+    corpus = prepare_text(tales.text, "tales", cache=cache, is_exact=is_exact)
 
     def known_floor(start: int, stop: int) -> float | None:
         is_whole = {start, stop} <= set(tales.borders)
