@@ -104,7 +104,9 @@ class Engine:
         return self.news()
 
     def write(self, seconds: float) -> bool:
-        """Go on with all texts for about so long, or to their ends, by one character at least.
+        """Go on with all texts for about so long, or to their ends, by one step at least.
+
+        A step reads a character of the prompt or draws one.
 
         Returns:
             Whether there is more to write.

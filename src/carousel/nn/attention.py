@@ -24,12 +24,13 @@ class Attention(torch.autograd.Function):
         q: Tensor,
         k: Tensor,
         v: Tensor,
+        context: int | None,
+        first: Tensor | None,
         bias: Tensor | None,
-        sight: AttentionMask,
         keep: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return (y, weights); the bias stands apart from the sight, for it has a gradient."""
-        y, weights, trace = attention.forward(q, k, v, sight._replace(bias=bias), keep)
+        """Return (y, weights). The mask comes in its parts: torch.compile of torch 2.11 needs it."""
+        y, weights, trace = attention.forward(q, k, v, AttentionMask(context, first, bias), keep)
         ctx.save_for_backward(*trace)
         ctx.bias_shape = None if bias is None else bias.shape
         ctx.set_materialize_grads(False)  # else zeros (B, N, T, S) where no loss reads the weights
@@ -44,16 +45,25 @@ class Attention(torch.autograd.Function):
             dy = trace.q.new_zeros(*trace.q.shape[:-1], trace.v.shape[-1])
         with disable_autocast(dy.device):
             dq, dk, dv, ds = attention.backward(dy, trace, dweights)
-        dbias = ds.sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[3] else None
-        return dq, dk, dv, dbias, None, None
+        dbias = ds.sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[5] else None
+        return dq, dk, dv, None, None, dbias, None
 
 
 class AttentionInBlocks(torch.autograd.Function):
     """The same attention in memory linear in T and S; its bias is a constant."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask) -> Tensor:
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        context: int | None,
+        first: Tensor | None,
+        bias: Tensor | None,
+    ) -> Tensor:
         """Return y."""
+        sight = AttentionMask(context, first, bias)
         ctx.block = block_size(q, sight)
         y, trace = flash_attention.forward(q, k, v, sight, block=ctx.block)
         ctx.save_for_backward(*trace[:-1], sight.first, sight.bias)
@@ -68,7 +78,7 @@ class AttentionInBlocks(torch.autograd.Function):
         sight = AttentionMask(ctx.context, first, bias)
         trace = flash_attention.Saved(q, k, v, y, log_total, sight)
         with disable_autocast(dy.device):
-            return *flash_attention.backward(dy, trace, block=ctx.block), None
+            return *flash_attention.backward(dy, trace, block=ctx.block), None, None, None
 
 
 def block_size(q: Tensor, sight: AttentionMask) -> int:
@@ -96,7 +106,7 @@ def attend(
     )
     if is_plain or q.shape[-2] == 0:
         return attention_with_weights(q, k, v, sight, backend=backend)[0]
-    y: Tensor = AttentionInBlocks.apply(*_single(q, k, v), _in_single(sight))  # type: ignore[no-untyped-call]
+    y: Tensor = AttentionInBlocks.apply(*_single(q, k, v), *_in_single(sight))  # type: ignore[no-untyped-call]
     return y.to(q.dtype)
 
 
@@ -129,9 +139,7 @@ def attention_with_weights(
     if choose(backend, q, k, v, sight.bias) is AUTOGRAD:
         y, weights, _ = attention.forward(q, k, v, sight, keep)
     else:
-        y, weights = Attention.apply(  # type: ignore[no-untyped-call]
-            q, k, v, sight.bias, sight._replace(bias=None), keep
-        )
+        y, weights = Attention.apply(q, k, v, *sight, keep)  # type: ignore[no-untyped-call]
     return y.to(dtype), weights.to(dtype)
 
 
