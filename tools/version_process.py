@@ -166,16 +166,31 @@ def checked_out(root: Path, commit: str) -> Iterator[Path]:
     Raises:
         Failed: If git cannot make the worktree.
     """
+    repository = _git(root, "rev-parse", "--path-format=absolute", "--git-common-dir")
     with tempfile.TemporaryDirectory(prefix="carousel-before-after-") as name:
         folder = Path(name).resolve()
         tree = folder / "tree"
-        git = ["git", "worktree"]
         try:
-            add = [*git, "add", "--quiet", "--detach", str(tree), commit]
-            run = subprocess.run(add, cwd=root, capture_output=True, text=True, check=False)
-            if run.returncode != 0:
-                raise Failed(f"git worktree add failed: {run.stderr.strip()}")
+            _git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
             yield folder
-        finally:  # --force: Python left __pycache__ in it
-            remove = [*git, "remove", "--force", str(tree)]
-            subprocess.run(remove, cwd=root, capture_output=True, check=False)
+        finally:  # --force: Python left __pycache__ in it; the checkout itself may be gone by now
+            remove = ["worktree", "remove", "--force", str(tree)]
+            with contextlib.suppress(Failed):
+                _git(folder, f"--git-dir={repository}", *remove)
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder and return what it prints.
+
+    Raises:
+        Failed: If it fails, or the folder is gone.
+    """
+    command = ["git", *arguments]
+    words = [word for word in arguments if not word.startswith("--")]
+    try:
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise Failed(f"git {words[0]} failed: {error}") from None
+    if run.returncode != 0:
+        raise Failed(f"git {' '.join(words[:2])} failed: {run.stderr.strip()}")
+    return run.stdout.strip()

@@ -303,6 +303,19 @@ def test_this_checkout_is_the_same_as_itself(tmp_path: Path) -> None:
         after.close()
 
 
+def test_the_worktree_is_removed_though_the_checkout_is_gone(tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path / "main")]
+    subprocess.run(["git", "init", "-q", str(tmp_path / "main")], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    checkout = tmp_path / "checkout"
+    subprocess.run([*git, "worktree", "add", "-q", "--detach", str(checkout)], check=True)
+    with version_process.checked_out(checkout, "HEAD") as folder:
+        assert (folder / "tree" / ".git").exists()
+        shutil.rmtree(checkout)
+    listed = subprocess.run([*git, "worktree", "list"], capture_output=True, text=True, check=True)
+    assert str(folder) not in listed.stdout
+
+
 def test_the_environment_imports_the_version_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("CAROUSEL_KERNELS", "on")
