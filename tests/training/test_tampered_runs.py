@@ -73,6 +73,24 @@ CHANGES: dict[str, tuple[Change, str]] = {
         lambda c: c["progress"].update(best_loss=float("nan")),
         "progress.best_loss must be finite",
     ),
+    "best below every loss": (
+        lambda c: c["progress"].update(best_loss=-1e308),
+        "progress.best_loss must be finite and not negative",
+    ),
+    "best that was not measured": (
+        lambda c: c["progress"].update(best_loss=0.125),
+        "progress.best_loss is 0.125, and metrics.jsonl has",
+    ),
+    "step of another checkpoint": (lambda c: c.update(step=10**30), "step must be 14, got 1000"),
+    "step before the first": (lambda c: c.update(step=-5), "step must be 14, got -5"),
+    "characters without end": (
+        lambda c: c["corpus"].update(characters=10**40, parts={}),
+        "corpus.characters must be",
+    ),
+    "a part below nothing": (
+        lambda c: c["corpus"].update(characters=9, parts={"train": -1}),
+        "corpus.parts.train must be from 0 to 9, got -1",
+    ),
     "loss is beyond all floats": (
         lambda c: c["progress"].update(loss=2**1024 - 1),
         "loss is a number of hundreds of digits",

@@ -29,7 +29,7 @@ class Attention(torch.autograd.Function):
         bias: Tensor | None,
         keep: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Return (y, weights). The mask comes in its parts: torch.compile of torch 2.11 needs it."""
+        """Return (y, weights). The mask comes in parts: torch.compile of torch 2.11 needs it."""
         y, weights, trace = attention.forward(q, k, v, AttentionMask(context, first, bias), keep)
         ctx.save_for_backward(*trace)
         ctx.bias_shape = None if bias is None else bias.shape

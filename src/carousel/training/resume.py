@@ -9,8 +9,9 @@ from carousel.errors import CheckpointError, RunError, shorten
 from carousel.models.checkpoint import load_weights, unpack
 from carousel.training.config import RunConfig, run_config, to_tables
 from carousel.training.fit import Progress
+from carousel.training.metrics import read_metrics
 from carousel.training.run_folder import RunFolder, step_name
-from carousel.training.saved_config import saved_run
+from carousel.training.saved_config import check_best, saved_run
 from carousel.training.setup import new_trainer, resolve
 from carousel.training.trainer import Trainer, restore
 
@@ -72,6 +73,8 @@ def resume(
     checkpoint = folder.checkpoints / step_name(step)
     saved = unpack(files, checkpoint, device=device)
     run = saved_run(saved.config, checkpoint / "config.json", step)
+    measured = read_metrics(folder.root, known_to=step)
+    check_best(run.progress, measured, checkpoint / "config.json")
     settings = resumed_settings(given, saved.config, corpus, len(ids))
     if split is not None and split != run.split_sha256:
         raise RunError(

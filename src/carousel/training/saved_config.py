@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,9 @@ def saved_run(config: Mapping[str, Any], path: Path, step: int) -> SavedRun:
             if name in corpus and not _SHA256.fullmatch(_field(corpus, name, str, "corpus.")):
                 raise CheckpointError(f"corpus.{name} must be 64 hexadecimal digits")
         _field(corpus, "sha256", str, "corpus.")
+        _check_counts(corpus)
+        if _field(config, "step", int) != step:
+            raise CheckpointError(f"step must be {step}, got {shorten(config['step'])}")
         settings = _field(config, "settings", dict)
         for name in settings:
             _field(settings, name, dict, "settings.")
@@ -66,6 +69,22 @@ def saved_run(config: Mapping[str, Any], path: Path, step: int) -> SavedRun:
         raise CheckpointError(f"{path} is not as it was written: {shorten(error)}") from None
 
 
+def check_best(progress: Progress, records: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Refuse a best loss that metrics.jsonl does not have; without its line, nothing is compared.
+
+    Raises:
+        CheckpointError: If it has another one; the message names both.
+    """
+    for record in records:
+        if record["step"] == progress.best_step and "validation_loss" in record:
+            measured = record["validation_loss"]
+            if progress.best_loss != measured:
+                raise CheckpointError(
+                    f"{path} is not as it was written: progress.best_loss is {progress.best_loss}, "
+                    f"and metrics.jsonl has {measured} at step {progress.best_step}"
+                )
+
+
 def _field(table: Mapping[str, Any], name: str, kind: type, where: str = "") -> Any:
     """Return a field of a table if it is of this very type: True is no whole number here."""
     if name not in table:
@@ -81,6 +100,18 @@ def _check_range(name: str, value: int, least: int, most: int) -> None:
         raise CheckpointError(f"{name} must be from {least} to {most}, got {shorten(value)}")
 
 
+def _check_counts(corpus: Mapping[str, Any]) -> None:
+    """Refuse sizes that no text has; a checkpoint of an earlier version may lack them."""
+    if "characters" not in corpus:
+        return
+    characters = _field(corpus, "characters", int, "corpus.")
+    _check_range("corpus.characters", characters, 1, _MOST_STEPS)
+    parts = _field(corpus, "parts", dict, "corpus.")
+    for part in parts:
+        size = _field(parts, part, int, "corpus.parts.")
+        _check_range(f"corpus.parts.{shorten(part)}", size, 0, characters)
+
+
 def _check_progress(progress: Progress, step: int) -> None:
     """Refuse validations of steps that the checkpoint does not know, and losses that none has."""
     _check_range("progress.validated", progress.validated, 0, step)
@@ -88,5 +119,5 @@ def _check_progress(progress: Progress, step: int) -> None:
     _check_range("progress.stale", progress.stale, 0, _MOST_STEPS)
     for name in ("loss", "best_loss"):
         value = getattr(progress, name)
-        if value is not None and not math.isfinite(value):
-            raise CheckpointError(f"progress.{name} must be finite, got {value}")
+        if value is not None and not 0 <= value < math.inf:
+            raise CheckpointError(f"progress.{name} must be finite and not negative, got {value}")
