@@ -133,7 +133,7 @@ def checks_of(trial: Trial) -> dict[str, Check]:
     has_dropout = "keep" in case_of(trial).constants
     asked = {
         "torch": trial.spec.reference is not None and not has_dropout,
-        "blocks": trial.spec.module.startswith("attention") and not has_dropout,
+        "blocks": trial.spec.module.endswith("attention") and not has_dropout,
         "streaming": trial.pieces is not None or isinstance(trial.spec, RecurrentSpec),
     }
     return {name: check for name, check in CHECKS.items() if asked.get(name, True)}
