@@ -1,4 +1,4 @@
-"""What `carousel verify` found, as tables for a terminal, for the README, and for programs."""
+"""What `carousel verify` found, as tables for a terminal, for docs/verification.md, and for programs."""
 
 import math
 import sys
