@@ -1,4 +1,4 @@
-"""Draw the figures of math/ and notes/ again.
+"""Draw the figures of math/, notes/ and docs/ again.
 
 python math/draw.py [FOLDER …]
 
@@ -29,7 +29,9 @@ def main() -> None:
 def folders() -> list[Path]:
     """Return the folders that have figures."""
     return sorted(
-        path.parent for top in ("math", "notes") for path in (ROOT / top).rglob("figures.py")
+        path.parent
+        for top in ("math", "notes", "docs")
+        for path in (ROOT / top).rglob("figures.py")
     )
 
 

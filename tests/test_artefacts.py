@@ -53,9 +53,8 @@ def test_its_card_shows_what_it_writes(call: Call) -> None:
 @needs_bf16
 def test_the_readme_shows_what_it_writes(call: Call) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    (shown,) = re.findall(
-        r"^The first of these begins \(on .* bf16\):\n\n```text\n(.*?)\n```$", readme, re.M | re.S
-    )
+    before = r"^`carousel sample story --prompt \"Once upon a time\"` begins, on .* bf16:\n\n"
+    (shown,) = re.findall(before + r"```text\n(.*?)\n```$", readme, re.M | re.S)
     result = call("sample", TELLER, "--prompt", "Once upon a time")
     assert " ".join(result.out.split()).startswith(" ".join(shown.split()))
 

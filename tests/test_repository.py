@@ -199,9 +199,9 @@ def test_every_room_stands_in_the_architecture() -> None:
     assert {room for room in ROOMS if f"`{room}/`" not in page} == set()
 
 
-def test_the_map_in_the_readme_is_the_disk() -> None:
+def test_the_map_in_the_docs_is_the_disk() -> None:
     """Its folders are those of the repository and the rooms of the package; its files exist."""
-    page = (ROOT / "README.md").read_text("utf-8")
+    page = (ROOT / "docs/map.md").read_text("utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (block,) = [block for block in blocks if re.search(r"^src/carousel/ ", block, re.MULTILINE)]
     entries, parent = set(), ""

@@ -172,9 +172,9 @@ def test_the_declared_range_is_the_one_in_the_messages() -> None:
     (pinned,) = (line.removeprefix("torch==") for line in lines if line.startswith("torch=="))
     major, minor = map(int, pinned.split(".")[:2])
     assert (2, int(OLDEST[2:])) <= (major, minor) <= (2, int(NEWEST_TESTED[2:]))
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert f"torch {OLDEST} or newer" in readme
+    pages = [(ROOT / name).read_text("utf-8") for name in ("README.md", "docs/install.md")]
+    assert all(f"torch {OLDEST} or newer" in page for page in pages)
     pythons = [c.rpartition(" ")[2] for c in project["classifiers"] if "Python ::" in c]
     assert pythons == ["3.11", "3.12", "3.13", "3.14"]
-    assert f"Python {pythons[0]} to {pythons[-1]}" in readme
+    assert all(f"Python {pythons[0]} to {pythons[-1]}" in page for page in pages)
     assert project["requires-python"] == f">={pythons[0]}"

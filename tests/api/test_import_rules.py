@@ -56,7 +56,7 @@ def test_circles_are_seen() -> None:
     assert circles(line | {"d": {"e"}, "e": {"d"}}) == [["d", "e"]]
 
 
-@pytest.mark.parametrize("top", ["experiments", "benchmarks", "tools", "math", "notes"])
+@pytest.mark.parametrize("top", ["experiments", "benchmarks", "tools", "math", "notes", "docs"])
 def test_scripts_use_the_library_not_the_command_line(top: str) -> None:
     paths = sorted((ROOT / top).rglob("*.py"))
     assert {path.name for path in paths if imports_cli(path)} == set()

@@ -36,7 +36,7 @@ PROMISED = {
     "--init-from": "runs/b",
     "--device": "cpu",
     "--precision": "bf16",
-    # and those that the README speaks of
+    # and those that README.md and docs/ name
     "--split": "exact",
     "--fractions": "0.8,0.2",
     "--split-seed": "7",

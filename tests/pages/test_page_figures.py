@@ -1,4 +1,4 @@
-"""Every figure of math/ and notes/ is what its code draws, to half a point of the page.
+"""Every figure of math/, notes/ and docs/ is what its code draws, to half a point of the page.
 
 Another processor sums in another order, so the last digits of what is drawn differ: figures are
 compared as data. Half a point (1/144 inch) is less than a third of a line's width.
@@ -57,4 +57,6 @@ def test_every_figure_has_code_that_draws_it() -> None:
         for folder in FOLDERS
         for name in runpy.run_path(str(folder / "figures.py"))["FIGURES"]
     }
-    assert {path for top in ("math", "notes") for path in (ROOT / top).rglob("*.svg")} == known
+    assert {
+        path for top in ("math", "notes", "docs") for path in (ROOT / top).rglob("*.svg")
+    } == known

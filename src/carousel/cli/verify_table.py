@@ -1,4 +1,4 @@
-"""What `carousel verify` found, as tables for a terminal, for the README, and for programs."""
+"""The findings of `carousel verify` as tables for a terminal, docs/verification.md and programs."""
 
 import math
 import sys

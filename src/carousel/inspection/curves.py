@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from carousel.inspection.figures import BLUE, GREEN, ORANGE, drawn
+from carousel.inspection.figures import BLUE, GREEN, ORANGE, Axes, drawn
 
 
 def loss_curve(records: Iterable[Mapping[str, Any]], stem: Path, *, floor: float | None) -> None:
@@ -17,36 +17,41 @@ def loss_curve(records: Iterable[Mapping[str, Any]], stem: Path, *, floor: float
         stem: Path without ending.
         floor: The least possible validation loss, where it is known.
     """
+    with drawn(stem) as axes:
+        draw_losses(axes, records, floor=floor)
+
+
+def draw_losses(axes: Axes, records: Iterable[Mapping[str, Any]], *, floor: float | None) -> None:
+    """Draw training and validation loss against the step on axes; see `loss_curve`."""
     records = list(records)
     train = [(r["step"], r["loss"]) for r in records if "loss" in r]
     validation = [(r["step"], r["validation_loss"]) for r in records if "validation_loss" in r]
-    with drawn(stem) as axes:
-        if train:
-            steps, losses = np.array(train).T
-            axes.plot(steps, losses, color=BLUE, alpha=0.3, linewidth=0.8)
-            axes.plot(steps, smooth(losses), color=BLUE, linewidth=1.6, label="training")
-        if validation:
-            axes.plot(
-                *np.array(validation).T,
-                "o-",
-                color=ORANGE,
-                markersize=3,
-                linewidth=1.6,
-                label="validation",
-            )
-        if floor is not None:
-            axes.axhline(
-                floor,
-                color=GREEN,
-                linestyle="--",
-                linewidth=1.4,
-                label=f"best possible: {floor:.3f}",
-            )
-        shown = [loss for _, loss in [*train, *validation]] + ([] if floor is None else [floor])
-        if shown:
-            axes.set_ylim(bottom=max(0.0, 0.9 * min(shown)))
-            axes.legend(frameon=False)
-        axes.set(xlabel="step", ylabel="nats per character")
+    if train:
+        steps, losses = np.array(train).T
+        axes.plot(steps, losses, color=BLUE, alpha=0.3, linewidth=0.8)
+        axes.plot(steps, smooth(losses), color=BLUE, linewidth=1.6, label="training")
+    if validation:
+        axes.plot(
+            *np.array(validation).T,
+            "o-",
+            color=ORANGE,
+            markersize=3,
+            linewidth=1.6,
+            label="validation",
+        )
+    if floor is not None:
+        axes.axhline(
+            floor,
+            color=GREEN,
+            linestyle="--",
+            linewidth=1.4,
+            label=f"best possible: {floor:.3f}",
+        )
+    shown = [loss for _, loss in [*train, *validation]] + ([] if floor is None else [floor])
+    if shown:
+        axes.set_ylim(bottom=max(0.0, 0.9 * min(shown)))
+        axes.legend(frameon=False)
+    axes.set(xlabel="step", ylabel="nats per character")
 
 
 def smooth(losses: np.ndarray) -> np.ndarray:

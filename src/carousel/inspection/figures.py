@@ -13,7 +13,7 @@ from carousel.inspection.matplotlib_defaults import ignore_configuration
 
 with ignore_configuration():
     import matplotlib
-    from matplotlib.axes import Axes
+    from matplotlib.axes import Axes as Axes  # for other modules too
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
