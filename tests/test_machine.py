@@ -157,11 +157,11 @@ torch.set_num_threads(4)  # as torch counts on a machine of four
 import carousel.server.worker as worker
 from carousel.cli import console
 from carousel.kernels import compiler
-from carousel.data import pipeline
+from carousel.data import parallel
 console.use_available_processors()
 print("train and eval", torch.get_num_threads())
 print("compiler", compiler.available_processors())
-print("text", pipeline.available_processors())
+print("text", parallel.available_processors())
 worker._prepare = lambda *_: sys.exit(f"worker {torch.get_num_threads()}")
 worker.signal.signal = lambda *_: None
 torch.set_num_threads(4)

@@ -187,7 +187,7 @@ def test_what_is_impossible_to_the_model_is_a_number_that_json_has(
 ) -> None:
     chance = Chance(-float("inf"), [("a", -0.1), ("b", -float("inf"))])
     monkeypatch.setattr(
-        "serving.fake_writer.FakeText.next", lambda *_: Piece("e", [chance], "length")
+        "server.fake_writer.FakeText.next", lambda *_: Piece("e", [chance], "length")
     )
     (choice,) = client.post(PATH, json={"logprobs": 2, "max_tokens": 1}).json["choices"]
     assert choice["logprobs"]["token_logprobs"] == [-9999]

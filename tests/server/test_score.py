@@ -55,7 +55,7 @@ def test_certainty_is_no_surprise_and_impossibility_a_number(
 ) -> None:
     for p, nats in ((0.0, 0.0), (-math.inf, 9999.0)):
         piece = Piece("", [Chance(p, [("a", p)])], "length")
-        monkeypatch.setattr("serving.fake_writer.FakeText.next", lambda *_, piece=piece: piece)
+        monkeypatch.setattr("server.fake_writer.FakeText.next", lambda *_, piece=piece: piece)
         answer = client.post(PATH, json={"text": "ab"})
         assert answer.json["nats_per_character"] == nats
         assert answer.json["characters"][1]["alternatives"] == [{"character": "a", "log_p": -nats}]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -281,7 +282,8 @@ def test_the_program_introduces_its_model_writes_and_ends_with_its_orders(tmp_pa
         assert process.stdin is not None
         assert process.stdout is not None
         messages = receive(process.stdout)
-        name, characters, longest, opening, created = next(messages)["card"]
+        name, characters, longest, opening, created, fingerprint = next(messages)["card"]
+        assert re.fullmatch("[0-9a-f]{64}", fingerprint)
         assert (name, characters, longest) == ("it", list("\n abcdeé“"), None)
         assert opening == ""  # it cannot spell what stories begin with
         assert abs(created - time.time()) < 60
