@@ -106,7 +106,7 @@ def test_a_check_of_a_head_runs_its_kernel(name: str, monkeypatch: pytest.Monkey
     assert seen_by(row, *NAMES) == set()
     monkeypatch.setattr(f"{module}._operators", lambda: None)
     assert seen_by(row, *NAMES) == HEADS[name]
-    monkeypatch.setattr(f"{module}.obstacle", lambda *args: "something")
+    monkeypatch.setattr(f"{module}.unsupported_reason", lambda *args: "something")
     assert seen_by(row, *NAMES) == HEADS[name] - {"torch.nn float32"}  # that would do without
 
 
@@ -254,8 +254,9 @@ def no_output_bias(*args: Any) -> Any:
 
 def forgetful(*args: Any) -> Any:
     """Each character is the first one to the last layer."""
-    family, inputs, w_hh, *rest = args
-    return torch.ops.carousel.machine(family, inputs, [*w_hh[:-1], 0 * w_hh[-1]], *rest)
+    family, embedding, w_ih, w_hh, *rest = args
+    forgetting = [*w_hh[:-1], 0 * w_hh[-1]]
+    return torch.ops.carousel.machine(family, embedding, w_ih, forgetting, *rest)
 
 
 def bfloat16_in_silence(*args: Any) -> Any:
