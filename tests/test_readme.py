@@ -150,16 +150,19 @@ def test_make_has_what_is_named(target: str) -> None:
 
 def test_every_flag_in_the_text_exists() -> None:
     from carousel.cli.main import COMMANDS
+    from carousel.models.families import FAMILIES
 
+    asked = [[name, "--help"] for name in COMMANDS]
+    asked += [["train", "--model", family, "--help-all"] for family in FAMILIES]
     helps = "".join(
         subprocess.run(
-            [sys.executable, "-m", "carousel", name, "--help"],
+            [sys.executable, "-m", "carousel", *arguments],
             capture_output=True,
             text=True,
             encoding="utf-8",
             check=True,
         ).stdout
-        for name in COMMANDS
+        for arguments in asked
     )
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ALL))
     assert len(flags) >= 50, "README.md alone had 50"

@@ -222,6 +222,7 @@ def test_the_map_in_the_docs_is_the_disk() -> None:
     [
         "carousel",
         "carousel.models.config",
+        "carousel.models.families",
         "carousel.training.config",
         "carousel.generation.config",
     ],

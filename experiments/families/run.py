@@ -23,6 +23,7 @@ from carousel.data.split import split
 from carousel.files import write_durably
 from carousel.models.config import ModelConfig
 from carousel.models.evaluation import evaluate
+from carousel.models.size import num_parameters
 from carousel.training.config import RunConfig, TrainingConfig
 from carousel.training.setup import new_trainer, resolve
 from carousel.training.text_source import Source, open_source
@@ -99,7 +100,7 @@ def trained(model: ModelConfig, text: Text, seconds: float) -> dict[str, Any]:
             curve.append({"step": trainer.step, "seconds": spent, "loss": loss})
     loss = evaluate(trainer.model, text.validation)
     return {
-        "parameters": model.num_parameters(vocab_size),
+        "parameters": num_parameters(model, vocab_size),
         "learning_rate": config.peak,
         "steps": steps,
         "seconds": spent,

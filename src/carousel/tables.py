@@ -22,10 +22,19 @@ def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
         ConfigError: If the table holds an unknown key or a value of another type; the message
             names it and says what there is.
     """
+    return cls(**check_table(cls, table, where=where))
+
+
+def check_table(cls: type, table: Any, *, where: str = "") -> dict[str, Any]:
+    """Return the fields that a table has, each of the type that the dataclass wants.
+
+    Raises:
+        ConfigError: As `from_table`; whether the values go together is not asked.
+    """
     if not isinstance(table, dict):
         raise ConfigError(f"{where or cls.__name__} must be a table, got {_shown(table)}")
     hints = get_type_hints(cls)
-    known = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    known = [field.name for field in fields(cls)]
     place = f" in {where}" if where else ""
     if unknown := sorted(set(table) - set(known)):
         raise ConfigError(
@@ -39,7 +48,7 @@ def from_table(cls: type[C], table: dict[str, Any], *, where: str = "") -> C:
             raise ConfigError(f"{name}{place} is a number of hundreds of digits")
         if not _fits(values[name], hints[name]):
             raise ConfigError(f"{name}{place} must be {_words(hints[name])}, got {_shown(value)}")
-    return cls(**values)
+    return values
 
 
 def _shown(value: Any) -> str:

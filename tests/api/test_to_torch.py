@@ -13,14 +13,15 @@ from carousel.models.config import ModelConfig
 from carousel.models.language_model import build
 
 V = 11
-RECURRENT = ModelConfig(embedding_size=6, hidden_size=10)
+SIZES = {"embedding_size": 6, "hidden_size": 10}
+RECURRENT = ModelConfig(**SIZES)
 TRANSFORMER = ModelConfig(
     model="transformer", embedding_size=8, hidden_size=12, num_heads=2, context_length=5
 )
 CONVERTED = {
-    "rnn": replace(RECURRENT, model="rnn"),
-    "rnn relu": replace(RECURRENT, model="rnn", nonlinearity="relu", num_layers=2),
-    "gru": replace(RECURRENT, model="gru", num_layers=2),
+    "rnn": ModelConfig(model="rnn", **SIZES),
+    "rnn relu": ModelConfig(model="rnn", nonlinearity="relu", num_layers=2, **SIZES),
+    "gru": ModelConfig(model="gru", num_layers=2, **SIZES),
     "lstm": replace(RECURRENT, num_layers=3),
     "lstm projected": replace(RECURRENT, proj_size=4, num_layers=2),
     "lstm tied": replace(RECURRENT, embedding_size=10, tie_weights=True),
@@ -106,7 +107,7 @@ def test_a_tied_matrix_stays_one() -> None:
 
 
 REFUSED = {
-    "reset_after": replace(RECURRENT, model="gru", reset_after=False),
+    "reset_after": ModelConfig(model="gru", reset_after=False, **SIZES),
     "peephole": replace(RECURRENT, peephole=True),
     "coupled": replace(RECURRENT, coupled=True),
     "forget_gate": replace(RECURRENT, forget_gate=False),

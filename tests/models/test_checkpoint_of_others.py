@@ -10,7 +10,9 @@ import pytest
 from carousel.errors import CheckpointError
 from carousel.models import checkpoint as checkpoint_module
 from carousel.models import checkpoint_files
+from carousel.models import size as size_module
 from carousel.models.checkpoint import MANIFEST, foreign_names, has_manifest, load_model
+from carousel.models.config import model_config
 from models.checkpoints import NAMES, SIZES, config_with, files, rewrite, save, tensor_file
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
@@ -119,16 +121,17 @@ def test_the_names_are_counted_before_a_deep_model_is_built(
 ) -> None:
     """As many numbers as a model of 900 layers has, in one tensor."""
     built = []
-    real = checkpoint_module.build
+    real = size_module.build
     monkeypatch.setattr(
-        checkpoint_module,
+        size_module,
         "build",
         lambda settings, size: built.append(settings.num_layers) or real(settings, size),
     )
     rewrite(checkpoint, "config.json", config_with(num_layers=900))
     table = {**SIZES, "num_layers": 900}
     vocabulary = json.loads((checkpoint / "vocabulary.json").read_bytes())
-    count = checkpoint_module.ModelConfig(**table).num_parameters(len(vocabulary))
+    count = size_module.num_parameters(model_config(table), len(vocabulary))
+    built.clear()
     header = {"w": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}
     rewrite(checkpoint, "model.safetensors", tensor_file(header, bytes(4 * count)))
     assert "1 tensors, the model has 3,60" in refused(checkpoint)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from carousel.errors import ConfigError
-from carousel.models.config import ModelConfig
+from carousel.models.config import ModelConfig, model_config
 from carousel.models.language_model import build
+from carousel.models.size import Size, num_parameters, size_of
 from models.small_models import CONFIGS
 
 
@@ -34,7 +35,10 @@ from models.small_models import CONFIGS
         ({"coupled": True, "peephole": True}, "coupled does not go together with peephole"),
         ({"coupled": True, "forget_gate": False}, "coupled does not go .* forget_gate false"),
         ({"layer_norm": True, "proj_size": 9}, "layer_norm does not go together with proj_size"),
-        ({"model": "rnn", "forget_bias": 1.0}, "forget_bias: this rnn has no gate that forgets"),
+        (
+            {"model": "rnn", "forget_bias": 1.0},
+            "forget_bias is for --model gru or lstm, this is rnn",
+        ),
         ({"forget_gate": False, "initialization": "chrono"}, "chrono: this lstm has no gate"),
         ({"longest_memory": 2}, "longest_memory must be at least 3, got 2"),
         ({"context_length": 8}, "context_length is for --model mlp or transformer, this is lstm"),
@@ -42,10 +46,9 @@ from models.small_models import CONFIGS
         ({"model": "mlp", "num_heads": 2}, "num_heads is for --model transformer, this is mlp"),
         ({"positions": "none"}, "positions is for --model transformer, this is lstm"),
         ({"model": "mlp", "layer_norm": True}, "layer_norm is for --model lstm, this is mlp"),
-        ({"model": "mlp", "forget_bias": 1.0}, "forget_bias: this mlp has no gate that forgets"),
         (
-            {"model": "transformer", "initialization": "chrono"},
-            "initialization chrono: this transformer has no gate that forgets",
+            {"model": "mlp", "forget_bias": 1.0},
+            "forget_bias is for --model gru or lstm, this is mlp",
         ),
         (
             {"model": "transformer", "num_heads": 3},
@@ -78,30 +81,47 @@ def test_impossible_settings_are_named(settings: dict[str, Any], message: str) -
         ModelConfig(**settings)
 
 
+def test_a_table_holds_only_what_its_family_has() -> None:
+    """But for what earlier versions wrote into every table: others' settings, switched off."""
+    assert model_config({"hidden_size": 8}) == ModelConfig(hidden_size=8)
+    old = {"model": "gru", "peephole": False, "nonlinearity": "tanh", "context_length": None}
+    assert model_config(old) == ModelConfig(model="gru")
+    for table, message in (
+        ({"model": "gru", "peephole": True}, "peephole is for --model lstm, this is gru"),
+        ({"model": "gru", "peephol": True}, "no setting named peephol in here; there are"),
+        ({"model": "mlp", "initialization": "chrono"}, "initialization in here must be one of"),
+        ({"model": 3}, "model must be one of rnn, gru, lstm, mlp, transformer.*, got 3"),
+        (["model"], "here must be a table, got"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            model_config(table, where="here")
+
+
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("vocab_size", [1, 65])
-def test_the_formula_counts_the_parameters_of_every_kind(kind: str, vocab_size: int) -> None:
-    model = build(CONFIGS[kind], vocab_size)
-    assert CONFIGS[kind].num_parameters(vocab_size) == sum(p.numel() for p in model.parameters())
+def test_the_size_of_every_kind_is_counted_without_building_it(kind: str, vocab_size: int) -> None:
+    parameters = list(build(CONFIGS[kind], vocab_size).parameters())
+    counted = Size(len(parameters), sum(p.numel() for p in parameters))
+    assert size_of(CONFIGS[kind], vocab_size) == counted
 
 
 @pytest.mark.parametrize("vocab_size", [1, 65])
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("num_layers", [1, 2, 5])
 @pytest.mark.parametrize(("embedding_size", "tied"), [(3, False), (5, False), (5, True)])
-def test_the_formula_counts_the_parameters(
+def test_deep_models_are_counted_from_two_shallow_ones(
     vocab_size: int, num_layers: int, embedding_size: int, tied: bool
 ) -> None:
     config = ModelConfig(
         embedding_size=embedding_size, hidden_size=5, num_layers=num_layers, tie_weights=tied
     )
     model = build(config, vocab_size)
-    assert config.num_parameters(vocab_size) == sum(p.numel() for p in model.parameters())
+    assert num_parameters(config, vocab_size) == sum(p.numel() for p in model.parameters())
 
 
 def test_a_variant_is_told_in_words() -> None:
     assert ModelConfig().variant == ""
     assert ModelConfig(model="gru", reset_after=False).variant == "no reset after"
-    config = ModelConfig(peephole=True, zoneout=0.1, nonlinearity="tanh")
+    config = ModelConfig(peephole=True, zoneout=0.1)
     assert config.variant == "peephole, zoneout 0.1"
     assert ModelConfig(model="mlp", context_length=5).variant == ""  # told beside the sizes
     config = ModelConfig(model="transformer", num_heads=2, positions="learned")
@@ -137,7 +157,7 @@ def test_only_absolute_positions_end(positions: str, longest: int | None) -> Non
 )
 @pytest.mark.parametrize("num_layers", [1, 2, 3])
 @pytest.mark.parametrize("tied", [False, True])
-def test_the_formula_counts_windows_and_transformers(
+def test_deep_windows_and_transformers_are_counted(
     model: str, positions: str, num_layers: int, tied: bool
 ) -> None:
     """The width of the mlp's output is its hidden size, that of the transformer its embedding's."""
@@ -147,11 +167,11 @@ def test_the_formula_counts_windows_and_transformers(
         hidden_size=8 if model == "mlp" and tied else 5,
         num_layers=num_layers,
         context_length=3,
-        positions=positions,
         tie_weights=tied,
+        **({} if model == "mlp" else {"positions": positions}),
     )
     built = sum(p.numel() for p in build(config, 7).parameters())
-    assert config.num_parameters(7) == built
+    assert num_parameters(config, 7) == built
 
 
 def test_an_unknown_family_is_named() -> None:

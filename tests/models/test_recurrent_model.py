@@ -133,7 +133,7 @@ def test_forget_bias_is_that_of_the_gate_that_keeps(
     config = ModelConfig(**settings, forget_bias=1.5, hidden_size=H)
     model = build(config, V)
     for name in ("bias_ih_l0", "bias_hh_l0"):
-        blocks = getattr(model.body.recurrence, name).detach().chunk(config.gates)
+        blocks = getattr(model.body.recurrence, name).detach().split(H)
         for k, block in enumerate(blocks):
             assert (block == (value if k == gate and name == "bias_ih_l0" else 0.0)).all()
 

@@ -14,6 +14,7 @@ from carousel.kernels import fused
 from carousel.models.backbone import check_inputs
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel, _check
+from carousel.models.size import num_parameters
 from carousel.nn.transformer import TransformerBlock
 from models.small_models import CONFIGS, V
 from models.streaming import (
@@ -133,7 +134,7 @@ def test_every_parameter_learns_from_the_first_step_on(
 def test_a_config_of_any_family_counts_what_it_builds_but_for_the_answers() -> None:
     for config in FAMILIES.values():
         model = SequenceModel(config, vocab_size=V, output_size=V)
-        assert sum(p.numel() for p in model.parameters()) == config.num_parameters(V)
+        assert sum(p.numel() for p in model.parameters()) == num_parameters(config, V)
         assert model.longest_stream == config.longest_stream
 
 

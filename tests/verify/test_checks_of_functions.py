@@ -6,8 +6,8 @@ import pytest
 
 from anchors import Edit
 from budgets import amount, torture
-from carousel.models import families, transformer
 from carousel.models import mlp as mlp_backbone
+from carousel.models import transformer
 from carousel.nn import attention as attention_layer
 from carousel.nn import cross_entropy as cross_entropy_layer
 from carousel.nn import embedding as embedding_layer
@@ -347,7 +347,7 @@ WINDOW = [
 def test_a_fault_in_the_body_of_the_window_is_seen(
     edit: Edit, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(families, "MlpBackbone", planted(mlp_backbone, edit).MlpBackbone)
+    monkeypatch.setattr(mlp_backbone, "MlpBackbone", planted(mlp_backbone, edit).MlpBackbone)
     assert seen_by(BY_NAME["mlp"], *seers, seeds=MORE) == seers
 
 

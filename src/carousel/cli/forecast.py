@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carousel.cli.console import console, one_thread, rows
-from carousel.cli.forecast_command import STDIN
+from carousel.cli.forecast_command import STDIN, read_command
 from carousel.cli.forecast_command import Forecast as Forecast
-from carousel.cli.parse import parse
 from carousel.cli.runs import new_run, run_name
 from carousel.errors import DataError, RunError
 from carousel.input_files import TABLE_LIMIT, read_input, read_stream
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str]) -> int:
     """Forecast, print the table to stdout, and return the exit code."""
-    command = parse(Forecast, arguments, prog="carousel forecast")
+    command = read_command(arguments)
     out = None if command.out is None else _free_folder(command.out)  # before anything takes long
     task = _task(command)
     path = out or new_run(

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from carousel.cli.model_choice import check_flags
+from carousel.cli.parse import parse, parse_some, usage_error
 from carousel.errors import ConfigError
 from carousel.forecasting.numbers import Decimal
 from carousel.forecasting.order import Order
@@ -17,9 +19,12 @@ from carousel.training.supervised_config import SupervisedConfig
 STDIN = Path("-")
 
 
-def _small() -> ModelConfig:
+PROG = "carousel forecast"
+
+
+def small(model: str = "lstm") -> ModelConfig:
     """Return a model for hundreds of numbers, not for millions of characters."""
-    return ModelConfig(embedding_size=16, hidden_size=32)
+    return ModelConfig(model=model, embedding_size=16, hidden_size=32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +70,7 @@ class Forecast:
     ahead: int = 12
     out: Path | None = None
     json: bool = False
-    model: ModelConfig = field(default_factory=_small)
+    model: ModelConfig = field(default_factory=small)
     fit: SupervisedConfig = field(default_factory=SupervisedConfig)
 
     def __post_init__(self) -> None:
@@ -75,3 +80,24 @@ class Forecast:
         check_integer("ahead", self.ahead, at_least=0, at_most=100_000)
         if self.fit.seed + self.seeds > 2**64:
             raise ConfigError(f"seed + seeds must be at most 2^64, got {self.fit.seed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Choice:
+    """The flag that decides which others there are."""
+
+    model: str = "lstm"
+
+
+def read_command(arguments: list[str]) -> Forecast:
+    """Parse the arguments, with the settings of the family that --model names.
+
+    Exits with code 0 after --help, and 2 after one line where the usage is wrong.
+    """
+    chosen = parse_some(_Choice, [a for a in arguments if a not in ("-h", "--help")], prog=PROG)
+    try:
+        model = small(chosen.model)
+    except ConfigError as error:
+        usage_error(str(error), PROG)
+    check_flags(arguments, type(model), PROG)
+    return parse(Forecast, arguments, prog=PROG, default=Forecast(data=tyro.MISSING, model=model))

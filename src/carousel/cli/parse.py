@@ -13,7 +13,8 @@ from typing import Any, NoReturn, TypeVar, get_args
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from carousel.cli.terminal import folded, one_line, width
+from carousel.cli.help import help_text
+from carousel.cli.terminal import one_line
 from carousel.errors import shorten_words
 
 C = TypeVar("C")
@@ -25,6 +26,8 @@ def parse(cls: type[C], arguments: list[str], *, prog: str, default: C | None = 
 
     Exits with code 0 after --help, and 2 after one line on stderr where the usage is wrong.
     """
+    if wants_help(arguments):
+        show_help(help_text(prog, cls, default))
     given: Any = {} if default is None else {"default": default}
     built: C = _build(cls, arguments, prog, **given)
     return built
@@ -36,18 +39,26 @@ def parse_some(cls: type[C], arguments: list[str], *, prog: str) -> C:
     return built
 
 
+def wants_help(arguments: list[str]) -> bool:
+    """Tell whether a command is asked for its help."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return bool({"-h", "--help"} & set(options))
+
+
 def _build(cls: type, arguments: list[str], prog: str, **how: Any) -> Any:
-    wants_help = bool({"-h", "--help"} & set(arguments))
     try:
-        with _tyro_output(None if wants_help else _WIDE) as (out, errors):
+        with _tyro_output() as errors:
             return tyro.cli(
                 cls, args=arguments, prog=prog, config=_STYLE, registry=_REGISTRY, **how
             )
-    except SystemExit as exit_:
-        if exit_.code in (0, None):
-            print(_folded(_content(out)), end="")
-            raise
+    except SystemExit:
         usage_error(_one_line(_content(errors)), prog)
+
+
+def show_help(text: str) -> NoReturn:
+    """Print a help text, and leave with exit code 0."""
+    print(text, end="", flush=True)  # what cannot be written fails here, not at the very end
+    raise SystemExit(0)
 
 
 def usage_error(message: str, prog: str) -> NoReturn:
@@ -60,51 +71,30 @@ _WIDE = 100_000  # columns, in which no word of a mistake is broken
 
 
 @contextlib.contextmanager
-def _tyro_output(columns: int | None) -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
-    """Yield what tyro writes to stdout and stderr meanwhile: plain, and with boxes, everywhere.
+def _tyro_output() -> Iterator[io.TextIOWrapper]:
+    """Yield what tyro writes to stderr meanwhile: plain, and with boxes, everywhere.
 
     tyro colours everything where stdout is a terminal, also under NO_COLOR, and it draws boxes
     where the encoding of stdout is UTF-8.
-
-    Args:
-        columns: The width of its boxes; None: the terminal's.
     """
     out, errors = (
         io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogatepass", newline="\n")
         for _ in range(2)
     )
     before = os.environ.get("COLUMNS")
-    if columns is not None:
-        os.environ["COLUMNS"] = str(columns)
+    os.environ["COLUMNS"] = str(_WIDE)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-            yield out, errors
+            yield errors
     finally:
-        if columns is not None:
-            os.environ.pop("COLUMNS")
-            if before is not None:
-                os.environ["COLUMNS"] = before
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
 
 
 def _content(stream: io.TextIOWrapper) -> str:
     stream.seek(0)
     return stream.read()
-
-
-def _folded(help: str) -> str:
-    """Return a help text whose lines outside the boxes are folded at the terminal's width."""
-    if not sys.stdout.isatty():
-        return help
-    columns = width(sys.stdout)
-    return "".join(
-        f"{line}\n" if line.startswith(("╭", "│", "╰")) else f"{_fold(line, columns)}\n"
-        for line in help.splitlines()
-    )
-
-
-def _fold(line: str, columns: int) -> str:
-    head = "usage: " * line.startswith("usage: ")
-    return folded(head, line.removeprefix(head), columns)
 
 
 def _number(kind: Callable[[str], C], words: str) -> Callable[[str], C]:

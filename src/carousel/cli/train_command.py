@@ -19,19 +19,19 @@ class Train:
     Settings start from a preset; a --config file wins over it, flags over both.
 
     Attributes:
-        corpus: Text files (.gz and .zst are unpacked), folders of them, and - for stdin. None: the
-            built-in tales, whose best possible loss is known.
-        out: Folder of the run. None: runs/NAME, after the text.
-        preset: Settings to start from: "best" learned most in least time of all that was tried,
+        corpus: Text files, folders of them, or - for stdin. Files ending in .gz or .zst are
+            unpacked. Default: the built-in tales, whose best possible loss is known.
+        out: Folder of the run. Default: runs/NAME, after the text.
+        preset: Settings to start from. "best" learned most in least time of all that was tried,
             "story" is the reference recipe, "demo" takes a minute.
-        config: A TOML file of settings: tables [model], [training], [data].
-        resume: Repeat the command that started the run in --out (or the newest of this text), and
-            continue it exactly where it stopped.
-        init_from: Start from the weights and sizes of another run, or of story, which ships.
-        device: "auto" takes CUDA where there is one, else the CPU.
-        threads: Threads to compute with. None: as many as the products can feed. Other
-            programs at work slow several threads far more than --threads 1.
-        cache_dir: Where prepared texts are kept. None: CAROUSEL_CACHE, else the user's cache
+        config: TOML file of settings. Its tables are [model], [training] and [data].
+        resume: Continue the run in --out exactly where it stopped. Repeat the command that started
+            it; without --out the newest run of this text is taken.
+        init_from: Start from the weights and sizes of another run. "story" is the model that ships.
+        device: Where to compute. "auto" takes CUDA where there is one, else the CPU.
+        threads: Threads to compute with. Other programs at work slow several threads far more than
+            --threads 1. Default: as many as the products can feed.
+        cache_dir: Where prepared texts are kept. Default: CAROUSEL_CACHE, else the user's cache
             folder.
     """
 

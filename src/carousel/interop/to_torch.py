@@ -13,6 +13,10 @@ from carousel.errors import ConfigError
 from carousel.interop.torch_transformer import TorchTransformer
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
+from carousel.models.families.family import RecurrentConfig, WindowedConfig
+from carousel.models.families.gru import GRUConfig
+from carousel.models.families.lstm import LSTMConfig
+from carousel.models.families.rnn import RNNConfig
 from carousel.models.language_model import CharacterModel
 
 # What torch.nn lacks, and the value under which a model needs none of it.
@@ -32,7 +36,7 @@ State = tuple[Tensor, ...]
 class TorchRecurrent(nn.Module):
     """nn.Embedding, one of nn.RNN, nn.GRU and nn.LSTM, nn.Linear; the state is (h,) or (h, c)."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+    def __init__(self, config: RecurrentConfig, vocab_size: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)
         self.dropout = nn.Dropout(config.dropout)
@@ -52,7 +56,7 @@ class TorchWindow(nn.Module):
     Before the first token stands id -1, whose vector is zero.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+    def __init__(self, config: WindowedConfig, vocab_size: int) -> None:
         super().__init__()
         self.n = config.context
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)
@@ -76,17 +80,14 @@ class TorchWindow(nn.Module):
 
 def build_recurrence(config: ModelConfig) -> nn.RNN | nn.GRU | nn.LSTM:
     """Return torch's layer for a recurrent model."""
-    sizes = (config.embedding_size, config.hidden_size, config.num_layers)
-    dropout = config.dropout if config.num_layers > 1 else 0.0
-    match config.model:
-        case "rnn":
-            return nn.RNN(
-                *sizes, nonlinearity=config.nonlinearity, batch_first=True, dropout=dropout
-            )
-        case "gru":
-            return nn.GRU(*sizes, batch_first=True, dropout=dropout)
-        case _:
-            return nn.LSTM(*sizes, batch_first=True, dropout=dropout, proj_size=config.proj_size)
+    match config:
+        case RNNConfig():
+            return nn.RNN(**config.layer_arguments, nonlinearity=config.nonlinearity)
+        case GRUConfig():
+            return nn.GRU(**config.layer_arguments)
+        case LSTMConfig():
+            return nn.LSTM(**config.layer_arguments, proj_size=config.proj_size)
+    raise ConfigError(f"to_torch: torch.nn has no layer for {config.model}")
 
 
 def to_torch(model: LanguageModel) -> nn.Module:
@@ -99,8 +100,8 @@ def to_torch(model: LanguageModel) -> nn.Module:
         raise ConfigError(f"to_torch converts character models, not {type(model).__name__}")
     config = model.config
     for name, plain in LACKING.items():
-        if getattr(config, name) != plain:
-            raise ConfigError(f"to_torch: torch.nn has no {name} = {getattr(config, name)}")
+        if (value := getattr(config, name, plain)) != plain:
+            raise ConfigError(f"to_torch: torch.nn has no {name} = {value}")
     weight = model.embedding.weight
     builders: dict[str, Any] = {"mlp": TorchWindow, "transformer": TorchTransformer}
     with torch.device("meta"):  # nothing is drawn

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from carousel.errors import ConfigError
-from carousel.models.config import ModelConfig
+from carousel.models.families.transformer import TransformerConfig
 from carousel.ops.positions import rotate, rotations, sinusoidal
 
 State = tuple[Tensor, ...]
@@ -18,7 +18,7 @@ State = tuple[Tensor, ...]
 class TorchBlock(nn.Module):
     """nn.LayerNorm, attention of two nn.Linear around torch's own, and a feed-forward layer."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         features = config.embedding_size
         self.heads, self.context = config.num_heads, config.context
@@ -66,7 +66,7 @@ class TorchTransformer(nn.Module):
     All rows of a batch have read as many.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+    def __init__(self, config: TransformerConfig, vocab_size: int) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,11 +30,11 @@ from carousel.models.checkpoint_files import has_manifest as has_manifest
 from carousel.models.checkpoint_files import read_checkpoint as read_checkpoint
 from carousel.models.checkpoint_files import to_json as to_json
 from carousel.models.checkpoint_files import write_checkpoint as write_checkpoint
-from carousel.models.config import ModelConfig
+from carousel.models.config import model_config
 from carousel.models.language_model import build
 from carousel.models.pretrained import by_name
+from carousel.models.size import size_of
 from carousel.models.tensor_file import Entry, check_like, read_header, read_tensors
-from carousel.tables import from_table
 
 _POINTERS = {"best", "last"}  # files of a run, each with the name of a checkpoint
 
@@ -116,18 +115,18 @@ def unpack(files: Mapping[str, bytes], folder: Path, *, device: str = "cpu") -> 
     """
     with _blaming(folder / "config.json"):
         config = json.loads(files["config.json"])
-        settings = from_table(ModelConfig, config["model"])
+        settings = model_config(config["model"])
     with _blaming(folder / "vocabulary.json"):
         vocabulary = Vocabulary.from_json(files["vocabulary.json"].decode())
     with _blaming(folder / "model.safetensors"):
         entries = read_header(files["model.safetensors"])
         stored = {name: _widened(entry) for name, entry in entries.items()}
         found = sum(math.prod(entry.shape) for entry in entries.values())
-        needed = settings.num_parameters(len(vocabulary))
-        if found != needed:  # before a model of absurd size is built
-            raise CheckpointError(f"{found:,} numbers, the model has {needed:,}")
-        if (count := _tensors_of(settings, len(vocabulary))) != len(stored):
-            raise CheckpointError(f"{len(stored):,} tensors, the model has {count:,}")
+        needed = size_of(settings, len(vocabulary))
+        if found != needed.numbers:  # before a model of absurd size is built
+            raise CheckpointError(f"{found:,} numbers, the model has {needed.numbers:,}")
+        if len(stored) != needed.tensors:
+            raise CheckpointError(f"{len(stored):,} tensors, the model has {needed.tensors:,}")
         with torch.device("meta"):
             model = build(settings, len(vocabulary))
         _check_weights(model, stored)  # before memory is taken
@@ -137,19 +136,6 @@ def unpack(files: Mapping[str, bytes], folder: Path, *, device: str = "cpu") -> 
         )
         model.to(device)
     return TrainedModel(model.eval(), vocabulary, config, folder)
-
-
-def _tensors_of(settings: ModelConfig, vocab_size: int) -> int:
-    """Return how many parameters a model has by name, from models of one layer and of two.
-
-    Layers after the first are alike, and building one of many takes a minute for each 70,000.
-    """
-    with torch.device("meta"):
-        one, two = (
-            len(list(build(replace(settings, num_layers=k), vocab_size).named_parameters()))
-            for k in (1, 2)
-        )
-    return one + (settings.num_layers - 1) * (two - one)
 
 
 def _widened(entry: Entry) -> Entry:

@@ -1,14 +1,15 @@
-"""What a model is, apart from the text it reads. Imports no torch, so that --help is quick."""
+"""The settings that every model has, and the way to those of its family. Imports no torch.
+
+`carousel.models.families` fills CONFIGS: which families there are stands there alone.
+"""
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 from carousel.errors import ConfigError, shorten
-
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of H rows in a recurrent layer's matrices
-CONTEXTS = {"mlp": 16, "transformer": 128}  # positions seen, where no setting says how many
-
+from carousel.tables import check_table, from_table
 
 # A config.json of another person's may ask for anything: these are refused before any memory or
 # time is taken. Each is far above what one machine can train.
@@ -19,121 +20,76 @@ LARGEST = {
     "context_length": 1 << 20,
     "longest_memory": 1 << 30,
 }
+DEFAULT_MODEL = "lstm"
+
+CONFIGS: dict[str, "type[ModelConfig]"] = {}  # by the family's name
 
 
-class _Variant(NamedTuple):
-    """A setting that some architecture alone knows, and the value that leaves it as it is."""
-
-    model: str
-    plain: object
-
-
-_VARIANTS = {
-    "nonlinearity": _Variant("rnn", "tanh"),
-    "reset_after": _Variant("gru", True),
-    "peephole": _Variant("lstm", False),
-    "coupled": _Variant("lstm", False),
-    "forget_gate": _Variant("lstm", True),
-    "layer_norm": _Variant("lstm", False),
-    "proj_size": _Variant("lstm", 0),
-    "zoneout": _Variant("lstm", 0.0),
-    "recurrent_dropout": _Variant("lstm", 0.0),
-    "variational_dropout": _Variant("lstm", 0.0),
-    "num_heads": _Variant("transformer", 4),
-    "positions": _Variant("transformer", "rotary"),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, init=False)
 class ModelConfig:
-    """Sizes, variant and initialisation of a model.
+    """Sizes and initialisation of a model; each family adds settings of its own.
 
-    A time step is a character of a text, or a number of a series.
+    `ModelConfig(model="gru", …)` returns the config of that family, here a `GRUConfig`; without a
+    name it is the LSTM's. A time step is a character of a text, or a number of a series.
 
     Attributes:
-        model: Architecture.
-        embedding_size: Features per time step fed to the first layer, D; the width of the
-            transformer from end to end.
-        hidden_size: Units per layer, H; of the transformer, per feed-forward layer.
+        model: The architecture.
+        embedding_size: Features per time step, D.
+        hidden_size: Units per layer, H.
         num_layers: Stacked layers, L.
-        dropout: Probability of zeroing a feature on every non-recurrent connection in training.
-        tie_weights: Share one matrix between embedding and output; needs D = H.
-        initialization: "orthogonal" recurrent matrices per gate and the forget bias below (the
-            mlp's and the transformer's scaled by their width and depth); "chrono", the same with
-            gates that remember for 1 to longest_memory time steps; or "torch": every weight as
-            torch's own layers draw it.
-        forget_bias: Initial bias, under "orthogonal", of the gate that keeps the past (the LSTM's
-            f, the GRU's z); a unit then remembers for about 1/(1 - sigmoid(bias)) time steps.
-        longest_memory: Time steps that the slowest unit remembers at first, under "chrono".
-        nonlinearity: Of the rnn.
-        reset_after: Whether the GRU's reset gate acts after the recurrent product (as in torch)
-            or, as in the paper of 2014, before it.
-        peephole: Let the LSTM's gates see the cell.
-        coupled: Let the LSTM forget as much as it takes in: f = 1 - i.
-        forget_gate: Without it the LSTM is that of 1997, which never forgets.
-        layer_norm: Normalise the LSTM's gates and its cell on the way out.
-        proj_size: Features to which the LSTM's output is projected; 0 leaves all H.
-        zoneout: Probability that a unit of the LSTM keeps its state for one more time step.
-        recurrent_dropout: Probability of dropping what an LSTM unit would add to its cell.
-        variational_dropout: Probability of dropping, for a whole window, a feature of an LSTM
-            layer's input and of what it reads of its last output.
-        context_length: Time steps that the mlp, and each layer of the transformer, sees: the last
-            ones, the present one included. None: 16 of the mlp, 128 of the transformer.
-        num_heads: Of the transformer's attention; a divisor of embedding_size.
-        positions: How the transformer knows where a time step stands: "rotary" and "none" read on
-            without end, "learned" and "sinusoidal" for context_length time steps only.
+        dropout: Probability of zeroing a feature between layers.
+        tie_weights: Share one matrix between embedding and output. Needs D = H.
+        initialization: How weights are drawn at first. "orthogonal" is made for the family; "torch"
+            draws every weight as torch's own layers do.
+
+    Raises:
+        ConfigError: If there is no such family, it lacks a setting, or a value is impossible.
+
+    Example:
+        >>> from carousel import ModelConfig
+        >>> ModelConfig(model="gru", hidden_size=48).reset_after
+        True
     """
 
-    model: Literal["rnn", "gru", "lstm", "mlp", "transformer"] = "lstm"
+    is_recurrent: ClassVar[bool] = False  # whether a time step waits for the one before
+
+    model: str
     embedding_size: int = 64
     hidden_size: int = 256
     num_layers: int = 1
     dropout: float = 0.0
     tie_weights: bool = False
-    initialization: Literal["orthogonal", "chrono", "torch"] = "orthogonal"
-    forget_bias: float = 0.0
-    longest_memory: int = 128
-    nonlinearity: Literal["tanh", "relu"] = "tanh"
-    reset_after: bool = True
-    peephole: bool = False
-    coupled: bool = False
-    forget_gate: bool = True
-    layer_norm: bool = False
-    proj_size: int = 0
-    zoneout: float = 0.0
-    recurrent_dropout: float = 0.0
-    variational_dropout: float = 0.0
-    context_length: int | None = None
-    num_heads: int = 4
-    positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"
+    initialization: Literal["orthogonal", "torch"] = "orthogonal"
+
+    def __new__(cls, **settings: Any) -> "ModelConfig":
+        """Return a config of the family that `model` names; Python then fills it in."""
+        if cls is not ModelConfig:
+            return object.__new__(cls)
+        family = config_class(settings.get("model", DEFAULT_MODEL))
+        if foreign := [name for name in settings if name not in setting_names(family)]:
+            raise foreign_setting(foreign[0], family)
+        return object.__new__(family)
+
+    def __init__(self, **settings: Any) -> None:
+        """Do nothing: `__new__` returns a family's config, whose own `__init__` fills it in."""
 
     def __post_init__(self) -> None:
         """Reject what no model can be, naming the field and its value."""
-        if self.model not in (*GATES, *CONTEXTS):
-            raise ConfigError(
-                f"model must be one of {', '.join((*GATES, *CONTEXTS))}, got {self.model!r}"
-            )
+        name = next((name for name, config in CONFIGS.items() if type(self) is config), self.model)
+        if self.model != name:
+            raise ConfigError(f"model is {name} here, got {self.model!r}")
         self._make_sizes_ints()
+        check_table(type(self), vars(self))
         for name, most in LARGEST.items():
-            if (value := getattr(self, name)) is not None and value > most:
+            if (value := getattr(self, name, None)) is not None and value > most:
                 raise ConfigError(f"{name} must be at most {most:,}, got {shorten(value)}")
         for name in ("embedding_size", "hidden_size", "num_layers"):
             value = getattr(self, name)
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
-        for name in ("dropout", "zoneout", "recurrent_dropout", "variational_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        for name, (model, plain) in _VARIANTS.items():
-            if self.model != model and getattr(self, name) != plain:
-                raise ConfigError(f"{name} is for --model {model}, this is {self.model}")
-        self._check_gates()
-        self._check_context()
-        if not 0 <= self.proj_size < self.hidden_size:
-            raise ConfigError(
-                f"proj_size must be in [0, hidden_size), got {self.proj_size} "
-                f"with hidden_size {self.hidden_size}"
-            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}")
+        self._check_own()
         if self.tie_weights and self.embedding_size != self.output_size:
             raise ConfigError(
                 "tie_weights needs embedding_size = hidden_size (or proj_size), "
@@ -147,122 +103,130 @@ class ModelConfig:
             if not isinstance(value, bool) and hasattr(value, "__index__"):
                 object.__setattr__(self, field.name, operator.index(value))
 
-    def _check_gates(self) -> None:
-        """Refuse variants that do not go together, and biases of gates that are not there."""
-        kinds = {
-            "coupled": self.coupled,
-            "forget_gate false": not self.forget_gate,
-            "layer_norm": self.layer_norm,
-        }
-        others = {
-            "peephole": self.peephole,
-            "proj_size": self.proj_size > 0,
-            "recurrent_dropout": self.recurrent_dropout > 0,
-        }
-        chosen = [name for name, is_on in kinds.items() if is_on]
-        clashing = [*chosen[1:], *(name for name, is_on in others.items() if is_on)]
-        if chosen and clashing:
-            raise ConfigError(f"{chosen[0]} does not go together with {clashing[0]}")
-        has_keeping_gate = self.model == "gru" or (self.model == "lstm" and self.forget_gate)
-        if not -100 <= self.forget_bias <= 100:
-            raise ConfigError(f"forget_bias must be in [-100, 100], got {self.forget_bias}")
-        if not has_keeping_gate and self.forget_bias != 0:
-            raise ConfigError(f"forget_bias: this {self.model} has no gate that forgets")
-        if not has_keeping_gate and self.initialization == "chrono":
-            raise ConfigError(f"initialization chrono: this {self.model} has no gate that forgets")
-        if self.longest_memory < 3:
-            raise ConfigError(f"longest_memory must be at least 3, got {self.longest_memory}")
-
-    def _check_context(self) -> None:
-        """Refuse a context of what has none, and heads that do not share the features evenly."""
-        if self.context_length is not None and self.model not in CONTEXTS:
-            models = " or ".join(CONTEXTS)
-            raise ConfigError(f"context_length is for --model {models}, this is {self.model}")
-        if self.context_length is not None and self.context_length < 1:
-            raise ConfigError(f"context_length must be at least 1, got {self.context_length}")
-        if self.model != "transformer":
-            return
-        if self.num_heads < 1 or self.embedding_size % self.num_heads:
-            raise ConfigError(
-                f"num_heads must divide embedding_size, got {self.num_heads} heads for "
-                f"{self.embedding_size} features"
-            )
-        if self.positions == "rotary" and self.embedding_size // self.num_heads % 2:
-            raise ConfigError(
-                "rotary positions turn pairs of features: embedding_size / num_heads must be even, "
-                f"got {self.embedding_size} / {self.num_heads}"
-            )
-        if self.positions == "sinusoidal" and self.embedding_size % 2:
-            raise ConfigError(
-                "sinusoidal positions are pairs of features: embedding_size must be even, "
-                f"got {self.embedding_size}"
-            )
+    def _check_own(self) -> None:
+        """Reject impossible values of the family's own settings; a family may override it."""
 
     @property
     def variant(self) -> str:
-        """What makes it other than the plain model of its architecture; nothing if it is plain."""
-        said = []
-        for name, (_, plain) in _VARIANTS.items():
-            value, words = getattr(self, name), name.replace("_", " ")
-            if isinstance(value, bool) and value != plain:
-                said.append(words if value else f"no {words}")
-            elif value != plain:
-                said.append(f"{words} {value}")
-        return ", ".join(said)
+        """The family's own settings that differ from its plain form, in words; else nothing."""
+        words = []
+        shared = ModelConfig.__dataclass_fields__
+        for name in (name for name in type(self).__annotations__ if name not in shared):
+            value, spoken = getattr(self, name), name.replace("_", " ")
+            if value == type(self).__dataclass_fields__[name].default:
+                continue
+            if isinstance(value, bool):
+                words.append(spoken if value else f"no {spoken}")
+            else:
+                words.append(f"{spoken} {value}")
+        return ", ".join(words)
 
     @property
     def context(self) -> int:
-        """Characters that the mlp, and each layer of the transformer, sees; 0 of the others."""
-        return self.context_length or CONTEXTS.get(self.model, 0)
+        """Time steps that each layer sees; 0: there is no such limit."""
+        return 0
 
     @property
     def longest_stream(self) -> int | None:
         """Characters after which there are no positions left; None: there is no end."""
-        has_end = self.model == "transformer" and self.positions in ("learned", "sinusoidal")
-        return self.context if has_end else None
+        return None
+
+    @property
+    def position_kind(self) -> str:
+        """How the model knows where a time step stands, for messages; nothing if it need not."""
+        return ""
+
+    @property
+    def learned_positions(self) -> int:
+        """Positions of which each has a vector of its own; 0: none has."""
+        return 0
 
     @property
     def output_size(self) -> int:
         """Features of the last layer's output, P."""
-        if self.model == "transformer":
-            return self.embedding_size
-        return self.proj_size or self.hidden_size
+        return self.hidden_size
 
     @property
-    def gates(self) -> int:
-        """Blocks of H rows in each recurrent layer's matrices."""
-        is_short = self.coupled or not self.forget_gate
-        return 3 if is_short else GATES[self.model]
+    def has_fused_kernel(self) -> bool:
+        """Whether a fused kernel of the CPU runs this family in this variant."""
+        return False
 
-    def num_parameters(self, vocab_size: int) -> int:
-        """Return the number of trainable scalars: V D + the layers' + V P (if untied) + V."""
-        v, d, p = vocab_size, self.embedding_size, self.output_size
-        match self.model:
-            case "mlp":
-                layers = self._window_parameters()
-            case "transformer":
-                layers = self._transformer_parameters()
-            case _:
-                layers = self._recurrent_parameters()
-        return v * d + layers + (0 if self.tie_weights else v * p) + v
 
-    def _recurrent_parameters(self) -> int:
-        """Σ over layers of G(D or P + P + 2) + the variant's own, where G = gates · H."""
-        d, h, p = self.embedding_size, self.hidden_size, self.output_size
-        packed = self.gates * h
-        own = 3 * h * self.peephole + h * self.proj_size + (2 * packed + 2 * h) * self.layer_norm
-        first = packed * (d + p + 2) + own
-        return first + (self.num_layers - 1) * (packed * (2 * p + 2) + own)
+def config_class(name: object) -> type[ModelConfig]:
+    """Return the config of a family by its name.
 
-    def _window_parameters(self) -> int:
-        """H(n D + 1), and H(H + 1) of each further layer."""
-        h = self.hidden_size
-        first = h * (self.context * self.embedding_size + 1)
-        return first + (self.num_layers - 1) * h * (h + 1)
+    Raises:
+        ConfigError: If there is no such family.
+    """
+    if not isinstance(name, str) or name not in CONFIGS:
+        raise ConfigError(f"model must be one of {', '.join(CONFIGS)}, got {shorten(repr(name))}")
+    return CONFIGS[name]
 
-    def _transformer_parameters(self) -> int:
-        """L blocks: 4D(D + 1) attention, 2DH + H + D feed-forward, two norms; one norm; a table."""
-        d, h = self.embedding_size, self.hidden_size
-        block = 4 * d * (d + 1) + 2 * d * h + h + d + 4 * d
-        table = self.context * d if self.positions == "learned" else 0
-        return self.num_layers * block + 2 * d + table
+
+def setting_names(config: type[ModelConfig]) -> list[str]:
+    """Return the names of a family's settings."""
+    return [field.name for field in fields(config)]
+
+
+def all_settings() -> list[str]:
+    """Return the names of the settings of all families, each once."""
+    names = [name for config in CONFIGS.values() for name in setting_names(config)]
+    return list(dict.fromkeys(names))
+
+
+def foreign_setting(name: str, family: type[ModelConfig]) -> ConfigError:
+    """Return the error for a setting that a family does not have: which one does?"""
+    own = _default(family, "model")
+    if owners := [model for model, config in CONFIGS.items() if name in setting_names(config)]:
+        return ConfigError(f"{name} is for --model {' or '.join(owners)}, this is {own}")
+    return ConfigError(f"no setting named {shorten(name)}; there are {setting_names(family)}")
+
+
+def model_config(table: Any, *, where: str = "") -> ModelConfig:
+    """Build the config that a table of JSON or TOML describes.
+
+    Settings of other families are left out if they have the value that switches them off: earlier
+    versions wrote all settings into every table.
+
+    Args:
+        table: Names and values; a missing one takes its default.
+        where: Named in the message of an error, such as "[model] of my.toml".
+
+    Raises:
+        ConfigError: If there is no such family, or a setting is unknown or impossible.
+    """
+    if not isinstance(table, Mapping):
+        check_table(ModelConfig, table, where=where)  # which says that it is no table
+    family = config_class(table.get("model", DEFAULT_MODEL))
+    return from_table(family, own_settings(table, family), where=where)
+
+
+def check_model_table(table: Any, family: type[ModelConfig], *, where: str) -> None:
+    """Refuse a table with unknown settings or wrong types; a whole config is not asked for.
+
+    Raises:
+        ConfigError: As `model_config`.
+    """
+    if isinstance(table, dict):
+        table = own_settings(table, family)
+    check_table(family, table, where=where)
+
+
+def own_settings(table: Mapping[str, Any], family: type[ModelConfig]) -> dict[str, Any]:
+    """Return a table without other families' settings.
+
+    Raises:
+        ConfigError: If one of these has another value than the one that switches it off.
+    """
+    kept = dict(table)
+    for name in set(table) - set(setting_names(family)):
+        others = [config for config in CONFIGS.values() if name in setting_names(config)]
+        if others and table[name] not in [_default(config, name) for config in others]:
+            raise foreign_setting(name, family)
+        if others:
+            del kept[name]
+    return kept
+
+
+def _default(config: type[ModelConfig], name: str) -> Any:
+    return config.__dataclass_fields__[name].default

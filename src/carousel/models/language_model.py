@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from carousel.models.backbone import check_inputs
+from carousel.models.backbone import Backbone, check_inputs
 from carousel.models.base import LanguageModel, State
 from carousel.models.config import ModelConfig
-from carousel.models.families import build_body
+from carousel.models.families import FAMILIES
 from carousel.nn.embedding import Embedding
 from carousel.nn.linear import Linear
 from carousel.nn.validation import as_size
@@ -25,7 +25,7 @@ class CharacterModel(LanguageModel):
         self.vocab_size = vocab_size = as_size("vocab_size", vocab_size)
         self.longest_stream = config.longest_stream
         self.embedding = Embedding(vocab_size, config.embedding_size)
-        self.body = build_body(config)
+        self.body: Backbone = FAMILIES[config.model].build(config, None)
         self.output = Linear(config.output_size, vocab_size)
         if config.tie_weights:
             del self.output.weight  # forward reads the embedding in its place

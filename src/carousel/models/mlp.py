@@ -1,4 +1,4 @@
-"""The body of before recurrence: a window of the last n inputs, and tanh layers on it."""
+"""Fixed-window MLP backbone (Bengio et al. 2003): tanh layers on the last n inputs."""
 
 from itertools import pairwise
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from carousel.models.backbone import Backbone, Embed
 from carousel.models.base import State
-from carousel.models.config import ModelConfig
+from carousel.models.families.family import WindowedConfig
 from carousel.nn.mlp import FixedWindow
 
 
@@ -23,7 +23,7 @@ class MlpBackbone(Backbone):
     Source: Bengio, Ducharme, Vincent and Jauvin 2003, section 2; math/mlp/equations.md.
     """
 
-    def __init__(self, config: ModelConfig, input_size: int | None) -> None:
+    def __init__(self, config: WindowedConfig, input_size: int | None) -> None:
         super().__init__()
         self.input_size = input_size  # F; None: the inputs are ids
         self.n = config.context

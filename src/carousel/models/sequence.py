@@ -5,10 +5,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from carousel.errors import ConfigError
-from carousel.models.backbone import check_inputs
+from carousel.models.backbone import Backbone, check_inputs
 from carousel.models.base import State
 from carousel.models.config import ModelConfig
-from carousel.models.families import build_body
+from carousel.models.families import FAMILIES
 from carousel.nn.embedding import Embedding
 
 Supervision = Literal["last", "every"]
@@ -54,7 +54,7 @@ class SequenceModel(nn.Module):
             self.embedding = Embedding(vocab_size or 0, config.embedding_size)
         else:
             self.embedding = nn.Linear(input_size, config.embedding_size)
-        self.body = build_body(config, input_size)
+        self.body: Backbone = FAMILIES[config.model].build(config, input_size)
         self.output = nn.Linear(config.output_size, output_size)
         if config.initialization != "torch":
             self.body.initialize()

@@ -1,4 +1,4 @@
-"""The body that replaced recurrence: pre-norm blocks of causal attention.
+"""The transformer backbone: pre-norm blocks of causal attention.
 
 The state is a cache of keys and values: of each layer, of exactly the last C positions.
 Shapes: L layers, B sequences, T positions, D features, N heads of K = D/N features, C the context.
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from carousel.errors import ConfigError
 from carousel.models.backbone import Backbone, Embed
 from carousel.models.base import State
-from carousel.models.config import ModelConfig
 from carousel.nn.normalization import LayerNorm
 from carousel.nn.transformer import Cache, TransformerBlock
 from carousel.ops.positions import sinusoidal
@@ -24,33 +23,52 @@ class TransformerBackbone(Backbone):
     end after C, and a longer stream is refused.
 
     Sources: Vaswani et al. 2017; Xiong et al. 2020 (pre-norm); math/attention/equations.md.
+
+    Args:
+        embedding_size: Features, D.
+        hidden_size: Units of each feed-forward layer.
+        num_layers: Blocks, L.
+        num_heads: Heads of the attention, N.
+        context: Positions that each block sees, C.
+        positions: "rotary", "learned", "sinusoidal" or "none".
+        dropout: Probability of zeroing a feature in training.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        embedding_size: int,
+        hidden_size: int,
+        num_layers: int,
+        num_heads: int,
+        context: int,
+        positions: str,
+        dropout: float,
+    ) -> None:
         super().__init__()
-        self.config = config
+        self.num_heads, self.context, self.positions = num_heads, context, positions
+        is_rotary = positions == "rotary"
         self.blocks = nn.ModuleList(
             TransformerBlock(
-                config.embedding_size,
-                config.hidden_size,
-                config.num_heads,
-                config.context,
-                is_rotary=config.positions == "rotary",
-                dropout=config.dropout,
+                embedding_size,
+                hidden_size,
+                num_heads,
+                context,
+                is_rotary=is_rotary,
+                dropout=dropout,
             )
-            for _ in range(config.num_layers)
+            for _ in range(num_layers)
         )
-        self.norm = LayerNorm(config.embedding_size)
-        self.dropout = nn.Dropout(config.dropout)
-        if config.positions == "learned":
-            self.places = nn.Parameter(torch.empty(config.context, config.embedding_size))
+        self.norm = LayerNorm(embedding_size)
+        self.dropout = nn.Dropout(dropout)
+        if positions == "learned":
+            self.places = nn.Parameter(torch.empty(context, embedding_size))
             nn.init.normal_(self.places)
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros: keys and values (L, B, N, C, K) each, and how many are written (1, B)."""
-        config, weight = self.config, self.norm.weight
-        features = config.embedding_size // config.num_heads
-        shape = (config.num_layers, batch_size, config.num_heads, config.context, features)
+        weight = self.norm.weight
+        features = len(weight) // self.num_heads
+        shape = (len(self.blocks), batch_size, self.num_heads, self.context, features)
         filled = torch.zeros(1, batch_size, dtype=torch.int64, device=weight.device)
         return weight.new_zeros(shape), weight.new_zeros(shape), filled
 
@@ -74,17 +92,16 @@ class TransformerBackbone(Backbone):
 
     def _placed(self, x: Tensor, state: State | None) -> Tensor:
         """Add to x (B, T, D) what says where in its stream each position stands."""
-        longest = self.config.longest_stream
-        if longest is None:
+        if self.positions in ("rotary", "none"):
             return x
         steps = torch.arange(x.shape[1], device=x.device)
         places = steps if state is None else state[2][0].unsqueeze(-1) + steps  # (B, T)
-        if int(places.max()) >= longest:
+        if int(places.max()) >= self.context:
             raise ConfigError(
-                f"{self.config.positions} positions end after {longest} characters, and here come "
+                f"{self.positions} positions end after {self.context} characters, and here come "
                 f"{int(places.max()) + 1}; positions rotary has no end"
             )
-        if self.config.positions == "learned":
+        if self.positions == "learned":
             return x + self.places[places]
         return x + sinusoidal(places, x.shape[-1], x.dtype)
 
@@ -101,5 +118,5 @@ class TransformerBackbone(Backbone):
                 is_last = name.endswith(("out_proj.weight", "contract.weight"))
                 branches = 2 * len(self.blocks) if is_last else 1
                 nn.init.normal_(parameter, std=(parameter.shape[1] * branches) ** -0.5)
-        if self.config.positions == "learned":
-            nn.init.normal_(self.places, std=self.config.embedding_size**-0.5)
+        if self.positions == "learned":
+            nn.init.normal_(self.places, std=self.places.shape[1] ** -0.5)

@@ -1,14 +1,21 @@
 """How a model is trained: settings, presets, TOML files. Imports no torch."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from carousel.errors import ConfigError, UnreadableError, shorten
 from carousel.input_files import TOML_LIMIT, read_input
-from carousel.models.config import ModelConfig
-from carousel.tables import from_table
+from carousel.models.config import (
+    DEFAULT_MODEL,
+    ModelConfig,
+    check_model_table,
+    config_class,
+    model_config,
+)
+from carousel.tables import check_table, from_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,31 +23,32 @@ class TrainingConfig:
     """One training run.
 
     Attributes:
-        sequence_length: Characters per window, T: as far as a gradient reaches back.
+        sequence_length: Characters per window, T. A gradient reaches back as far.
         batch_size: Windows per step, B.
-        batching: "lanes" reads the text in B parallel lanes and carries the state from window to
-            window, "windows" draws windows at random and starts each from zero; "auto" takes
-            lanes where the text is long enough for them.
-        steps: Optimiser steps, the end of the schedule; None fits them to the size of the text.
-        optimizer: Update rule; "muon" is for the matrices between features, with adamw for the
+        batching: How windows are taken from the text. "lanes" reads it in B parallel lanes and
+            carries the state from window to window; "windows" draws windows at random and starts
+            each from zero; "auto" takes lanes where the text is long enough for them.
+        steps: Optimiser steps. Default: fitted to the size of the text.
+        optimizer: Update rule. "muon" is for the matrices between features, with adamw for the
             embedding, the output and all vectors.
-        learning_rate: Peak step size, of Adam's rule. None: 0.016 beside Muon; without it 8e-3,
+        learning_rate: Peak step size of Adam's rule. Default: 0.016 beside Muon; without it 8e-3,
             and 2e-3 for the transformer.
-        muon_learning_rate: Peak step size of Muon's.
+        muon_learning_rate: Peak step size of Muon.
         schedule: What the learning rate does after the warm-up until the last step.
         warmup_steps: Steps over which the learning rate rises from zero.
-        weight_decay: Decoupled decay of the matrices, used by adamw and muon.
-        max_grad_norm: Gradients are scaled down to this global L2 norm; 0 leaves them.
+        weight_decay: Decoupled decay of the matrices. Used by adamw and muon.
+        max_grad_norm: Largest global L2 norm of the gradients. Larger ones are scaled down to it; 0
+            leaves them.
         seed: Of initialisation, batches and dropout.
-        eval_every: Steps between validations; None means 20 in a run.
-        save_every: Steps between checkpoints; None means at each validation.
-        sample_every: Steps between samples; None means at every fourth validation, 0 never.
-        patience: Validations without improvement after which training stops; 0 never stops.
-        time_limit: Seconds that training may take: steps are fitted to it, from the speed
-            measured at the start; None is no limit.
-        precision: Of the products, which are summed in float32: "float32", or "bf16" (autocast),
-            up to twice as fast; "auto" takes bf16 where a kernel multiplies it natively. Weights,
-            states and losses are float32 in both.
+        eval_every: Steps between validations. Default: 20 validations in a run.
+        save_every: Steps between checkpoints. Default: at each validation.
+        sample_every: Steps between samples. 0 takes none. Default: at every fourth validation.
+        patience: Validations without improvement after which training stops. 0 never stops.
+        time_limit: Seconds that training may take. Steps are fitted to it, from the speed measured
+            at the start. Default: no limit.
+        precision: Type of the products. They are summed in float32. "bf16" (autocast) is up to
+            twice as fast; "auto" takes it where a kernel multiplies it natively. Weights, states
+            and losses are float32 in any case.
     """
 
     sequence_length: int = 128
@@ -96,14 +104,15 @@ class DataConfig:
     """How a text is divided.
 
     Attributes:
-        split: "contiguous" is 90/5/5 per cent for training, validation and test, cut at blank
-            lines where there are any; "exact" is 90/10, cut to the character; "documents" and
-            "books" are 90/5/5 again, drawn by lot from whole documents (between blank lines) or
-            from the whole books that --index names.
-        fractions: Of training, validation and, if there is a third, test, instead of those:
-            numbers with commas between them, such as 0.9,0.1.
-        split_seed: Of the drawing; it is not --seed, so that runs with other seeds share a split.
-        index: For books: a file of tab-separated values whose columns offset_chars and
+        split: How the text is divided. "contiguous" is 90/5/5 per cent for training, validation and
+            test, cut at blank lines where there are any; "exact" is 90/10, cut to the character;
+            "documents" and "books" are 90/5/5 again, drawn at random from whole documents (between
+            blank lines) or from the whole books that --index names.
+        fractions: Shares of training, validation and, if there is a third, test. Numbers with
+            commas between them, such as 0.9,0.1. Default: the split's own.
+        split_seed: Seed of the drawn splits. It is not --seed, so that runs with other seeds share
+            a split.
+        index: For the split "books": a file of tab-separated values whose columns offset_chars and
             length_chars say where each book stands, in characters of the text.
     """
 
@@ -230,22 +239,35 @@ def read_toml(path: Path) -> Tables:
     return tables
 
 
-def run_config(*layers: tuple[str, Tables]) -> RunConfig:
+def run_config(*layers: tuple[str, Mapping[str, Any]]) -> RunConfig:
     """Lay tables over the defaults, the later ones winning; each comes with the name of its source.
 
     Raises:
         ConfigError: If a table or a setting is unknown, or a value impossible.
     """
-    parts = {"model": ModelConfig, "training": TrainingConfig, "data": DataConfig}
-    merged: Tables = {name: {} for name in parts}
+    merged: Tables = {"model": {}, "training": {}, "data": {}}
     for source, tables in layers:
-        if unknown := sorted(set(tables) - set(parts)):
-            raise ConfigError(f"{source} has no use for [{unknown[0]}]; there are {list(parts)}")
+        if unknown := sorted(set(tables) - set(merged)):
+            raise ConfigError(f"{source} has no use for [{unknown[0]}]; there are {list(merged)}")
         for name, table in tables.items():
-            from_table(parts[name], table, where=f"[{name}] of {source}")
+            if not isinstance(table, dict):
+                got = shorten(repr(table))
+                raise ConfigError(f"[{name}] of {source} must be a table, got {got}")
             merged[name] |= table
+    parts = {
+        "model": config_class(merged["model"].get("model", DEFAULT_MODEL)),
+        "training": TrainingConfig,
+        "data": DataConfig,
+    }
+    for source, tables in layers:
+        for name, table in tables.items():
+            where = f"[{name}] of {source}"
+            if name == "model":
+                check_model_table(table, parts[name], where=where)
+            else:
+                check_table(parts[name], table, where=where)
     return RunConfig(
-        model=from_table(ModelConfig, merged["model"]),
+        model=model_config(merged["model"]),
         training=from_table(TrainingConfig, merged["training"]),
         data=from_table(DataConfig, merged["data"]),
     )

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from carousel.errors import ConfigError, DivergenceError
 from carousel.forecasting.task import Task
-from carousel.models.config import CONTEXTS, ModelConfig
+from carousel.models.config import ModelConfig
+from carousel.models.families.family import WindowedConfig
 from carousel.models.sequence import SequenceModel
 from carousel.training.supervised import (
     Epoch,
@@ -29,14 +30,14 @@ def build_forecaster(config: ModelConfig, window: int, seed: int) -> SequenceMod
     window.
 
     Raises:
-        ConfigError: If the model's positions end before the window does.
+        ConfigError: If {config.position_kind} positions end before the window does.
     """
-    if config.model in CONTEXTS and config.context_length is None:
+    if isinstance(config, WindowedConfig) and config.context_length is None:
         config = replace(config, context_length=window)
     if config.longest_stream is not None and config.longest_stream < window:
         raise ConfigError(
-            f"{config.positions} positions end after context_length {config.longest_stream}, and "
-            f"the window is {window}: a window of {config.longest_stream} would work"
+            f"{config.position_kind} positions end after context_length {config.longest_stream}, "
+            f"and the window is {window}: a window of {config.longest_stream} would work"
         )
     torch.manual_seed(seed)
     return SequenceModel(config, input_size=1, output_size=1)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from carousel.data.reading import Reading
 from carousel.errors import ConfigError
-from carousel.models.config import ModelConfig
+from carousel.models.config import ModelConfig, all_settings, model_config
 from carousel.tables import from_table
 from carousel.training.config import (
     PRESETS,
@@ -32,11 +32,8 @@ PARTS: dict[str, type] = {
     "data": DataConfig,
     "reading": Reading,
 }
-_OWNERS = {
-    field.name: part
-    for part, cls in PARTS.items()
-    for field in fields(cls)
-    if (part, field.name) != ("model", "model")  # an argument of its own
+_OWNERS = {name: "model" for name in all_settings() if name != "model"} | {
+    field.name: part for part, cls in PARTS.items() if part != "model" for field in fields(cls)
 }
 # Names that other libraries give to these settings.
 _ALIASES = {
@@ -140,7 +137,7 @@ def make_settings(
             merged[part] = asdict(value)
     return Settings(
         RunConfig(
-            model=from_table(ModelConfig, merged["model"] | given["model"]),
+            model=model_config(merged["model"] | given["model"]),
             training=from_table(TrainingConfig, merged["training"] | given["training"]),
             data=from_table(DataConfig, merged["data"] | given["data"]),
         ),

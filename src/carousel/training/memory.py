@@ -2,6 +2,7 @@
 
 from carousel.errors import ConfigError
 from carousel.models.config import ModelConfig
+from carousel.models.size import num_parameters
 from carousel.training.config import RunConfig
 
 _COPIES = 3  # of each weight in float32: itself, its gradient, and what the optimiser keeps
@@ -38,7 +39,7 @@ def check_weights(model: ModelConfig, vocab_size: int, memory: int | None) -> No
     weights = least_for_weights(model, vocab_size)
     if memory is not None and weights > memory:
         raise ConfigError(
-            f"a model of {model.num_parameters(vocab_size):,} parameters needs at least "
+            f"a model of {num_parameters(model, vocab_size):,} parameters needs at least "
             f"{in_gigabytes(weights)} of memory to train, and there are {in_gigabytes(memory)}: a "
             "smaller hidden_size, embedding_size or num_layers would work"
         )
@@ -46,7 +47,7 @@ def check_weights(model: ModelConfig, vocab_size: int, memory: int | None) -> No
 
 def least_for_weights(model: ModelConfig, vocab_size: int) -> int:
     """Return a lower bound of the bytes that weights, gradients and the optimiser's state take."""
-    return 4 * _COPIES * model.num_parameters(vocab_size)
+    return 4 * _COPIES * num_parameters(model, vocab_size)
 
 
 def in_gigabytes(size: int) -> str:

@@ -221,12 +221,12 @@ def _fresh(
     folder.clear()
     train_ids, vocabulary = part(corpus.ids, parts["train"]), corpus.vocabulary
     model, length = given.model, given.training.sequence_length
-    if model.positions == "learned" and model.context > length:
+    if model.learned_positions > length:
         notify(
             Notice(
                 "note",
                 f"windows of {length} characters train the first {length} of the "
-                f"{model.context} learned positions only",
+                f"{model.learned_positions} learned positions only",
             )
         )
     settings = resolve(given, len(train_ids))

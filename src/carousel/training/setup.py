@@ -15,7 +15,7 @@ from carousel.errors import ConfigError
 from carousel.kernels import fused
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import TrainedModel
-from carousel.models.config import GATES
+from carousel.models.families import FAMILIES
 from carousel.models.language_model import build
 from carousel.training.config import RunConfig, to_tables
 from carousel.training.optimizers import build_optimizers
@@ -27,10 +27,7 @@ from carousel.training.trainer import (
     set_random_state,
 )
 
-# Adam's, where the settings name none. The transformer's: of 2e-3 and 8e-3 the better after 400
-# steps (RESULTS.md); the mlp's was not searched for. Beside Muon: experiments/LOG.md.
-_BESIDE_MUON = 0.016
-_LEARNING_RATES = {"rnn": 8e-3, "gru": 8e-3, "lstm": 8e-3, "mlp": 8e-3, "transformer": 2e-3}
+_BESIDE_MUON = 0.016  # learning rate of AdamW beside Muon (experiments/LOG.md)
 
 # Of a time limit, so much is filled with steps.
 _FOR_STEPS = 0.65
@@ -43,7 +40,7 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
     """Decide what the settings leave open, from the number of characters to train on.
 
     Raises:
-        ConfigError: If the model's positions end before a window, or a lane, does.
+        ConfigError: If {model.position_kind} positions end before a window, or a lane, does.
     """
     config = given.training
     window = config.batch_size * config.sequence_length
@@ -54,7 +51,7 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
         has_end = given.model.longest_stream is not None
         batching = "lanes" if fills_lanes and not has_end else "windows"
     has_muon = config.optimizer == "muon"
-    rate = _BESIDE_MUON if has_muon else _LEARNING_RATES[given.model.model]
+    rate = _BESIDE_MUON if has_muon else FAMILIES[given.model.model].learning_rate
     steps = config.steps or steps_for(characters, config)
     eval_every = config.eval_every or max(25, math.ceil(steps / 20))
     resolved = replace(
@@ -76,8 +73,7 @@ def choose_precision(given: RunConfig, device: str) -> Literal["float32", "bf16"
     """
     if given.training.precision != "auto":
         return given.training.precision
-    plain = replace(given.model, nonlinearity="tanh", reset_after=True)  # kernels know both
-    has_kernel = device == "cpu" and plain.model in GATES and not plain.variant
+    has_kernel = device == "cpu" and given.model.has_fused_kernel
     is_native = has_kernel and fused.unavailable_reason(torch.bfloat16) is None
     return "bf16" if is_native else "float32"
 
@@ -88,12 +84,12 @@ def _check_positions(given: RunConfig) -> None:
         return
     if config.sequence_length > model.longest_stream:
         raise ConfigError(
-            f"{model.positions} positions end after context_length {model.longest_stream}, "
+            f"{model.position_kind} positions end after context_length {model.longest_stream}, "
             f"and sequence_length is {config.sequence_length}"
         )
     if config.batching == "lanes":
         raise ConfigError(
-            f"batching lanes reads on without end, and {model.positions} positions end after "
+            f"batching lanes reads on without end, and {model.position_kind} positions end after "
             f"context_length {model.longest_stream}: batching windows would work"
         )
 
@@ -168,7 +164,7 @@ def threads_for(config: RunConfig, available: int) -> int:
     """
     model, training = config.model, config.training
     hidden, rows = model.hidden_size, training.batch_size
-    if model.model in GATES:
+    if model.is_recurrent:
         multiplications = rows * hidden * 4 * hidden
     else:  # of all positions at once
         multiplications = rows * training.sequence_length * hidden * model.embedding_size

@@ -20,6 +20,7 @@ from carousel.generation.request import Task
 from carousel.kernels import decoding
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
+from carousel.models.families import FAMILIES
 from carousel.models.language_model import build
 from carousel.ops.sampling import Settings, distribution, draw
 from carousel.verify.figure import Figure, distance, worst
@@ -27,13 +28,12 @@ from carousel.verify.kernels import BOUNDS, SENSIBLE, SMALL, Choice, poison
 from carousel.verify.models import made
 from carousel.verify.op_spec import Tensors
 
-FAMILIES: tuple[dict[str, Any], ...] = (
-    {"model": "rnn"},
-    {"model": "rnn", "nonlinearity": "relu"},
-    {"model": "gru"},
-    {"model": "gru", "reset_after": False},
-    {"model": "lstm"},
-)
+VARIANTS: list[dict[str, Any]] = [
+    {"model": family.name, **settings}
+    for family in FAMILIES.values()
+    for settings in family.variants.values()
+    if family.config(**settings).has_fused_kernel
+]
 TEXTS, PROMPT, LENGTH, ROWS = 3, 12, 8, 20
 SHAPES: dict[torch.dtype, Choice] = {
     torch.float32: {**SMALL, "L": (1, 2, 3)},
@@ -90,7 +90,7 @@ def causality(seeds: range) -> Figure:
                 differs = (then[text] != first[text]).any(-1)
                 sees = (torch.arange(PROMPT - 1) >= place) & (text == 1)
                 wrong.append(torch.where(sees, False, differs))
-                if FAMILIES[seed % len(FAMILIES)].get("nonlinearity") != "relu":  # it may be dead
+                if VARIANTS[seed % len(VARIANTS)].get("nonlinearity") != "relu":  # it may be dead
                     wrong.append((sees & ~differs)[place : place + 1])  # later, rounding hides it
         figures.append(Figure(torch.cat(wrong).double().mean().item(), 0.0, f"seed {seed}", 1))
     return worst(figures)
@@ -118,7 +118,7 @@ def drawn(seed: int, product: torch.dtype = torch.float32) -> tuple[LanguageMode
         embedding_size=d,
         hidden_size=h,
         num_layers=layers,
-        **FAMILIES[seed % len(FAMILIES)],
+        **VARIANTS[seed % len(VARIANTS)],
     )
     model = made(build(config, v), generator).float()
     with torch.no_grad():

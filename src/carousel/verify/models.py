@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from carousel.models.config import ModelConfig
+from carousel.models.families import FAMILIES
 from carousel.verify.layers import randomise
 
 POSITIONS = ("rotary", "none", "learned", "rotary", "rotary", "sinusoidal")  # in turn
@@ -27,25 +28,26 @@ def draw_config(model: Literal["mlp", "transformer"], seed: int) -> ModelConfig:
     )
     if model == "mlp":
         return config
-    return replace(config, positions=POSITIONS[seed % len(POSITIONS)])  # type: ignore[arg-type]
+    return replace(config, positions=POSITIONS[seed % len(POSITIONS)])  # type: ignore[call-arg]
 
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "rnn_tanh": {"model": "rnn"},
-    "gru": {"model": "gru"},
-    "lstm": {},
-    "lstm_layer_norm": {"layer_norm": True},
-}
+def variant_settings(name: str) -> dict[str, Any]:
+    """Return the settings of a variant, by its name in the registry."""
+    return next(
+        {"model": family.name, **family.variants[name]}
+        for family in FAMILIES.values()
+        if name in family.variants
+    )
 
 
 def draw_recurrent(name: str, seed: int) -> ModelConfig:
-    """Return a random shape of a recurrent model."""
+    """Return a random shape of a recurrent model, in the variant of this name."""
     rng = random.Random(seed)
     return ModelConfig(
         embedding_size=4,
         hidden_size=rng.randint(5, 7),
         num_layers=rng.randint(1, 3),
-        **SETTINGS[name],
+        **variant_settings(name),
     )
 
 

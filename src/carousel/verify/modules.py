@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from carousel.models.config import ModelConfig
 from carousel.models.transformer import TransformerBackbone
 from carousel.nn.attention import attention_with_weights
 from carousel.nn.cross_entropy import cross_entropy
@@ -182,16 +181,8 @@ def _transformer_sizes(rng: random.Random) -> Sizes:
 
 def _transformer(positions: str, case: Case) -> Tensors:
     """Run the body on embedded inputs, from what it has kept of earlier ones, if that is given."""
-    config = ModelConfig(
-        model="transformer",
-        embedding_size=case.sizes["D"],
-        hidden_size=case.sizes["H"],
-        num_layers=LAYERS,
-        context_length=case.sizes["C"],
-        num_heads=case.sizes["N"],
-        positions=positions,  # type: ignore[arg-type]
-    )
-    body = blank(TransformerBackbone, config)
+    features, hidden, heads, context = (case.sizes[letter] for letter in "DHNC")
+    body = blank(TransformerBackbone, features, hidden, LAYERS, heads, context, positions, 0.0)
     weights = {name: case.inputs[name] for name in TRANSFORMER_WEIGHTS}
     x = case.inputs["x"]
     if "keys" not in case.inputs:

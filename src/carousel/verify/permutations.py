@@ -57,7 +57,7 @@ def _order(seed: int) -> Figure:
         hidden_size=7,
         context_length=steps,
         num_heads=2,
-        positions=positions,  # type: ignore[arg-type]
+        positions=positions,
     )
     model = made(SequenceModel(config, input_size=3, output_size=2), generator)
     x = torch.randn(2, steps, 3, generator=generator, dtype=torch.float64)

@@ -1,0 +1,117 @@
+"""What a family is to the rest of the program, and the settings that several families share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from carousel.errors import ConfigError
+from carousel.models.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One architecture.
+
+    Attributes:
+        name: As `--model` takes it.
+        title: What it is, in a few words, for help texts.
+        config: Its settings.
+        build: Returns the backbone for a config and the number of features of an input, F; None
+            where inputs are ids. The only function that imports torch.
+        learning_rate: Peak step size of Adam's rule where the settings name none.
+        variants: The settings of each variant that is proven by itself, by name; the first one is
+            the plain form.
+    """
+
+    name: str
+    title: str
+    config: type[ModelConfig]
+    build: Callable[[Any, int | None], Any]
+    learning_rate: float = 8e-3
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(ModelConfig):
+    """Settings of a stack of recurrent layers."""
+
+    is_recurrent: ClassVar[bool] = True
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Features of each part of a layer's state; the first part is the output."""
+        return (self.output_size,)
+
+    @property
+    def has_keep_gate(self) -> bool:
+        """Whether a gate decides how much of the state is kept."""
+        return False
+
+    @property
+    def layer_arguments(self) -> dict[str, Any]:
+        """Arguments that every recurrent layer of `carousel.nn` takes."""
+        return {
+            "input_size": self.embedding_size,
+            "hidden_size": self.hidden_size,
+            "num_layers": self.num_layers,
+            "batch_first": True,
+            "dropout": self.dropout if self.num_layers > 1 else 0.0,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedConfig(RecurrentConfig):
+    """Settings of a recurrence with a gate that keeps the past (the LSTM's f, the GRU's z).
+
+    Attributes:
+        initialization: How weights are drawn at first. "orthogonal" recurrent matrices per gate and
+            the forget bias below; "chrono", the same with gates that remember for 1 to
+            longest_memory time steps; or "torch": every weight as torch's own layers draw it.
+        forget_bias: Initial bias of the keeping gate. Used under "orthogonal"; a unit
+            then remembers for about 1/(1 - sigmoid(bias)) time steps.
+        longest_memory: Time steps that the slowest unit remembers. Used under "chrono".
+    """
+
+    initialization: Literal["orthogonal", "chrono", "torch"] = "orthogonal"  # type: ignore[assignment]
+    forget_bias: float = 0.0
+    longest_memory: int = 128
+
+    @property
+    def has_keep_gate(self) -> bool:
+        """Whether this variant has the gate."""
+        return True
+
+    def _check_own(self) -> None:
+        super()._check_own()
+        if not -100 <= self.forget_bias <= 100:
+            raise ConfigError(f"forget_bias must be in [-100, 100], got {self.forget_bias}")
+        if not self.has_keep_gate and self.forget_bias != 0:
+            raise ConfigError(f"forget_bias: this {self.model} has no gate that forgets")
+        if not self.has_keep_gate and self.initialization == "chrono":
+            raise ConfigError(f"initialization chrono: this {self.model} has no gate that forgets")
+        if self.longest_memory < 3:
+            raise ConfigError(f"longest_memory must be at least 3, got {self.longest_memory}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowedConfig(ModelConfig):
+    """Settings of layers that see a limited number of time steps.
+
+    Attributes:
+        context_length: Time steps that a layer sees, the present one included. Default: the
+            family's.
+    """
+
+    default_context: ClassVar[int]
+
+    context_length: int | None = None
+
+    @property
+    def context(self) -> int:
+        """Time steps that each layer sees."""
+        return self.context_length or self.default_context
+
+    def _check_own(self) -> None:
+        super()._check_own()
+        if self.context_length is not None and self.context_length < 1:
+            raise ConfigError(f"context_length must be at least 1, got {self.context_length}")

@@ -1,0 +1,119 @@
+"""The LSTM, plain and in its variants. Equations: math/lstm; op: ops/lstm.py."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from carousel.errors import ConfigError
+from carousel.models.families.family import Family, GatedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMConfig(GatedConfig):
+    """Settings of the LSTM.
+
+    Attributes:
+        peephole: Let the gates see the cell.
+        coupled: Forget as much as is taken in: f = 1 - i.
+        forget_gate: Without it the LSTM never forgets, as in 1997.
+        layer_norm: Normalise the gates, and the cell on its way out.
+        proj_size: Features to which the output is projected. 0 leaves all H.
+        zoneout: Probability that a unit keeps its state. Drawn for every time step.
+        recurrent_dropout: Probability of adding nothing to a cell.
+        variational_dropout: Probability of dropping a feature for a whole window. Of a layer's
+            input, and of what it reads of its last output.
+    """
+
+    model: Literal["lstm"] = "lstm"
+    peephole: bool = False
+    coupled: bool = False
+    forget_gate: bool = True
+    layer_norm: bool = False
+    proj_size: int = 0
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
+    variational_dropout: float = 0.0
+
+    @property
+    def output_size(self) -> int:
+        """Features of the last layer's output, P."""
+        return self.proj_size or self.hidden_size
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Features of h and of c."""
+        return self.output_size, self.hidden_size
+
+    @property
+    def has_keep_gate(self) -> bool:
+        """Whether it forgets at all."""
+        return self.forget_gate
+
+    @property
+    def has_fused_kernel(self) -> bool:
+        """A kernel runs the plain form."""
+        return not self.variant
+
+    def _check_own(self) -> None:
+        for name in ("zoneout", "recurrent_dropout", "variational_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        self._check_variants()
+        super()._check_own()
+        if not 0 <= self.proj_size < self.hidden_size:
+            raise ConfigError(
+                f"proj_size must be in [0, hidden_size), got {self.proj_size} "
+                f"with hidden_size {self.hidden_size}"
+            )
+
+    def _check_variants(self) -> None:
+        """Refuse variants that are not verified together."""
+        kinds = {
+            "coupled": self.coupled,
+            "forget_gate false": not self.forget_gate,
+            "layer_norm": self.layer_norm,
+        }
+        others = {
+            "peephole": self.peephole,
+            "proj_size": self.proj_size > 0,
+            "recurrent_dropout": self.recurrent_dropout > 0,
+        }
+        chosen = [name for name, is_on in kinds.items() if is_on]
+        clashing = [*chosen[1:], *(name for name, is_on in others.items() if is_on)]
+        if chosen and clashing:
+            raise ConfigError(f"{chosen[0]} does not go together with {clashing[0]}")
+
+
+def build(config: LSTMConfig, input_size: int | None) -> Any:
+    """Return the backbone."""
+    from carousel.models.recurrent import RecurrentBackbone
+    from carousel.nn.lstm import LSTM
+
+    layer = LSTM(
+        **config.layer_arguments,
+        proj_size=config.proj_size,
+        peephole=config.peephole,
+        coupled=config.coupled,
+        forget_gate=config.forget_gate,
+        layer_norm=config.layer_norm,
+        zoneout=config.zoneout,
+        recurrent_dropout=config.recurrent_dropout,
+        variational_dropout=config.variational_dropout,
+    )
+    return RecurrentBackbone(config, layer)
+
+
+FAMILY = Family(
+    name="lstm",
+    title="long short-term memory",
+    config=LSTMConfig,
+    build=build,
+    variants={
+        "lstm": {},
+        "lstm_peephole": {"peephole": True},
+        "lstm_projection": {"proj_size": 2},
+        "lstm_peephole_projection": {"peephole": True, "proj_size": 2},
+        "lstm_coupled": {"coupled": True},
+        "lstm_1997": {"forget_gate": False},
+        "lstm_layer_norm": {"layer_norm": True},
+    },
+)
