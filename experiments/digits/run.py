@@ -18,7 +18,7 @@ from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel, Supervision
 from carousel.training.supervised import (
     Examples,
-    Fitted,
+    FitResult,
     fit_examples,
     negative_log_likelihood,
     order,
@@ -117,7 +117,7 @@ def trained(
     settings = SupervisedConfig(epochs=epochs, seed=seed, learning_rate=3e-3)
     train, validation = (answered(part, supervision) for part in digits[:2])
     events = fit_examples(classifier, train, validation, negative_log_likelihood, settings)
-    assert any(isinstance(event, Fitted) for event in events)
+    assert any(isinstance(event, FitResult) for event in events)
     return classifier
 
 

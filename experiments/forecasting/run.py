@@ -31,7 +31,7 @@ from carousel.training.forecasting import (
     forecast,
     forecast_ahead,
 )
-from carousel.training.supervised import Fitted
+from carousel.training.supervised import FitResult
 from carousel.training.supervised_config import SupervisedConfig
 
 Model = Literal["rnn", "gru", "lstm"]
@@ -72,7 +72,7 @@ QUESTIONS = (
 class Fit(NamedTuple):
     """One fit: how it ended, its forecasts, and those beyond the end."""
 
-    end: Fitted
+    end: FitResult
     judged: Judged
     ahead: NDArray[np.float64]
 
@@ -82,7 +82,7 @@ def fit(task: Task, model: Model, seed: int, ahead: int) -> Fit:
     config = ModelConfig(model=model, embedding_size=16, hidden_size=32)
     forecaster = build_forecaster(config, task.window, seed)
     *_, end = fit_forecaster(forecaster, task, SupervisedConfig(seed=seed))
-    assert isinstance(end, Fitted), "the last event"
+    assert isinstance(end, FitResult), "the last event"
     judged = judge(task, model, forecast(forecaster, task, held_out(task)))
     return Fit(end, judged, forecast_ahead(forecaster, task, ahead))
 

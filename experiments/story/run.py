@@ -29,7 +29,7 @@ from carousel.files import make_folder, write_durably
 from carousel.models.evaluation import evaluate
 from carousel.training.config import PRESETS, run_config
 from carousel.training.setup import new_trainer, resolve
-from carousel.training.trainer import Trainer, pack, restore, train_step
+from carousel.training.trainer import Trainer, restore, state_files, train_step
 
 RESULTS = Path(__file__).parent / "results"
 SAVE_EVERY, LAST = 500, 500  # steps; LAST: whose mean is the training loss
@@ -92,7 +92,7 @@ def train_for_a_while(trainer: Trainer, log: list[dict[str, float]], held_out: I
 def save(trainer: Trainer, path: Path, log: list[dict[str, float]]) -> None:
     """Write down all that the next step depends on, and the log."""
     weights = {name: p.detach() for name, p in trainer.model.named_parameters()}
-    files = pack(trainer) | {"weights": safetensors.torch.save(weights)}
+    files = state_files(trainer) | {"weights": safetensors.torch.save(weights)}
     tensors = {
         name: torch.frombuffer(bytearray(data), dtype=torch.uint8) for name, data in files.items()
     }

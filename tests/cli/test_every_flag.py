@@ -20,7 +20,7 @@ from budgets import torture, torture_only
 from carousel.cli import bench, forecast_run, train_run, verify
 from carousel.server.http_server import Server
 from carousel.training import prepared_run
-from carousel.training.supervised import Fitted
+from carousel.training.supervised import FitResult
 from cli.commands import TEXT, TINY, Call, Result, caller, command
 from cli.flags import Flag, flags
 from cli.foreign import picture
@@ -101,7 +101,7 @@ def call(
     monkeypatch.setattr(prepared_run, "seconds_per_step", lambda trainer: 0.001)
     monkeypatch.setattr(train_run, "_watch", begin)
     monkeypatch.setattr(
-        forecast_run, "fit_forecaster", lambda *_: iter([Fitted("patience", 1, 1, 0.5)])
+        forecast_run, "fit_forecaster", lambda *_: iter([FitResult("patience", 1, 1, 0.5)])
     )
     monkeypatch.setattr("carousel.cli.forecast_files.write", begin)
     monkeypatch.setattr(verify, "_found", begin)

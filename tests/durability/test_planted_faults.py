@@ -221,7 +221,9 @@ FAULTS = {
         "training/trainer.py", Edit("restore", "set_random_state(_)", ""), (RESUME,)
     ),
     "the carried state is not saved": Fault(
-        "training/trainer.py", Edit("pack", 'tensors[f"carried.{k}"] = tensor', ""), (RESUME,)
+        "training/trainer.py",
+        Edit("state_files", 'tensors[f"carried.{k}"] = tensor', ""),
+        (RESUME,),
     ),
 }
 

@@ -124,7 +124,7 @@ def whole_state(trainer: Trainer) -> dict[str, Tensor]:
     state = {f"weight.{name}": p for name, p in trainer.model.named_parameters()}
     for k, slots in enumerate(trainer.optimizers.state.values()):
         state |= {f"optimizer.{k}.{slot}": tensor for slot, tensor in slots.items()}
-    state |= {f"carried.{k}": tensor for k, tensor in enumerate(trainer.carried or ())}
+    state |= {f"carried.{k}": tensor for k, tensor in enumerate(trainer.state or ())}
     state |= {"random": torch.get_rng_state(), "step": torch.tensor(trainer.step)}
     return {name: tensor.detach().clone() for name, tensor in state.items()}
 

@@ -16,7 +16,7 @@ from carousel.errors import DivergenceError
 from carousel.models.checkpoint import load_model
 from carousel.training.fit import End
 from carousel.training.run_folder import RunFolder, read_metrics
-from carousel.training.setup import transplant
+from carousel.training.setup import init_from
 from carousel.training.trainer import Trainer
 from training.small_runs import (
     FAMILIES,
@@ -157,7 +157,7 @@ def test_it_is_found_at_its_step_and_the_state_before_it_kept(
     # It can be gone on from, as it is or as the start of a new run, to the end.
     fresh = open_run(tmp_path / "fresh", given)
     source = load_model(path / "checkpoints" / f"{step - 1:08d}")
-    assert transplant(source, fresh.trainer.model, VOCABULARY) == len(VOCABULARY)
+    assert init_from(source, fresh.trainer.model, VOCABULARY) == len(VOCABULARY)
     assert fresh.events()[-1] == End("finished", STEPS)
     again = open_run(path, given)
     assert_same_bits(whole_state(again.trainer), undisturbed)
@@ -196,7 +196,7 @@ def test_what_is_not_finite_is_not_saved_as_good(tmp_path: Path, where: str) -> 
 
     def spoil(trainer: Trainer) -> bool:
         if trainer.step == 6:
-            tensor = (trainer.carried or ())[0] if where == "carried" else trainer_weight(trainer)
+            tensor = (trainer.state or ())[0] if where == "carried" else trainer_weight(trainer)
             tensor.data.view(-1)[0] = math.nan
         return False
 

@@ -160,7 +160,7 @@ def test_other_families_stopped_again_and_again(kind: str, tmp_path: Path) -> No
     for step in (1, 5, 6, 13, 20):
         run = reopen(tmp_path, kind, stop=lambda trainer, step=step: trainer.step >= step)
         assert run.events()[-1] == End("interrupted", step)
-        assert run.trainer.carried is not None
+        assert run.trainer.state is not None
     assert_equal(finish(tmp_path, kind), uninterrupted(kind))
 
 

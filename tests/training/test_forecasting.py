@@ -20,7 +20,7 @@ from carousel.training.forecasting import (
     forecast,
     forecast_ahead,
 )
-from carousel.training.supervised import Fitted
+from carousel.training.supervised import FitResult
 from carousel.training.supervised_config import SupervisedConfig
 
 FAMILIES = ("rnn", "gru", "lstm", "mlp", "transformer")
@@ -37,12 +37,12 @@ def task(values: np.ndarray, *, target: Target = "value", window: int = 6) -> Ta
     return frame(series, window=window, target=target, is_log=False)
 
 
-def fitted(ours: Task, *, kind: str = "gru", **config: Any) -> tuple[SequenceModel, Fitted]:
+def fitted(ours: Task, *, kind: str = "gru", **config: Any) -> tuple[SequenceModel, FitResult]:
     heads = {"num_heads": 2} if kind == "transformer" else {}
     sizes: Any = {"model": kind, "embedding_size": 8, "hidden_size": 12, **heads}
     model = build_forecaster(ModelConfig(**sizes), ours.window, 0)
     *_, end = fit_forecaster(model, ours, SupervisedConfig(**config))
-    assert isinstance(end, Fitted)
+    assert isinstance(end, FitResult)
     return model, end
 
 

@@ -9,7 +9,7 @@ from carousel.errors import CheckpointError, RunError
 from carousel.training.fit import End, Saved
 from carousel.training.resume import resume, resumed_settings
 from carousel.training.run_folder import RunFolder
-from carousel.training.setup import config_table, resolve, shorten
+from carousel.training.setup import config_table, fit_time_limit, resolve
 from training.small_runs import CORPUS, TRAIN, open_run, settings, whole_state
 
 
@@ -87,7 +87,7 @@ def test_fewer_steps_than_were_done_end_at_once(run: Path) -> None:
 
 def test_the_same_command_goes_on_with_the_schedule_that_a_time_limit_shortened() -> None:
     given = settings(steps=1000, time_limit=10.0)
-    shorter = shorten(given, resolve(given, 800), 800, seconds=0.1)
+    shorter = fit_time_limit(given, resolve(given, 800), 800, seconds=0.1)
     saved = config_table(given, shorter, CORPUS)
     assert resumed_settings(given, saved, CORPUS["sha256"], 800) == shorter
     more = settings(steps=2000, time_limit=10.0)

@@ -5,12 +5,12 @@ import math
 import pytest
 
 from carousel.training.config import TrainingConfig
-from carousel.training.schedule import fraction, steps_for
+from carousel.training.schedule import lr_scale, steps_for
 
 
 def rates(steps: int, **settings: object) -> list[float]:
     config = TrainingConfig(learning_rate=1.0, **settings)
-    return [fraction(step, steps, config) for step in range(1, steps + 1)]
+    return [lr_scale(step, steps, config) for step in range(1, steps + 1)]
 
 
 def test_linear() -> None:
@@ -42,7 +42,7 @@ def test_never_zero_within_a_run_and_never_above_the_peak(schedule: str, steps: 
     assert all(0 < rate <= 1 for rate in got)
     assert max(got) == 1.0
     config = TrainingConfig(learning_rate=1.0, schedule=schedule)
-    assert fraction(steps + 5, steps, config) >= 0
+    assert lr_scale(steps + 5, steps, config) >= 0
 
 
 @pytest.mark.parametrize(

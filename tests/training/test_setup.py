@@ -19,11 +19,11 @@ from carousel.models.language_model import build
 from carousel.training.config import RunConfig, TrainingConfig
 from carousel.training.setup import (
     choose_precision,
+    fit_time_limit,
+    init_from,
     new_trainer,
     resolve,
-    shorten,
     threads_for,
-    transplant,
 )
 from training.small_runs import TRAIN, VOCABULARY, settings
 
@@ -134,12 +134,14 @@ def test_lanes_and_windows() -> None:
 def test_a_time_limit_shortens_the_schedule() -> None:
     given = settings(steps=1000, time_limit=10.0, eval_every=None)
     resolved = resolve(given, 800)
-    assert shorten(given, resolved, 800, seconds=0.0064) is resolved  # it fits
-    shorter = shorten(given, resolved, 800, seconds=0.02).training
+    assert fit_time_limit(given, resolved, 800, seconds=0.0064) is resolved  # it fits
+    shorter = fit_time_limit(given, resolved, 800, seconds=0.02).training
     assert (shorter.steps, shorter.eval_every) == (325, 25)
-    assert shorten(given, resolved, 800, seconds=100.0).training.steps == 1
+    assert fit_time_limit(given, resolved, 800, seconds=100.0).training.steps == 1
     unlimited = settings(steps=1000)
-    assert shorten(unlimited, resolve(unlimited, 800), 800, seconds=1e9).training.steps == 1000
+    assert (
+        fit_time_limit(unlimited, resolve(unlimited, 800), 800, seconds=1e9).training.steps == 1000
+    )
 
 
 # From another model's weights.
@@ -171,7 +173,7 @@ def source(text: str, **sizes: Any) -> TrainedModel:
 def test_weights_go_to_the_same_characters(sizes: dict[str, Any]) -> None:
     old, (new, vocabulary) = source("bcde", **sizes), model("abcd", **sizes)
     fresh = {name: p.detach().clone() for name, p in new.named_parameters()}
-    assert transplant(old, new, vocabulary) == 3
+    assert init_from(old, new, vocabulary) == 3
     given = dict(old.model.named_parameters())
     for name, p in new.named_parameters():
         if not name.startswith(("embedding", "output")):
@@ -185,7 +187,7 @@ def test_weights_go_to_the_same_characters(sizes: dict[str, Any]) -> None:
 
 def test_no_character_in_common_takes_what_is_not_of_characters() -> None:
     old, (new, vocabulary) = source("ab"), model("cd")
-    assert transplant(old, new, vocabulary) == 0
+    assert init_from(old, new, vocabulary) == 0
     weights = dict(new.named_parameters())["body.recurrence.weight_hh_l0"]
     assert torch.equal(weights, dict(old.model.named_parameters())["body.recurrence.weight_hh_l0"])
 
@@ -227,7 +229,7 @@ def test_no_character_in_common_takes_what_is_not_of_characters() -> None:
 def test_another_shape_is_refused(old: dict[str, Any], new: dict[str, Any], message: str) -> None:
     target, vocabulary = model("ab", **new)
     with pytest.raises(ConfigError, match=re.escape(message)):
-        transplant(source("ab", **old), target, vocabulary)
+        init_from(source("ab", **old), target, vocabulary)
 
 
 # Precision.

@@ -14,7 +14,7 @@ from carousel.models.sequence import SequenceModel
 from carousel.training.supervised import (
     Epoch,
     Examples,
-    Fitted,
+    FitResult,
     Objective,
     evaluate_examples,
     fit_examples,
@@ -52,7 +52,7 @@ def signs(count: int = 60, *, every: bool = False) -> Examples:
 
 def fitted(
     ours: SequenceModel, config: SupervisedConfig = CONFIG, validation: Examples | None = None
-) -> list[Epoch | Fitted]:
+) -> list[Epoch | FitResult]:
     judge = sums(9, seed=1) if validation is None else validation
     return list(fit_examples(ours, sums(), judge, squared_error, config))
 
@@ -66,7 +66,7 @@ def test_an_epoch_is_reported_and_the_end_comes_last() -> None:
     assert [type(event) for event in epochs] == [Epoch] * 4
     assert [event.number for event in epochs] == [1, 2, 3, 4]
     best = min(epochs, key=lambda epoch: epoch.validation_loss)
-    assert end == Fitted("finished", 4, best.number, best.validation_loss)
+    assert end == FitResult("finished", 4, best.number, best.validation_loss)
     lowest = math.inf
     for epoch in epochs:
         assert epoch.is_best == (epoch.validation_loss < lowest)
@@ -77,7 +77,7 @@ def test_an_epoch_is_reported_and_the_end_comes_last() -> None:
 def test_the_same_seed_gives_the_same_bits(kind: str) -> None:
     heads = {"num_heads": 2} if kind == "transformer" else {}
 
-    def run(seed: int) -> tuple[list[Epoch | Fitted], dict[str, bytes]]:
+    def run(seed: int) -> tuple[list[Epoch | FitResult], dict[str, bytes]]:
         ours = model(seed, model=kind, dropout=0.3, **heads)
         config = SupervisedConfig(epochs=2, batch_size=5, patience=0, seed=seed)
         return fitted(ours, config), weights(ours)

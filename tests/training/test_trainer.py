@@ -15,7 +15,7 @@ from carousel.errors import CheckpointError, DivergenceError
 from carousel.models.loss import cross_entropy
 from carousel.training.optimizers import Optimizers
 from carousel.training.setup import new_trainer, resolve, seconds_per_step
-from carousel.training.trainer import Trainer, pack, restore, starting_state, train_step
+from carousel.training.trainer import Trainer, restore, starting_state, state_files, train_step
 from training.small_runs import (
     FAMILIES,
     TRAIN,
@@ -105,7 +105,7 @@ def test_bf16_keeps_weights_and_state_in_single_precision() -> None:
     reports = [train_step(t) for _ in range(3)]
     assert all(math.isfinite(report.loss) for report in reports)
     assert {p.dtype for p in t.model.parameters()} == {torch.float32}
-    assert {s.dtype for s in t.carried or ()} == {torch.float32}
+    assert {s.dtype for s in t.state or ()} == {torch.float32}
     exact = trainer(precision="float32")
     assert (
         train_step(exact).loss != reports[0].loss == pytest.approx(train_step(exact).loss, rel=0.1)
@@ -120,7 +120,7 @@ def test_bf16_in_other_families(family: str) -> None:
     reports = [train_step(t) for _ in range(3)]
     assert all(math.isfinite(report.loss) for report in reports)
     assert {p.dtype for p in t.model.parameters()} == {torch.float32}
-    kinds = [s.dtype for s in t.carried or ()]
+    kinds = [s.dtype for s in t.state or ()]
     assert kinds == [s.dtype for s in t.model.initial_state(3)]
     assert set(kinds) <= {torch.float32, torch.int64}
     loss = train_step(exact).loss
@@ -133,7 +133,7 @@ def test_a_fresh_row_forgets_and_the_others_go_on(family: str) -> None:
     met = set()
     for _ in range(22):  # into the second epoch
         train_step(t)
-        batch, before = t.batches.batch(t.step), t.carried
+        batch, before = t.batches.batch(t.step), t.state
         state = starting_state(t, batch)
         met.add(int(batch.fresh.sum()))
         logits, _ = t.model(torch.from_numpy(batch.tokens), state)
@@ -223,7 +223,7 @@ def test_a_count_that_is_no_whole_number_is_refused(batching: str) -> None:
     """Of the transformer's cache: what is filled is counted in int64, and comes back so."""
     t = trainer(FAMILIES["transformer"][0], batching=batching)
     train_step(t)
-    files = pack(t)
+    files = state_files(t)
     tensors = safetensors.torch.load(files["trainer.safetensors"])
     assert tensors["carried.2"].dtype == torch.int64
     assert tensors["carried.2"].tolist() == [[5] * 3]
@@ -260,7 +260,7 @@ def test_pack_and_restore_keep_every_bit(batching: str, optimizer: str) -> None:
     t = trainer(batching=batching, optimizer=optimizer)
     for _ in range(3):
         train_step(t)
-    files, state = pack(t), whole_state(t)
+    files, state = state_files(t), whole_state(t)
     following = [train_step(t) for _ in range(3)]
     other = trainer(batching=batching, optimizer=optimizer)
     for name, p in other.model.named_parameters():
@@ -297,7 +297,7 @@ def test_a_state_that_is_not_of_this_run_is_refused(
 ) -> None:
     t = trainer()
     train_step(t)
-    files = pack(t)
+    files = state_files(t)
     tensors = safetensors.torch.load(files["trainer.safetensors"])
     change(tensors)
     with pytest.raises(CheckpointError, match="the trainer's state does not fit this run"):
@@ -310,12 +310,12 @@ def test_files_of_nonsense_are_refused(name: str, content: bytes) -> None:
     t = trainer()
     train_step(t)
     with pytest.raises(CheckpointError):
-        restore(t, pack(t) | {name: content})
+        restore(t, state_files(t) | {name: content})
 
 
 def test_an_optimizer_state_that_is_missing_is_refused() -> None:
     t = trainer()
     train_step(t)
-    files = pack(trainer()) | {"trainer.json": json.dumps({"step": 1}).encode()}
+    files = state_files(trainer()) | {"trainer.json": json.dumps({"step": 1}).encode()}
     with pytest.raises(CheckpointError, match="is not complete"):
         restore(t, files)

@@ -12,7 +12,7 @@ from torch import Tensor
 from budgets import amount, torture
 from carousel.errors import CheckpointError, DivergenceError
 from carousel.training.run_folder import RunFolder
-from carousel.training.trainer import Trainer, pack, restore, train_step
+from carousel.training.trainer import Trainer, restore, state_files, train_step
 from models.checkpoints import random_damage, rewrite
 from training.small_runs import open_run, settings
 
@@ -33,7 +33,7 @@ def test_a_state_that_was_changed_is_refused_or_can_go_on(
     tmp_path: Path, name: str, batching: str
 ) -> None:
     t, draw, refusals = trained(tmp_path, batching), random.Random(name + batching), 0
-    files = pack(t)
+    files = state_files(t)
     for _ in range(DAMAGES):
         damaged = files | {name: random_damage(files[name], draw)}
         try:
@@ -55,7 +55,7 @@ def test_a_state_that_was_changed_is_refused_or_can_go_on(
 def test_a_step_that_is_none_is_refused(tmp_path: Path, step: object) -> None:
     t = trained(tmp_path, "lanes")
     with pytest.raises(CheckpointError, match=r"trainer\.(json|safetensors): "):
-        restore(t, pack(t) | {"trainer.json": json.dumps({"step": step}).encode()})
+        restore(t, state_files(t) | {"trainer.json": json.dumps({"step": step}).encode()})
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(()), torch.zeros(3, dtype=torch.int32)])
@@ -63,7 +63,7 @@ def test_a_step_that_is_none_is_refused(tmp_path: Path, step: object) -> None:
 def test_a_slot_that_is_none_is_refused(tmp_path: Path, slot: str, tensor: Tensor) -> None:
     """A single number would fit where every number of a parameter needs its own, by broadcast."""
     t = trained(tmp_path, "lanes")
-    files = pack(t)
+    files = state_files(t)
     tensors = safetensors.torch.load(files["trainer.safetensors"])
     tensors[f"optimizer.output.bias.{slot}"] = tensor
     with pytest.raises(CheckpointError, match=r"trainer\.safetensors: .*output\.bias"):
@@ -73,9 +73,9 @@ def test_a_slot_that_is_none_is_refused(tmp_path: Path, slot: str, tensor: Tenso
 def test_tensors_restored_lie_where_torch_would_put_them(tmp_path: Path) -> None:
     """Products of what lies elsewhere may be summed in another order, and other bits come out."""
     t = trained(tmp_path, "lanes")
-    restore(t, pack(t))
+    restore(t, state_files(t))
     slots = [s for state in t.optimizers.state.values() for s in state.values()]
-    for tensor in [*(t.carried or ()), *slots]:
+    for tensor in [*(t.state or ()), *slots]:
         assert tensor.data_ptr() % 64 == torch.empty(tensor.shape).data_ptr() % 64 == 0
 
 

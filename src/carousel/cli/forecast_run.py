@@ -25,7 +25,7 @@ from carousel.training.forecasting import (
     forecast_ahead,
 )
 from carousel.training.memory import check_weights
-from carousel.training.supervised import Epoch, Fitted
+from carousel.training.supervised import Epoch, FitResult
 
 
 class Fit(NamedTuple):
@@ -39,7 +39,7 @@ class Fit(NamedTuple):
     """
 
     seed: int
-    end: Fitted
+    end: FitResult
     judged: Judged
     ahead: NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from carousel.errors import DivergenceError, StorageError
 from carousel.models.checkpoint import model_files
 from carousel.models.evaluation import evaluate
 from carousel.training.run_folder import RunFolder
-from carousel.training.trainer import StepReport, Trainer, is_sound, pack, train_step
+from carousel.training.trainer import StepReport, Trainer, is_sound, state_files, train_step
 
 Ending = Literal["finished", "no longer improving", "time is up", "interrupted"]
 # Validation reads at most this many characters, in at most so many lanes of at least this length.
@@ -184,7 +184,7 @@ def _validate(trainer: Trainer, session: Session, progress: Progress) -> Validat
 def _save(trainer: Trainer, session: Session, progress: Progress) -> Path:
     """Write down everything that the next step depends on."""
     config = {**session.config, "step": trainer.step, "progress": asdict(progress)}
-    files = model_files(trainer.model, session.vocabulary, config) | pack(trainer)
+    files = model_files(trainer.model, session.vocabulary, config) | state_files(trainer)
     return session.folder.save(trainer.step, files, best=progress.best_step or trainer.step)
 
 

@@ -15,7 +15,7 @@ from carousel.models.sequence import SequenceModel
 from carousel.training.supervised import (
     Epoch,
     Examples,
-    Fitted,
+    FitResult,
     fit_examples,
     predict,
     squared_error,
@@ -50,7 +50,7 @@ def examples(task: Task, part: range) -> Examples:
 
 def fit_forecaster(
     model: SequenceModel, task: Task, config: SupervisedConfig
-) -> Iterator[Epoch | Fitted]:
+) -> Iterator[Epoch | FitResult]:
     """Train on the training part, until the error on the validation part no longer falls."""
     train, validation = (examples(task, p) for p in (task.parts.train, task.parts.validation))
     return fit_examples(model, train, validation, squared_error, config)

@@ -24,11 +24,11 @@ class Optimizers(NamedTuple):
 
     rules: tuple[torch.optim.Optimizer, ...]
 
-    def step(self, fraction: float) -> None:
+    def step(self, lr_scale: float) -> None:
         """Take one step with so much of the peak learning rates."""
         for rule in self.rules:
             for group in rule.param_groups:
-                group["lr"] = fraction * group["initial_lr"]
+                group["lr"] = lr_scale * group["initial_lr"]
             rule.step()
 
     @property

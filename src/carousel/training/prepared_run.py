@@ -24,12 +24,12 @@ from carousel.training.run_folder import RunFolder
 from carousel.training.setup import (
     choose_precision,
     config_table,
+    fit_time_limit,
+    init_from,
     new_trainer,
     resolve,
     seconds_per_step,
-    shorten,
     threads_for,
-    transplant,
 )
 from carousel.training.text_parts import describe, describe_repeated, floor_of, make_parts
 from carousel.training.text_source import Source
@@ -157,7 +157,7 @@ def prepare_run(
     trainer, settings, progress, threads = begun
     seconds = seconds_per_step(trainer)
     if trainer.step == 0:
-        settings = shorten(given, settings, total(parts["train"]), seconds)
+        settings = fit_time_limit(given, settings, total(parts["train"]), seconds)
         trainer.config, trainer.steps = settings.training, settings.training.steps or 0
     floor = floor_of(source, parts["validation"])
     notify(Started(source, parts, settings, trainer, folder, seconds, floor))
@@ -234,7 +234,7 @@ def _fresh(
     trainer = new_trainer(settings, len(vocabulary), train_ids, device)
     if request.init_from is not None:
         trained = load_model(request.init_from, device=device)
-        shared = transplant(trained, trainer.model, vocabulary)
+        shared = init_from(trained, trainer.model, vocabulary)
         known = f"{shared} of {len(vocabulary)} characters are known"
         notify(Notice("init_from", f"starting from {trained.folder}: {known}"))
     use_available_processors()

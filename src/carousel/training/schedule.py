@@ -15,7 +15,7 @@ def steps_for(characters: int, config: TrainingConfig) -> int:
     return max(1, round(reading / (config.batch_size * config.sequence_length)))
 
 
-def fraction(step: int, steps: int, config: TrainingConfig) -> float:
+def lr_scale(step: int, steps: int, config: TrainingConfig) -> float:
     """Return how much of the peak learning rate step number `step`, from 1, of `steps` takes.
 
     It rises linearly over warmup_steps, or a tenth of a shorter run, and then stays, or falls to

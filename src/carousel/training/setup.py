@@ -115,7 +115,7 @@ def config_table(given: RunConfig, resolved: RunConfig, corpus: dict[str, Any]) 
 
 
 @torch.no_grad()
-def transplant(source: TrainedModel, target: LanguageModel, vocabulary: Vocabulary) -> int:
+def init_from(source: TrainedModel, target: LanguageModel, vocabulary: Vocabulary) -> int:
     """Copy a trained model's weights into a fresh one, matching characters; return how many do.
 
     Rows that belong to a character (of the embedding, the output and its bias) go to the same
@@ -143,7 +143,9 @@ def transplant(source: TrainedModel, target: LanguageModel, vocabulary: Vocabula
     return len(shared)
 
 
-def shorten(given: RunConfig, resolved: RunConfig, characters: int, seconds: float) -> RunConfig:
+def fit_time_limit(
+    given: RunConfig, resolved: RunConfig, characters: int, seconds: float
+) -> RunConfig:
     """Fit the schedule into the time limit, from the seconds that a step takes.
 
     The rest of the time is for validations, samples, and a machine that slows down.

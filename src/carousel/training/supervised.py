@@ -71,7 +71,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """Why training ended; the last event. The model has the weights of the best epoch."""
 
     ending: Ending
@@ -86,7 +86,7 @@ def fit_examples(
     validation: Examples,
     objective: Objective,
     config: SupervisedConfig,
-) -> Iterator[Epoch | Fitted]:
+) -> Iterator[Epoch | FitResult]:
     """Train until the last epoch, or until the validation loss no longer improves.
 
     Raises:
@@ -109,7 +109,7 @@ def fit_examples(
             break
     model.load_state_dict(best)
     ran_out = 0 < config.patience <= number - best_epoch
-    yield Fitted("no longer improving" if ran_out else "finished", number, best_epoch, best_loss)
+    yield FitResult("no longer improving" if ran_out else "finished", number, best_epoch, best_loss)
 
 
 def predict(model: SequenceModel, inputs: Tensor) -> Tensor:

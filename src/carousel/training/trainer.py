@@ -23,7 +23,7 @@ from carousel.models.loss import cross_entropy
 from carousel.models.tensor_file import check_like, read_header, read_tensors
 from carousel.training.config import TrainingConfig
 from carousel.training.optimizers import Optimizers
-from carousel.training.schedule import fraction
+from carousel.training.schedule import lr_scale
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Trainer:
         config: Settings of the run.
         steps: The end of the schedule.
         step: Optimiser steps done.
-        carried: State after the last window; None where the next window starts from zero.
+        state: The model's state after the last window; None where the next window starts from zero.
     """
 
     model: LanguageModel
@@ -46,7 +46,7 @@ class Trainer:
     config: TrainingConfig
     steps: int
     step: int = 0
-    carried: State | None = None
+    state: State | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def train_step(trainer: Trainer) -> StepReport:
     are_finite = (part.isfinite().all() for part in state)
     # In one tensor, so that a GPU is waited for once in a step.
     nats, size, *checks = torch.stack([loss, norm, *are_finite]).tolist()
-    of_peak = fraction(trainer.step + 1, trainer.steps, config)
+    of_peak = lr_scale(trainer.step + 1, trainer.steps, config)
     report = StepReport(
         step=trainer.step + 1, loss=nats, grad_norm=size, learning_rate=of_peak * config.peak
     )
@@ -96,14 +96,14 @@ def train_step(trainer: Trainer) -> StepReport:
             f"and the gradient norm {report.grad_norm:.4g}{state_too}"
         )
     trainer.optimizers.step(of_peak)
-    trainer.carried = tuple(tensor.detach() for tensor in state)
+    trainer.state = tuple(tensor.detach() for tensor in state)
     trainer.step += 1
     return report
 
 
 def is_sound(trainer: Trainer) -> bool:
     """Tell whether weights and carried state are finite, so that they are worth saving."""
-    return _all_finite((*trainer.model.parameters(), *(trainer.carried or ())))
+    return _all_finite((*trainer.model.parameters(), *(trainer.state or ())))
 
 
 def _all_finite(tensors: Iterable[Tensor]) -> bool:
@@ -112,15 +112,15 @@ def _all_finite(tensors: Iterable[Tensor]) -> bool:
 
 def starting_state(trainer: Trainer, batch: Batch) -> State | None:
     """Return the state that a batch begins with: zero in its fresh rows, carried in the others."""
-    if trainer.carried is None or batch.fresh.all():
+    if trainer.state is None or batch.fresh.all():
         return None
     if not batch.fresh.any():
-        return trainer.carried
+        return trainer.state
     fresh = torch.from_numpy(batch.fresh).to(_device(trainer.model))
     zero = trainer.model.initial_state(len(batch.fresh))
     return tuple(
         torch.where(fresh.view(1, -1, *[1] * (s.dim() - 2)), z, s)
-        for z, s in zip(zero, trainer.carried, strict=True)
+        for z, s in zip(zero, trainer.state, strict=True)
     )
 
 
@@ -161,14 +161,14 @@ def set_random_state(states: Mapping[str, Tensor]) -> None:
         torch.get_device_module(name).set_rng_state(states[name])
 
 
-def pack(trainer: Trainer) -> dict[str, bytes]:
+def state_files(trainer: Trainer) -> dict[str, bytes]:
     """Return the trainer's own files: everything but the weights, which the model's file holds."""
     names: dict[Tensor, str] = {p: name for name, p in trainer.model.named_parameters()}
     generators = random_state(_device(trainer.model))
     tensors = {f"random.{name}": state for name, state in generators.items()}
     for p, slots in trainer.optimizers.state.items():
         tensors |= {f"optimizer.{names[p]}.{slot}": tensor for slot, tensor in slots.items()}
-    for k, tensor in enumerate(trainer.carried or ()):
+    for k, tensor in enumerate(trainer.state or ()):
         tensors[f"carried.{k}"] = tensor
     return {
         "trainer.safetensors": safetensors.torch.save(
@@ -179,7 +179,7 @@ def pack(trainer: Trainer) -> dict[str, bytes]:
 
 
 def restore(trainer: Trainer, files: Mapping[str, bytes]) -> None:
-    """Put back what pack wrote; the weights are the caller's affair.
+    """Put back what state_files wrote; the weights are the caller's affair.
 
     Raises:
         CheckpointError: If the files are not those of this trainer, which may then be half changed.
@@ -193,7 +193,7 @@ def restore(trainer: Trainer, files: Mapping[str, bytes]) -> None:
         tensors = read_tensors(data, read_header(data))
         _restore_optimizer(trainer, _under("optimizer.", tensors), step)
         carried = _under("carried.", tensors)
-        trainer.carried = _carried(trainer, [carried[f"{k}"] for k in range(len(carried))])
+        trainer.state = _carried(trainer, [carried[f"{k}"] for k in range(len(carried))])
         usable = ("torch", _device(trainer.model).type)
         generators = _under("random.", tensors).items()
         set_random_state({name: state for name, state in generators if name in usable})
