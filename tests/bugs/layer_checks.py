@@ -18,7 +18,7 @@ from assertions import assert_near
 from carousel.ops.recurrence import DenseInput, Masks
 from carousel.verify.op_spec import OPS, Tensors
 
-ABOVE_ONE_ANOTHER = ("packing", "regularization", "stack", "module", "lstm")
+ABOVE_ONE_ANOTHER = ("packing", "regularization", "stack", "recurrent_layer", "lstm")
 T, B, D, H, L = 4, 3, 5, 6, 2
 WIDE = {"dtype": torch.float64}
 

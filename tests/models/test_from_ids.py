@@ -14,7 +14,7 @@ from carousel.models.base import LanguageModel, State
 from carousel.models.config import ModelConfig
 from carousel.models.language_model import build
 from carousel.models.loss import cross_entropy
-from carousel.nn import from_ids
+from carousel.nn import recurrent_layer
 
 B, T, V, D, H, L = 3, 9, 7, 4, 6, 2  # fewer characters than places
 SIZES: dict[str, Any] = {"embedding_size": D, "hidden_size": H, "num_layers": L}
@@ -42,7 +42,7 @@ kinds = pytest.mark.parametrize("kind", CONFIGS)
 def by_features() -> Iterator[None]:
     """Make no table: the model as it would be without."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(from_ids, "is_quicker_by_table", lambda *_: False)
+        patch.setattr(recurrent_layer, "is_quicker_by_table", lambda *_, **__: False)
         yield
 
 

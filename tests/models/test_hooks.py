@@ -12,7 +12,7 @@ from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
 from carousel.models.decoder_weights import stack_of
 from carousel.models.sequence import SequenceModel
-from carousel.nn.from_ids import TokenInput
+from carousel.nn.embedding_input import TokenInput
 from models.small_models import CONFIGS, random_model
 
 B, T, V = 3, 9, 7

@@ -13,7 +13,7 @@ from twins import B, D, H, States, T, Tensors, called, each_variant, made, state
 import carousel
 from assertions import assert_near
 from carousel.nn.embedding import Embedding
-from carousel.nn.from_ids import is_quicker_by_table
+from carousel.nn.embedding_input import TokenInput
 from carousel.nn.regularization import NO_EXTRAS, Extras
 
 V = 7  # fewer than the T · B places
@@ -33,7 +33,7 @@ def by_both_ways(
     e = embedding(tokens, layer.weight_ih_l0.dtype)
     leaves = dict(zip(("h_0", "c_0"), state or (), strict=False))
     found = []
-    for read in (lambda ids, hx: layer.from_ids(ids, e, hx), lambda ids, hx: layer(e(ids), hx)):
+    for read in (lambda ids, hx: layer(TokenInput(ids, e), hx), lambda ids, hx: layer(e(ids), hx)):
         torch.manual_seed(0)  # of the dropout masks
         outputs = called(read, ids, state)
         found.append(with_gradients(nn.ModuleList([e, layer]), outputs, leaves))
@@ -82,7 +82,7 @@ def test_whatever_stands_where(ids: list[list[int]]) -> None:
 def test_no_token_is_the_zero_vector() -> None:
     layer = made("GRU")
     nothing = torch.full((T, B), -1)
-    y, _ = layer.from_ids(nothing, embedding())
+    y, _ = layer(TokenInput(nothing, embedding()))
     want, _ = layer(torch.zeros(T, B, D, dtype=torch.float64))
     assert_near({"y": y}, {"y": want})
 
@@ -105,7 +105,7 @@ def test_the_products_of_the_input_are_those_of_the_vocabulary(name: str) -> Non
     """Forward and back: 6 D G for every place, or for every token and no token."""
     layer, e = made(name, backend="bptt"), embedding()
     flops = []
-    for read in (lambda: layer.from_ids(IDS, e), lambda: layer(e(IDS))):
+    for read in (lambda: layer(TokenInput(IDS, e)), lambda: layer(e(IDS))):
         with FlopCounterMode(display=False) as counter:
             y, _ = read()
             y.sum().backward()
@@ -126,11 +126,18 @@ def test_the_products_of_the_input_are_those_of_the_vocabulary(name: str) -> Non
     ],
 )
 def test_a_table_is_made_where_it_pays(
-    tokens: int, shape: tuple[int, ...], extras: Extras, is_training: bool, is_table: bool
+    tokens: int,
+    shape: tuple[int, ...],
+    extras: Extras,
+    is_training: bool,
+    is_table: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    layer = carousel.LSTM(D, H).train(is_training)
-    ids = torch.zeros(shape, dtype=torch.int64)
-    assert is_quicker_by_table(layer, ids, Embedding(tokens, D), extras) == is_table
+    layer = carousel.LSTM(D, H, **extras._asdict()).train(is_training)
+    ids, read = torch.zeros(shape, dtype=torch.int64), []
+    monkeypatch.setattr(Embedding, "forward", lambda e, ids: read.append(ids) or e.weight[ids])
+    layer(TokenInput(ids, Embedding(tokens, D)))
+    assert (not read) == is_table
 
 
 @pytest.mark.parametrize("tokens", [V, T * B + 1], ids=["table", "features"])
@@ -145,18 +152,18 @@ def test_what_does_not_fit_is_refused_by_either_way(tokens: int) -> None:
         (IDS.fill_diagonal_(0) + tokens, IndexError, r"out of (range|bounds)|outside the table"),
     ):
         with pytest.raises(kind, match=message):
-            layer.from_ids(ids, e)
+            layer(TokenInput(ids, e))
     with pytest.raises(ValueError, match=r"input is torch.float64, the layer torch.float32"):
-        layer.from_ids(IDS, e.double())
+        layer(TokenInput(IDS, e.double()))
     with pytest.raises(RuntimeError, match="input has 5 features, the layer expects 4"):
-        layer.from_ids(IDS, Embedding(tokens, D + 1))
+        layer(TokenInput(IDS, Embedding(tokens, D + 1)))
     state = torch.zeros(1, B + 1, H), torch.zeros(1, B, H)
     with pytest.raises(RuntimeError, match="h_0 has shape"):
-        layer.from_ids(IDS, embedding(tokens, torch.float32), state)
+        layer(TokenInput(IDS, embedding(tokens, torch.float32)), state)
 
 
 def test_a_second_derivative_is_refused() -> None:
     layer, e = made("LSTM", backend="bptt"), embedding()
-    y, _ = layer.from_ids(IDS, e)
+    y, _ = layer(TokenInput(IDS, e))
     with pytest.raises(RuntimeError, match="cannot be differentiated again"):
         torch.autograd.grad(y.sum(), e.weight, create_graph=True)

@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from anchors import Edit
-from carousel.nn import embedded, stack
+from carousel.nn import embedding_input, stack
 from carousel.ops import embedding, layer_norm, recurrence
 from verify.faults import BY_NAME, REVERSES, plant, planted, seen_by
 
@@ -171,8 +171,8 @@ READING = [
 def test_a_fault_in_the_layer_that_reads_ids_is_seen(
     edit: Edit, seers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = planted(embedded, edit)
-    true_class = embedded.Embedded
+    wrong = planted(embedding_input, edit)
+    true_class = embedding_input.Embedded
     monkeypatch.setattr(wrong, "Embedded", true_class)
     monkeypatch.setattr(stack, "source", wrong.source)
     assert seen_by(BY_NAME["rnn tanh, from ids"], *seers, seeds=4) == seers

@@ -96,7 +96,7 @@ def choose_recurrence(
         return BPTT
     call = fused.Call(family, source, weights, masks, product)
     obstacle = fused.unsupported_reason(call)
-    own = weights["w_hh"].dtype
+    own = state[0].dtype  # as the weights
     if obstacle is not None and product != own:
         product, obstacle = own, fused.unsupported_reason(call._replace(product=own))
     if obstacle is None:

@@ -8,7 +8,7 @@ float32 inside, always. The outputs have the type of the products, the last stat
 import logging
 import os
 from functools import lru_cache, partial
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, NamedTuple
 
 import torch
@@ -37,6 +37,7 @@ _IDLE_PART = 8  # of the memory that the process may use, one part may lie idle 
 
 _log = logging.getLogger("carousel")
 _loading = Lock()
+_registering = RLock()  # held across a fork: a child must not find torch's registry half changed
 
 
 class Call(NamedTuple):
@@ -57,13 +58,13 @@ def unsupported_reason(call: Call) -> str | None:
 def unsupported_call(call: Call) -> str | None:
     """Say why no kernel is for this, whatever the machine; None if one is."""
     family, source, weights, masks, _ = call
+    if family.name not in FAMILIES:
+        return f"there is no kernel for {family.name}"
     tensors = [t for t in (*source, *weights.values()) if t is not None]
     w_hh = weights["w_hh"]
     extras = weights.keys() - {"w_hh", "b_hh"}
     if isinstance(source, DenseInput) and source.gain is not None:
         extras.add("gain")
-    if family.name not in FAMILIES:
-        return f"there is no kernel for {family.name}"
     if extras:
         return f"there is no kernel with {', '.join(sorted(extras))}"
     if w_hh.device.type != "cpu":
@@ -123,7 +124,8 @@ def _load() -> str | None:
     """Load the library, once; return what is in the way."""
     try:
         library = build.library()
-        torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+        with _registering:
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     except (CarouselError, OSError, RuntimeError) as error:
         cause = error if isinstance(error, CarouselError) else error.__cause__ or error
         reason = " ".join(str(cause).split())
@@ -283,6 +285,11 @@ def _forget_holder() -> None:
 make_fork_safe()  # also where torch's own operations compute, not the kernels
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_holder)
+    os.register_at_fork(
+        before=_registering.acquire,
+        after_in_parent=_registering.release,
+        after_in_child=_registering.release,
+    )
 
 FORWARD = {kind: partial(forward, kind) for kind in (torch.float32, torch.bfloat16)}
 INFER = {kind: partial(infer, kind) for kind in (torch.float32, torch.bfloat16)}

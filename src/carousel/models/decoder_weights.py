@@ -6,16 +6,11 @@ from carousel.kernels.decoding import DecoderWeights
 from carousel.models.base import LanguageModel
 from carousel.models.language_model import CharacterModel
 from carousel.models.recurrent import RecurrentBackbone
-from carousel.nn import lstm, rnn
 from carousel.nn.embedding import Embedding
-from carousel.nn.gru import GRU
 from carousel.nn.layer import has_hooks
 from carousel.nn.linear import Linear
-from carousel.nn.lstm import LSTM
 from carousel.nn.parameters import collect
-from carousel.nn.rnn import RNN
-from carousel.ops import gru
-from carousel.ops.recurrence import Family
+from carousel.nn.recurrent_layer import RecurrentLayer
 
 
 def stack_of(model: LanguageModel) -> DecoderWeights | None:
@@ -27,20 +22,20 @@ def stack_of(model: LanguageModel) -> DecoderWeights | None:
     if not isinstance(model, CharacterModel) or not isinstance(model.body, RecurrentBackbone):
         return None
     layer: nn.Module = model.body.recurrence
-    if not isinstance(layer, (RNN, GRU, LSTM)) or not isinstance(model.embedding, Embedding):
+    if not isinstance(layer, RecurrentLayer) or not isinstance(model.embedding, Embedding):
         return None
     if not isinstance(model.output, Linear) or has_hooks(*model.modules()):
         return None
     if layer.backend not in ("auto", "fused"):
         return None
-    if isinstance(layer, LSTM) and layer.zoneout > 0:  # a share of the old state stays
+    if layer.extras.zoneout > 0:  # a share of the old state stays
         return None
     layers = [collect(layer, names) for names in layer._all_weights]
     if any(own.gain is not None for own in layers):
         return None
     weight = model.embedding.weight if model.config.tie_weights else model.output.weight
     return DecoderWeights(
-        family=_family(layer).name,
+        family=layer.family.name,
         embedding=model.embedding.weight,
         w_ih=[own.w_ih for own in layers],
         b_ih=[own.b_ih for own in layers],
@@ -48,13 +43,3 @@ def stack_of(model: LanguageModel) -> DecoderWeights | None:
         w_out=weight,
         b_out=model.output.bias,
     )
-
-
-def _family(layer: RNN | GRU | LSTM) -> Family:
-    match layer:
-        case RNN():
-            return rnn.FAMILIES[layer.nonlinearity]
-        case GRU():
-            return gru.GRU if layer.reset_after else gru.GRU_RESET_BEFORE
-        case _:
-            return lstm.family(layer)

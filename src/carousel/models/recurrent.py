@@ -10,18 +10,16 @@ from carousel.models.backbone import Backbone, Embed
 from carousel.models.base import State
 from carousel.models.families.family import GatedConfig, RecurrentConfig
 from carousel.nn.embedding import Embedding
-from carousel.nn.from_ids import TokenInput
-from carousel.nn.gru import GRU
+from carousel.nn.embedding_input import TokenInput
 from carousel.nn.initialization import chrono, set_forget_bias
 from carousel.nn.layer import has_hooks
-from carousel.nn.lstm import LSTM
-from carousel.nn.rnn import RNN
+from carousel.nn.recurrent_layer import RecurrentLayer
 
 
 class RecurrentBackbone(Backbone):
     """Dropout acts on every non-recurrent connection (Zaremba, Sutskever and Vinyals 2014)."""
 
-    def __init__(self, config: RecurrentConfig, recurrence: RNN | GRU | LSTM) -> None:
+    def __init__(self, config: RecurrentConfig, recurrence: RecurrentLayer) -> None:
         super().__init__()
         self.config = config
         self.recurrence = recurrence
@@ -55,7 +53,7 @@ class RecurrentBackbone(Backbone):
         layer: nn.Module = self.recurrence
         if is_dropped or not isinstance(embed, Embedding):
             return None
-        if not isinstance(layer, (RNN, GRU, LSTM)):
+        if not isinstance(layer, RecurrentLayer):
             return None
         is_watched = has_hooks(embed, self.dropout, layer)
         return None if is_watched else TokenInput(inputs, embed)
@@ -80,7 +78,6 @@ class RecurrentBackbone(Backbone):
             elif name.startswith("bias"):
                 nn.init.zeros_(parameter)
         if isinstance(config, GatedConfig) and config.has_keep_gate:
-            assert isinstance(self.recurrence, GRU | LSTM)
             set_forget_bias(self.recurrence, config.forget_bias)
             if config.initialization == "chrono":
                 chrono(self.recurrence, config.longest_memory)

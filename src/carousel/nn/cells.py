@@ -3,7 +3,7 @@
 A cell is a recurrence of T = 1. B sequences, D input features, H units.
 """
 
-from typing import Literal, TypeAlias, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor
@@ -17,11 +17,102 @@ from carousel.nn.rnn import FAMILIES
 from carousel.ops import gru, lstm
 from carousel.ops.recurrence import NO_MASKS, DenseInput, Family, State
 
-Cell: TypeAlias = "RNNCell | GRUCell | LSTMCell"
+
+class RecurrentCell(Layer):
+    """One time step of a recurrence; a subclass names its family."""
+
+    __constants__: tuple[str, ...] = ("input_size", "hidden_size", "bias")
+    state_names: ClassVar[tuple[str, ...]] = ("h_0",)
+
+    input_size: int
+    hidden_size: int
+    bias: bool
+    backend: Backend
+
+    @property
+    def family(self) -> Family:
+        """The op that the cell runs."""
+        raise NotImplementedError(f"{type(self).__name__} names no family")
+
+    @property
+    def options(self) -> dict[str, tuple[object, object]]:
+        """Value and default of each argument beside sizes and bias, for the repr."""
+        return {}
+
+    def reset_parameters(self) -> None:
+        """Draw every parameter anew from U(-1/√H, 1/√H)."""
+        parameters.reset(self, self.hidden_size)
+
+    def extra_repr(self) -> str:
+        """Return the arguments that differ from their defaults."""
+        shown = [f"{self.input_size}, {self.hidden_size}"]
+        if self.bias is not True:
+            shown.append(f"bias={self.bias}")
+        shown += [f"{name}={value}" for name, (value, off) in self.options.items() if value != off]
+        if self.backend != "auto":
+            shown.append(f"backend={self.backend!r}")
+        return ", ".join(shown)
+
+    def _set_up(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool,
+        device: parameters.Device,
+        dtype: torch.dtype | None,
+        backend: Backend,
+    ) -> None:
+        """Keep the arguments after a check of each, and make and draw the parameters."""
+        self.input_size = validation.as_size("input_size", input_size)
+        self.hidden_size = validation.as_size("hidden_size", hidden_size)
+        sizes = {"input_size": self.input_size, "hidden_size": self.hidden_size}
+        for name, size in sizes.items():
+            if size < 0:  # torch's cells may have no units at all
+                raise RuntimeError(f"{name} must be at least 0, got {size}")
+        check_backend(backend)
+        self.bias = bias
+        self.backend = backend
+        gates = self.family.gates
+        shapes = parameters.shapes(gates, self.input_size, self.hidden_size, bias=bias)
+        parameters.register(self, shapes, "", device=device, dtype=dtype)
+        if not bias:
+            self.register_parameter("bias_ih", None)
+            self.register_parameter("bias_hh", None)
+        self.reset_parameters()
+
+    @opaque
+    def _step(self, input: Tensor, hx: object) -> State:
+        """Take one step from the state hx."""
+        validation.check_axes(type(self).__name__, input, (1, 2))
+        validation.check_features(input, self.input_size)
+        shape = (*input.shape[:-1], self.hidden_size)
+        given = validation.as_state(hx, self.state_names)
+        state = given or tuple(input.new_zeros(shape) for _ in self.state_names)
+        for name, part in zip(self.state_names, state, strict=True):
+            if part.dim() not in (1, 2):
+                raise ValueError(f"{name} must have 1 or 2 axes, got {part.dim()}")
+            validation.check_shapes((part,), {name: shape})
+        own = parameters.collect(self, ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        named = zip(("input", *self.state_names), (input, *state), strict=True)
+        for name, tensor in named:
+            validation.check_fits(name, tensor, own.w_ih, RuntimeError)
+        dtype, product = own.w_ih.dtype, product_type(own.w_ih)
+        with disable_autocast(input.device):
+            x = input.to(dtype).reshape(1, -1, self.input_size)  # (T = 1, B, D)
+            rows = tuple(part.to(dtype).reshape(-1, self.hidden_size) for part in state)
+            source = DenseInput(x, own.w_ih, own.b_ih, own.gain)
+            implementation = choose_recurrence(
+                self.backend, self.family, source, rows, own.weights, NO_MASKS, product
+            )
+            _, last = run(implementation, self.family, source, rows, own.weights)
+        h, *others = last
+        if wants_gradient(*others):  # the backward pass keeps c; the copy may be changed in place
+            others = [part.clone() for part in others]
+        return tuple(part.reshape(shape) if part.shape != shape else part for part in (h, *others))
 
 
 @final
-class RNNCell(Layer):
+class RNNCell(RecurrentCell):
     """One time step of a vanilla recurrence, a drop-in for torch.nn.RNNCell.
 
     Args:
@@ -41,11 +132,6 @@ class RNNCell(Layer):
 
     __constants__ = ("input_size", "hidden_size", "bias", "nonlinearity")
 
-    input_size: int
-    hidden_size: int
-    bias: bool
-    backend: Backend
-
     def __init__(
         self,
         input_size: int,
@@ -60,17 +146,18 @@ class RNNCell(Layer):
         super().__init__()
         if nonlinearity not in FAMILIES:
             raise RuntimeError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
-        set_up(self, 1, input_size, hidden_size, bias, device, dtype, backend)
         self.nonlinearity = nonlinearity
-        self.reset_parameters()
+        self._set_up(input_size, hidden_size, bias, device, dtype, backend)
 
-    def reset_parameters(self) -> None:
-        """Draw every parameter anew from U(-1/√H, 1/√H)."""
-        parameters.reset(self, self.hidden_size)
+    @property
+    def family(self) -> Family:
+        """The op of the nonlinearity."""
+        return FAMILIES[self.nonlinearity]
 
-    def extra_repr(self) -> str:
-        """Return the arguments that differ from their defaults."""
-        return describe(self, {"nonlinearity": (self.nonlinearity, "tanh")})
+    @property
+    def options(self) -> dict[str, tuple[object, object]]:
+        """Value and default of the nonlinearity."""
+        return {"nonlinearity": (self.nonlinearity, "tanh")}
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Take one step: input (B, D) or (D,), hx and what is returned (B, H) or (H,).
@@ -78,12 +165,12 @@ class RNNCell(Layer):
         Raises:
             TypeError, ValueError, RuntimeError: If something does not fit, as torch does.
         """
-        (h,) = call(self, FAMILIES[self.nonlinearity], input, hx, ("h_0",))
+        (h,) = self._step(input, hx)
         return h
 
 
 @final
-class GRUCell(Layer):
+class GRUCell(RecurrentCell):
     """One time step of a gated recurrent unit, a drop-in for torch.nn.GRUCell.
 
     Args:
@@ -100,13 +187,6 @@ class GRUCell(Layer):
         TypeError: If a size is no int.
     """
 
-    __constants__ = ("input_size", "hidden_size", "bias")
-
-    input_size: int
-    hidden_size: int
-    bias: bool
-    backend: Backend
-
     def __init__(
         self,
         input_size: int,
@@ -118,16 +198,12 @@ class GRUCell(Layer):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        set_up(self, gru.GRU.gates, input_size, hidden_size, bias, device, dtype, backend)
-        self.reset_parameters()
+        self._set_up(input_size, hidden_size, bias, device, dtype, backend)
 
-    def reset_parameters(self) -> None:
-        """Draw every parameter anew from U(-1/√H, 1/√H)."""
-        parameters.reset(self, self.hidden_size)
-
-    def extra_repr(self) -> str:
-        """Return the arguments that differ from their defaults."""
-        return describe(self, {})
+    @property
+    def family(self) -> Family:
+        """The op that the cell runs."""
+        return gru.GRU
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """Take one step: input (B, D) or (D,), hx and what is returned (B, H) or (H,).
@@ -135,12 +211,12 @@ class GRUCell(Layer):
         Raises:
             TypeError, ValueError, RuntimeError: If something does not fit, as torch does.
         """
-        (h,) = call(self, gru.GRU, input, hx, ("h_0",))
+        (h,) = self._step(input, hx)
         return h
 
 
 @final
-class LSTMCell(Layer):
+class LSTMCell(RecurrentCell):
     """One time step of a long short-term memory, a drop-in for torch.nn.LSTMCell.
 
     Args:
@@ -157,12 +233,7 @@ class LSTMCell(Layer):
         TypeError: If a size is no int.
     """
 
-    __constants__ = ("input_size", "hidden_size", "bias")
-
-    input_size: int
-    hidden_size: int
-    bias: bool
-    backend: Backend
+    state_names = ("h_0", "c_0")
 
     def __init__(
         self,
@@ -175,16 +246,12 @@ class LSTMCell(Layer):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        set_up(self, lstm.LSTM.gates, input_size, hidden_size, bias, device, dtype, backend)
-        self.reset_parameters()
+        self._set_up(input_size, hidden_size, bias, device, dtype, backend)
 
-    def reset_parameters(self) -> None:
-        """Draw every parameter anew from U(-1/√H, 1/√H)."""
-        parameters.reset(self, self.hidden_size)
-
-    def extra_repr(self) -> str:
-        """Return the arguments that differ from their defaults."""
-        return describe(self, {})
+    @property
+    def family(self) -> Family:
+        """The op that the cell runs."""
+        return lstm.LSTM
 
     def forward(
         self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
@@ -194,73 +261,5 @@ class LSTMCell(Layer):
         Raises:
             TypeError, ValueError, RuntimeError: If something does not fit, as torch does.
         """
-        h, c = call(self, lstm.LSTM, input, hx, ("h_0", "c_0"))
+        h, c = self._step(input, hx)
         return h, c
-
-
-def set_up(
-    cell: Cell,
-    gates: int,
-    input_size: int,
-    hidden_size: int,
-    bias: bool,
-    device: parameters.Device,
-    dtype: torch.dtype | None,
-    backend: Backend,
-) -> None:
-    """Keep a cell's arguments after a check of each, and make its parameters."""
-    cell.input_size = validation.as_size("input_size", input_size)
-    cell.hidden_size = validation.as_size("hidden_size", hidden_size)
-    sizes = {"input_size": cell.input_size, "hidden_size": cell.hidden_size}
-    for name, size in sizes.items():
-        if size < 0:  # torch's cells may have no units at all
-            raise RuntimeError(f"{name} must be at least 0, got {size}")
-    check_backend(backend)
-    cell.bias = bias
-    cell.backend = backend
-    shapes = parameters.shapes(gates, cell.input_size, cell.hidden_size, bias=bias)
-    parameters.register(cell, shapes, "", device=device, dtype=dtype)
-    if not bias:
-        cell.register_parameter("bias_ih", None)
-        cell.register_parameter("bias_hh", None)
-
-
-def describe(cell: Cell, others: dict[str, tuple[object, object]]) -> str:
-    """Return the arguments that differ from their defaults; others are values and defaults."""
-    shown = [f"{cell.input_size}, {cell.hidden_size}"]
-    if cell.bias is not True:
-        shown.append(f"bias={cell.bias}")
-    shown += [f"{name}={value}" for name, (value, plain) in others.items() if value != plain]
-    if cell.backend != "auto":
-        shown.append(f"backend={cell.backend!r}")
-    return ", ".join(shown)
-
-
-@opaque
-def call(cell: Cell, family: Family, input: Tensor, hx: object, names: tuple[str, ...]) -> State:
-    """Take one step from the state hx, whose parts have these names."""
-    validation.check_axes(type(cell).__name__, input, (1, 2))
-    validation.check_features(input, cell.input_size)
-    shape = (*input.shape[:-1], cell.hidden_size)
-    given = validation.as_state(hx, names)
-    state = given or tuple(input.new_zeros(shape) for _ in names)
-    for name, part in zip(names, state, strict=True):
-        if part.dim() not in (1, 2):
-            raise ValueError(f"{name} must have 1 or 2 axes, got {part.dim()}")
-        validation.check_shapes((part,), {name: shape})
-    own = parameters.collect(cell, ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    for name, tensor in zip(("input", *names), (input, *state), strict=True):
-        validation.check_fits(name, tensor, own.w_ih, RuntimeError)
-    dtype, product = own.w_ih.dtype, product_type(own.w_ih)
-    with disable_autocast(input.device):
-        x = input.to(dtype).reshape(1, -1, cell.input_size)  # (T = 1, B, D)
-        rows = tuple(part.to(dtype).reshape(-1, cell.hidden_size) for part in state)
-        source = DenseInput(x, own.w_ih, own.b_ih, own.gain)
-        implementation = choose_recurrence(
-            cell.backend, family, source, rows, own.weights, NO_MASKS, product
-        )
-        _, last = run(implementation, family, source, rows, own.weights)
-    h, *others = last
-    if wants_gradient(*others):  # the backward pass keeps c; the copy may be changed in place
-        others = [part.clone() for part in others]
-    return tuple(part.reshape(shape) if part.shape != shape else part for part in (h, *others))

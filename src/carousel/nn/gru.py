@@ -3,17 +3,13 @@
 from typing import final
 
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.dispatch import Backend
 from carousel.nn import parameters
-from carousel.nn.embedding import Embedding
-from carousel.nn.from_ids import TokenInput, call_from_ids
-from carousel.nn.module import add_parameters, call, describe, set_arguments
-from carousel.nn.recurrent_layer import RecurrentLayer
-from carousel.nn.validation import as_state, check_is, check_no_projection
+from carousel.nn.recurrent_layer import KeepGate, RecurrentLayer
+from carousel.nn.validation import check_is, check_no_projection
 from carousel.ops import gru as op
+from carousel.ops.recurrence import Family
 
 
 @final
@@ -65,8 +61,7 @@ class GRU(RecurrentLayer):
         check_no_projection("GRU", proj_size)
         check_is("reset_after", reset_after, bool)
         self.reset_after = reset_after
-        set_arguments(
-            self,
+        self._set_up(
             "GRU",
             input_size=input_size,
             hidden_size=hidden_size,
@@ -76,58 +71,21 @@ class GRU(RecurrentLayer):
             dropout=dropout,
             bidirectional=bidirectional,
             backend=backend,
+            device=device,
+            dtype=dtype,
         )
-        add_parameters(self, op.GRU.gates, device, dtype)
-        self.reset_parameters()
 
-    def extra_repr(self) -> str:
-        """Return the arguments that differ from their defaults."""
-        return describe(self, {"reset_after": (self.reset_after, True)})
+    @property
+    def family(self) -> Family:
+        """The op, with the reset gate after the product or before it."""
+        return op.GRU if self.reset_after else op.GRU_RESET_BEFORE
 
-    def forward(
-        self, input: Tensor | PackedSequence | TokenInput, hx: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Run the input through all layers.
+    @property
+    def keep_gate(self) -> KeepGate:
+        """The update gate: z keeps, 1 - z takes in."""
+        return KeepGate(gate=1, sign=1, input_gate=None)  # of r, z, n
 
-        Args:
-            input: (T, B, D), or (B, T, D) if batch_first, (T, D) for one sequence alone, or a
-                PackedSequence; or a TokenInput, as from_ids.
-            hx: Initial h_0 (L, B, H), or (L, H) for one sequence, 2·L where bidirectional; None is
-                zeros.
-
-        Returns:
-            The last layer's outputs, in the form of the input, with H features, 2·H where
-            bidirectional; and the last state h_n, shaped like hx.
-
-        Raises:
-            TypeError, ValueError, RuntimeError: If something does not fit, as torch does; the
-                message names what came and what was expected.
-        """
-        if isinstance(input, TokenInput):
-            return self.from_ids(*input, hx)
-        family = op.GRU if self.reset_after else op.GRU_RESET_BEFORE
-        y, (h_n,) = call(self, family, input, as_state(hx, ("h_0",)))
-        return y, h_n
-
-    def from_ids(
-        self, ids: Tensor, embedding: Embedding, hx: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return what forward(embedding(ids), hx) does, sooner where the ids outnumber the tokens.
-
-        Then each token's vector goes through the input's product once, and every place looks its
-        row up; math/recurrence/equations.md, "From ids".
-
-        Args:
-            ids: (T, B), or (B, T) if batch_first, (T,) for one sequence alone; -1, no token at all,
-                is the zero vector.
-            embedding: Of D features.
-            hx: As forward takes it.
-
-        Raises:
-            TypeError, ValueError, RuntimeError: As forward does; TypeError also if the ids are no
-                integers.
-            IndexError: If an id is no token's.
-        """
-        family = op.GRU if self.reset_after else op.GRU_RESET_BEFORE
-        y, (h_n,) = call_from_ids(self, family, ids, embedding, as_state(hx, ("h_0",)))
-        return y, h_n
+    @property
+    def options(self) -> dict[str, tuple[object, object]]:
+        """Value and default of each argument that torch lacks."""
+        return {"reset_after": (self.reset_after, True)}

@@ -5,31 +5,14 @@ A unit whose keeping gate (the LSTM's f, the GRU's z) stands at σ(b) remembers 
 bias_hh is 0.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
-from carousel.nn.gru import GRU
-from carousel.nn.lstm import LSTM
-
-
-class Keeping(NamedTuple):
-    """Where a layer's packed biases decide what is kept.
-
-    Attributes:
-        gate: Number of the gate.
-        sign: 1 if the gate keeps, -1 if it takes in, and what it leaves is kept.
-        taking: Number of the gate that takes in; None where it is the same one.
-    """
-
-    gate: int
-    sign: int
-    taking: int | None
+from carousel.nn.recurrent_layer import KeepGate, RecurrentLayer
 
 
 @torch.no_grad()
-def set_forget_bias(layer: GRU | LSTM, value: float) -> None:
+def set_forget_bias(layer: RecurrentLayer, value: float) -> None:
     """Set both biases of every keeping gate so that their sum is a value; the others stay.
 
     Where the LSTM's gate is coupled, f = 1 - i, the input gate gets the value's negative: the same
@@ -41,13 +24,13 @@ def set_forget_bias(layer: GRU | LSTM, value: float) -> None:
     Raises:
         ValueError: If the layer has no biases, or no gate that forgets.
     """
-    keeping = _keeping(layer)
+    keep = _keep_gate(layer)
     for biases in _biases(layer):
-        _set(layer, biases, keeping.gate, torch.tensor(keeping.sign * value))
+        _set(layer, biases, keep.gate, torch.tensor(keep.sign * value))
 
 
 @torch.no_grad()
-def chrono(layer: GRU | LSTM, longest: int, generator: torch.Generator | None = None) -> None:
+def chrono(layer: RecurrentLayer, longest: int, generator: torch.Generator | None = None) -> None:
     """Let the units remember for times spread evenly from 2 to `longest` time steps.
 
     The keeping gate's bias is log u with u drawn from U(1, longest - 1) for each unit; the LSTM's
@@ -66,30 +49,28 @@ def chrono(layer: GRU | LSTM, longest: int, generator: torch.Generator | None = 
     """
     if longest < 2:
         raise ValueError(f"longest must be at least 2 time steps, got {longest}")
-    keeping = _keeping(layer)
+    keep = _keep_gate(layer)
     for biases in _biases(layer):
         time = biases[0].new_empty(layer.hidden_size).uniform_(1, longest - 1, generator=generator)
-        _set(layer, biases, keeping.gate, keeping.sign * time.log())
-        if keeping.taking is not None:
-            _set(layer, biases, keeping.taking, -time.log())
+        _set(layer, biases, keep.gate, keep.sign * time.log())
+        if keep.input_gate is not None:
+            _set(layer, biases, keep.input_gate, -time.log())
 
 
-def _keeping(layer: GRU | LSTM) -> Keeping:
-    if isinstance(layer, GRU):  # r, z, n: z keeps, 1 - z takes in
-        return Keeping(1, 1, None)
-    if not layer.forget_gate:
+def _keep_gate(layer: RecurrentLayer) -> KeepGate:
+    if layer.keep_gate is None:
         raise ValueError("the layer has no forget gate (forget_gate=False)")
-    return Keeping(0, -1, None) if layer.coupled else Keeping(1, 1, 0)  # i, g, o or i, f, g, o
+    return layer.keep_gate
 
 
-def _set(layer: GRU | LSTM, biases: tuple[Tensor, Tensor], gate: int, value: Tensor) -> None:
+def _set(layer: RecurrentLayer, biases: tuple[Tensor, Tensor], gate: int, value: Tensor) -> None:
     """Let the two biases of a gate, (H,) each, add up to a value."""
     b_ih, b_hh = (bias.view(-1, layer.hidden_size)[gate] for bias in biases)
     b_ih.copy_(value.expand_as(b_ih))
     b_hh.zero_()
 
 
-def _biases(layer: GRU | LSTM) -> list[tuple[Tensor, Tensor]]:
+def _biases(layer: RecurrentLayer) -> list[tuple[Tensor, Tensor]]:
     """Return (b_ih, b_hh) of every layer and direction."""
     if not layer.bias:
         raise ValueError("the layer has no biases (bias=False)")

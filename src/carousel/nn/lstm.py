@@ -4,16 +4,13 @@ from typing import final
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.dispatch import Backend
 from carousel.nn import parameters
-from carousel.nn.embedding import Embedding
-from carousel.nn.from_ids import TokenInput, call_from_ids
-from carousel.nn.module import add_parameters, call, describe, set_arguments
-from carousel.nn.recurrent_layer import RecurrentLayer
+from carousel.nn.lstm_options import OPTIONS, clashing_options
+from carousel.nn.recurrent_layer import KeepGate, RecurrentLayer
 from carousel.nn.regularization import Extras
-from carousel.nn.validation import as_state, check_is, check_probability
+from carousel.nn.validation import check_is, check_probability
 from carousel.ops import lstm as plain
 from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
 from carousel.ops.lstm_three_gates import LSTM_1997, LSTM_COUPLED
@@ -60,6 +57,8 @@ class LSTM(RecurrentLayer):
         TypeError: If a size is no int, or a switch no bool.
     """
 
+    state_names = ("h_0", "c_0")
+
     def __init__(
         self,
         input_size: int,
@@ -83,8 +82,15 @@ class LSTM(RecurrentLayer):
         backend: Backend = "auto",
     ) -> None:
         super().__init__()
-        set_arguments(
-            self,
+        self.peephole = peephole
+        self.coupled = coupled
+        self.forget_gate = forget_gate
+        self.layer_norm = layer_norm
+        self.zoneout = zoneout
+        self.recurrent_dropout = recurrent_dropout
+        self.variational_dropout = variational_dropout
+        self._check_options(proj_size)
+        self._set_up(
             "LSTM",
             input_size=input_size,
             hidden_size=hidden_size,
@@ -95,48 +101,47 @@ class LSTM(RecurrentLayer):
             bidirectional=bidirectional,
             proj_size=proj_size,
             backend=backend,
+            device=device,
+            dtype=dtype,
         )
-        self.peephole = peephole
-        self.coupled = coupled
-        self.forget_gate = forget_gate
-        self.layer_norm = layer_norm
-        self.zoneout = zoneout
-        self.recurrent_dropout = recurrent_dropout
-        self.variational_dropout = variational_dropout
-        check_extras(self)
-        add_parameters(
-            self, family(self).gates, device, dtype, peephole=peephole, layer_norm=layer_norm
-        )
-        self.reset_parameters()
 
-    def extra_repr(self) -> str:
-        """Return the arguments that differ from their defaults."""
-        return describe(self, {name: (getattr(self, name), off) for name, off in EXTRAS.items()})
+    @property
+    def family(self) -> Family:
+        """The op that the options ask for."""
+        if self.coupled:
+            return LSTM_COUPLED
+        if not self.forget_gate:
+            return LSTM_1997
+        return LSTM_LAYER_NORM if self.layer_norm else plain.LSTM
 
-    def forward(
-        self, input: Tensor | PackedSequence | TokenInput, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor | PackedSequence, tuple[Tensor, Tensor]]:
-        """Run the input through all layers.
+    @property
+    def extras(self) -> Extras:
+        """The probabilities of zoneout and of both dropouts."""
+        return Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
 
-        Args:
-            input: (T, B, D), or (B, T, D) if batch_first, (T, D) for one sequence alone, or a
-                PackedSequence; or a TokenInput, as from_ids.
-            hx: Initial (h_0, c_0): (L, B, P) and (L, B, H), without B for one sequence, 2·L where
-                bidirectional; P is H without projection. None is zeros.
+    @property
+    def keep_gate(self) -> KeepGate | None:
+        """The forget gate, or the input gate that is coupled to it; None without either."""
+        if not self.forget_gate:
+            return None
+        if self.coupled:
+            return KeepGate(gate=0, sign=-1, input_gate=None)  # of i, g, o
+        return KeepGate(gate=1, sign=1, input_gate=0)  # of i, f, g, o
 
-        Returns:
-            The last layer's outputs, in the form of the input, with P features, 2·P where
-            bidirectional; and the last states (h_n, c_n), shaped like hx.
+    @property
+    def options(self) -> dict[str, tuple[object, object]]:
+        """Value and default of each argument that torch lacks."""
+        return {name: (getattr(self, name), off) for name, off in OPTIONS.items()}
 
-        Raises:
-            TypeError, ValueError, RuntimeError: If something does not fit, as torch does; the
-                message names what came and what was expected.
-        """
-        if isinstance(input, TokenInput):
-            return self.from_ids(*input, hx)
-        extras = Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
-        y, (h_n, c_n) = call(self, family(self), input, as_state(hx, ("h_0", "c_0")), extras)
-        return y, (h_n, c_n)
+    def parameter_shapes(self, input_size: int) -> dict[str, tuple[int, ...]]:
+        """Return torch's parameters, then those of the options."""
+        units, packed = (self.hidden_size,), (self.family.gates * self.hidden_size,)
+        named = super().parameter_shapes(input_size)
+        if self.peephole:
+            named |= {"weight_ci": units, "weight_cf": units, "weight_co": units}
+        if self.layer_norm:
+            named |= {"norm_ih": packed, "norm_hh": packed, "norm_c": units, "norm_c_bias": units}
+        return named
 
     def get_expected_cell_size(
         self, input: Tensor, batch_sizes: Tensor | None
@@ -155,69 +160,21 @@ class LSTM(RecurrentLayer):
         c_shape = self.get_expected_cell_size(input, batch_sizes)
         self.check_hidden_size(hidden[1], c_shape, "Expected hidden[1] size {}, got {}")
 
-    def from_ids(
-        self, ids: Tensor, embedding: Embedding, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Return what forward(embedding(ids), hx) does, sooner where the ids outnumber the tokens.
+    def _check_options(self, proj_size: int) -> None:
+        """Refuse what is no switch or no probability, and what is not verified together.
 
-        Then each token's vector goes through the input's product once, and every place looks its
-        row up; math/recurrence/equations.md, "From ids".
-
-        Args:
-            ids: (T, B), or (B, T) if batch_first, (T,) for one sequence alone; -1, no token at all,
-                is the zero vector.
-            embedding: Of D features.
-            hx: As forward takes it.
+        Zoneout and variational dropout go with every variant; the others with the ordinary LSTM.
 
         Raises:
-            TypeError, ValueError, RuntimeError: As forward does; TypeError also if the ids are no
-                integers.
-            IndexError: If an id is no token's.
+            TypeError: If a switch is no bool.
+            ValueError: Otherwise; the message names both.
         """
-        extras = Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
-        state = as_state(hx, ("h_0", "c_0"))
-        y, (h_n, c_n) = call_from_ids(self, family(self), ids, embedding, state, extras)
-        return y, (h_n, c_n)
-
-
-# What torch lacks, and the value that switches it off.
-EXTRAS: dict[str, object] = {
-    "peephole": False,
-    "coupled": False,
-    "forget_gate": True,
-    "layer_norm": False,
-    "zoneout": 0.0,
-    "recurrent_dropout": 0.0,
-    "variational_dropout": 0.0,
-}
-
-
-def family(layer: LSTM) -> Family:
-    """Return the op that a layer's switches ask for."""
-    if layer.coupled:
-        return LSTM_COUPLED
-    if not layer.forget_gate:
-        return LSTM_1997
-    return LSTM_LAYER_NORM if layer.layer_norm else plain.LSTM
-
-
-def check_extras(layer: LSTM) -> None:
-    """Refuse what is no switch or no probability, and what is not verified together.
-
-    Zoneout and variational dropout go with every family; the rest with the ordinary LSTM alone.
-
-    Raises:
-        TypeError: If a switch is no bool.
-        ValueError: Otherwise; the message names both.
-    """
-    for name in ("peephole", "coupled", "forget_gate", "layer_norm"):
-        check_is(name, getattr(layer, name), bool)
-    for name in ("zoneout", "recurrent_dropout", "variational_dropout"):
-        check_probability(name, getattr(layer, name))
-    on = [name for name, off in EXTRAS.items() if getattr(layer, name) != off]
-    kinds = [name for name in ("coupled", "forget_gate", "layer_norm") if name in on]
-    plain_only = [name for name in ("peephole", "recurrent_dropout") if name in on]
-    clashing = kinds[1:] + plain_only + (["proj_size"] if layer.proj_size else [])
-    if kinds and clashing:
-        both = (f"{name}={getattr(layer, name)}" for name in (kinds[0], clashing[0]))
-        raise ValueError(f"{' with '.join(both)} is not verified; use one without the other")
+        for name in ("peephole", "coupled", "forget_gate", "layer_norm"):
+            check_is(name, getattr(self, name), bool)
+        for name in ("zoneout", "recurrent_dropout", "variational_dropout"):
+            check_probability(name, getattr(self, name))
+        clash = clashing_options({name: getattr(self, name) for name in OPTIONS}, proj_size)
+        if clash is not None:
+            values = {"proj_size": proj_size} | {name: getattr(self, name) for name in OPTIONS}
+            both = (f"{name}={values[name]}" for name in clash)
+            raise ValueError(f"{' with '.join(both)} is not verified; use one without the other")

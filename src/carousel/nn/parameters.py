@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from carousel.ops.recurrence import Weights
 
-# The op's name of each parameter that the time loop reads; the others belong to the projection of
-# the input: weight_ih, bias_ih, norm_ih.
+# The op's name of each parameter that the time loop reads, where it is another one than the
+# layer's; weight_ih, bias_ih and norm_ih belong to the projection of the input.
 IN_THE_LOOP = {
     "weight_hh": "w_hh",
     "bias_hh": "b_hh",
@@ -47,11 +47,9 @@ def shapes(
     *,
     bias: bool,
     proj_size: int = 0,
-    peephole: bool = False,
-    layer_norm: bool = False,
 ) -> dict[str, tuple[int, ...]]:
     """Return the parameters of one layer in one direction, in torch's order."""
-    packed, units = gates * hidden_size, (hidden_size,)
+    packed = gates * hidden_size
     named: dict[str, tuple[int, ...]] = {
         "weight_ih": (packed, input_size),
         "weight_hh": (packed, proj_size or hidden_size),
@@ -60,10 +58,6 @@ def shapes(
         named |= {"bias_ih": (packed,), "bias_hh": (packed,)}
     if proj_size:
         named |= {"weight_hr": (proj_size, hidden_size)}
-    if peephole:
-        named |= {"weight_ci": units, "weight_cf": units, "weight_co": units}
-    if layer_norm:
-        named |= {"norm_ih": (packed,), "norm_hh": (packed,), "norm_c": units, "norm_c_bias": units}
     return named
 
 
@@ -110,8 +104,8 @@ def collect(module: nn.Module, names: Iterable[str]) -> Parameters:
     found = {name.partition("_l")[0]: getattr(module, name) for name in names}
     named = {name: tensor for name, tensor in found.items() if tensor is not None}
     return Parameters(
-        w_ih=named["weight_ih"],
-        b_ih=named.get("bias_ih"),
-        gain=named.get("norm_ih"),
-        weights={op: named[name] for name, op in IN_THE_LOOP.items() if name in named},
+        w_ih=named.pop("weight_ih"),
+        b_ih=named.pop("bias_ih", None),
+        gain=named.pop("norm_ih", None),
+        weights={IN_THE_LOOP.get(name, name): weight for name, weight in named.items()},
     )

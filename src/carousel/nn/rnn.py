@@ -3,16 +3,12 @@
 from typing import Literal, final
 
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.dispatch import Backend
 from carousel.nn import parameters
-from carousel.nn.embedding import Embedding
-from carousel.nn.from_ids import TokenInput, call_from_ids
-from carousel.nn.module import add_parameters, call, describe, set_arguments
 from carousel.nn.recurrent_layer import RecurrentLayer
-from carousel.nn.validation import as_state, check_no_projection
+from carousel.nn.validation import check_no_projection
+from carousel.ops.recurrence import Family
 from carousel.ops.rnn import RNN_RELU, RNN_TANH
 
 FAMILIES = {"tanh": RNN_TANH, "relu": RNN_RELU}
@@ -67,8 +63,7 @@ class RNN(RecurrentLayer):
         if nonlinearity not in FAMILIES:
             raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        set_arguments(
-            self,
+        self._set_up(
             f"RNN_{nonlinearity.upper()}",
             input_size=input_size,
             hidden_size=hidden_size,
@@ -78,57 +73,11 @@ class RNN(RecurrentLayer):
             dropout=dropout,
             bidirectional=bidirectional,
             backend=backend,
+            device=device,
+            dtype=dtype,
         )
-        add_parameters(self, FAMILIES[nonlinearity].gates, device, dtype)
-        self.reset_parameters()
 
-    def extra_repr(self) -> str:
-        """Return the arguments that differ from their defaults."""
-        return describe(self, {})
-
-    def forward(
-        self, input: Tensor | PackedSequence | TokenInput, hx: Tensor | None = None
-    ) -> tuple[Tensor | PackedSequence, Tensor]:
-        """Run the input through all layers.
-
-        Args:
-            input: (T, B, D), or (B, T, D) if batch_first, (T, D) for one sequence alone, or a
-                PackedSequence; or a TokenInput, as from_ids.
-            hx: Initial h_0 (L, B, H), or (L, H) for one sequence, 2·L where bidirectional; None is
-                zeros.
-
-        Returns:
-            The last layer's outputs, in the form of the input, with H features, 2·H where
-            bidirectional; and the last state h_n, shaped like hx.
-
-        Raises:
-            TypeError, ValueError, RuntimeError: If something does not fit, as torch does; the
-                message names what came and what was expected.
-        """
-        if isinstance(input, TokenInput):
-            return self.from_ids(*input, hx)
-        y, (h_n,) = call(self, FAMILIES[self.nonlinearity], input, as_state(hx, ("h_0",)))
-        return y, h_n
-
-    def from_ids(
-        self, ids: Tensor, embedding: Embedding, hx: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return what forward(embedding(ids), hx) does, sooner where the ids outnumber the tokens.
-
-        Then each token's vector goes through the input's product once, and every place looks its
-        row up; math/recurrence/equations.md, "From ids".
-
-        Args:
-            ids: (T, B), or (B, T) if batch_first, (T,) for one sequence alone; -1, no token at all,
-                is the zero vector.
-            embedding: Of D features.
-            hx: As forward takes it.
-
-        Raises:
-            TypeError, ValueError, RuntimeError: As forward does; TypeError also if the ids are no
-                integers.
-            IndexError: If an id is no token's.
-        """
-        family, state = FAMILIES[self.nonlinearity], as_state(hx, ("h_0",))
-        y, (h_n,) = call_from_ids(self, family, ids, embedding, state)
-        return y, h_n
+    @property
+    def family(self) -> Family:
+        """The op of the nonlinearity."""
+        return FAMILIES[self.nonlinearity]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from carousel.kernels.dispatch import choose_recurrence
 from carousel.kernels.transforms import active_transform, has_symbolic_sizes
 from carousel.nn.autograd import opaque
-from carousel.nn.embedded import Embedded, mirrored, source
+from carousel.nn.embedding_input import Embedded, reverse_time, source
 from carousel.nn.packing import Layout, pack, pad, reverse
 from carousel.nn.parameters import Parameters
 from carousel.nn.recurrence import run
@@ -54,7 +54,7 @@ def stack(
         outputs = []
         for is_reverse, own in zip((False, True), directions, strict=False):
             start = next(rows)
-            read = source(mirrored(x, lengths) if is_reverse else x, own, backend)
+            read = source(reverse_time(x, lengths) if is_reverse else x, own, backend)
             masks = draw(extras, start, steps, ended, is_training)
             implementation = choose_recurrence(
                 backend, family, read, start, own.weights, masks, product

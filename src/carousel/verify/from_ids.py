@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 import carousel
 from carousel.nn.embedding import Embedding
+from carousel.nn.embedding_input import TokenInput
 from carousel.ops.recurrence import DenseInput, Family, Saved, State, Weights
 from carousel.verify.causality import Scene
 from carousel.verify.layers import Layer, make
@@ -114,7 +115,7 @@ class _Reader(nn.Module):
         self.layer = make(carousel, layer, *sizes, dtype=torch.float64, bias=bias)
 
     def forward(self, ids: Tensor, hx: Any) -> Any:
-        return self.layer.from_ids(ids, self.embedding, hx)  # type: ignore[operator]
+        return self.layer(TokenInput(ids, self.embedding), hx)
 
 
 def ours(name: str, case: Case) -> Tensors:

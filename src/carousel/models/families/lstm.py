@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from carousel.errors import ConfigError
 from carousel.models.families.family import Family, GatedConfig
+from carousel.nn.lstm_options import OPTIONS, clashing_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,20 +68,10 @@ class LSTMConfig(GatedConfig):
 
     def _check_variants(self) -> None:
         """Refuse variants that are not verified together."""
-        kinds = {
-            "coupled": self.coupled,
-            "forget_gate false": not self.forget_gate,
-            "layer_norm": self.layer_norm,
-        }
-        others = {
-            "peephole": self.peephole,
-            "proj_size": self.proj_size > 0,
-            "recurrent_dropout": self.recurrent_dropout > 0,
-        }
-        chosen = [name for name, is_on in kinds.items() if is_on]
-        clashing = [*chosen[1:], *(name for name, is_on in others.items() if is_on)]
-        if chosen and clashing:
-            raise ConfigError(f"{chosen[0]} does not go together with {clashing[0]}")
+        options = {name: getattr(self, name) for name in OPTIONS}
+        if clash := clashing_options(options, self.proj_size):
+            first, second = ("forget_gate false" if n == "forget_gate" else n for n in clash)
+            raise ConfigError(f"{first} does not go together with {second}")
 
 
 def build(config: LSTMConfig, input_size: int | None) -> Any:

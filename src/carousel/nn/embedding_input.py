@@ -1,7 +1,8 @@
-"""What a language model's first layer reads: ids, whose projections are the rows of one table.
+"""Ids as the input of a recurrent layer: the projections of all tokens are the rows of one table.
 
 The embedding goes through the product once for each token, not once for each place where it stands.
-Derivation: math/recurrence/equations.md, "From ids". V tokens, D features, G = gates · H.
+Derivation: math/recurrence/equations.md, "From ids". T time steps, B sequences, V tokens, D
+features, G = gates · H.
 """
 
 from typing import Any, NamedTuple
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.dispatch import AUTOGRAD, choose
+from carousel.kernels.transforms import has_symbolic_sizes
 from carousel.nn.autograd import disable_autocast, hand_derived
+from carousel.nn.embedding import Embedding
 from carousel.nn.packing import Layout, reverse
 from carousel.nn.parameters import Parameters
 from carousel.ops.recurrence import (
@@ -22,6 +25,16 @@ from carousel.ops.recurrence import (
 )
 
 
+class TokenInput(NamedTuple):
+    """Ids and their embedding: a recurrent layer takes it in place of features (B, T, D).
+
+    The outputs are those of `embedding(ids)`, computed sooner where the ids outnumber the tokens.
+    """
+
+    ids: Tensor  # (T, B), or (B, T) where the layer is batch_first; -1 is no token: the zero vector
+    embedding: Embedding
+
+
 class Embedded(NamedTuple):
     """An input not yet looked up; id -1, no token at all, stands for the zero vector."""
 
@@ -30,7 +43,7 @@ class Embedded(NamedTuple):
 
     @property
     def device(self) -> torch.device:
-        """Where it is."""
+        """The device of the ids."""
         return self.ids.device
 
     def to(self, dtype: torch.dtype) -> "Embedded":
@@ -39,7 +52,7 @@ class Embedded(NamedTuple):
 
 
 class _Table(torch.autograd.Function):
-    """The op with its hand-derived reverse."""
+    """The op with its hand-derived backward pass."""
 
     @staticmethod
     def forward(ctx: Any, *source: Tensor) -> Tensor:
@@ -55,8 +68,29 @@ class _Table(torch.autograd.Function):
             return tuple(project_embedding_backward(dtable, DenseInput(*ctx.saved_tensors)))
 
 
+def check_ids(ids: object) -> None:
+    """Raise TypeError if ids are no tensor of integers."""
+    if not isinstance(ids, Tensor):
+        raise TypeError(f"ids must be a tensor, got {type(ids).__name__}")
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"ids must be of type int64 or int32, got {ids.dtype}")
+
+
+def is_quicker_by_table(ids: Tensor, embedding: Embedding, *, drops_features: bool) -> bool:
+    """Tell whether to project every token of the vocabulary, or what stands at every place.
+
+    Forward and back, V rows are multiplied, or T·B; so the table does not pay where the vocabulary
+    is the larger: in a small batch of Chinese, and in writing one character at a time. Where
+    features are dropped, rows of one token differ from place to place, and there is no table. One
+    sequence alone goes the plain way too, and so does a program for any number of ids.
+    """
+    if has_symbolic_sizes():
+        return False
+    return ids.dim() == 2 and len(embedding.weight) <= ids.numel() and not drops_features
+
+
 def source(x: Tensor | Embedded, own: Parameters, backend: str) -> Source:
-    """Return what a layer with these parameters makes of its input."""
+    """Return the input of a layer with these parameters as the time loop takes it."""
     if isinstance(x, Tensor):
         return DenseInput(x, own.w_ih, own.b_ih, own.gain)
     tokens = DenseInput(x.vectors, own.w_ih, own.b_ih, own.gain)
@@ -65,7 +99,7 @@ def source(x: Tensor | Embedded, own: Parameters, backend: str) -> Source:
     return EmbeddedInput(x.ids + 1, table)
 
 
-def mirrored(x: Tensor | Embedded, lengths: Layout | None) -> Tensor | Embedded:
+def reverse_time(x: Tensor | Embedded, lengths: Layout | None) -> Tensor | Embedded:
     """Turn time around, each sequence within its own length."""
     if isinstance(x, Tensor):
         return reverse(x, lengths)
