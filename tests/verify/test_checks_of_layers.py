@@ -100,7 +100,7 @@ def checks_of(name: str) -> dict[str, Figure]:
 
 @pytest.mark.parametrize("name", ["rnn tanh", "gru", "lstm"])
 def test_a_layer_that_ignores_its_state_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    layer = getattr(carousel, LAYERS[name].name)
+    layer = LAYERS[name].kind
     true = layer.forward
     monkeypatch.setattr(layer, "forward", lambda self, x, hx=None: true(self, x))
     with pytest.raises(RuntimeError, match=r"have been used in the graph"):

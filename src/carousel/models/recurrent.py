@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from carousel.models.backbone import Backbone, Embed
 from carousel.models.base import State
-from carousel.models.families.family import GatedConfig, RecurrentConfig
 from carousel.nn.embedding import Embedding
 from carousel.nn.embedding_input import TokenInput
 from carousel.nn.initialization import chrono, set_forget_bias
@@ -17,20 +16,36 @@ from carousel.nn.recurrent_layer import RecurrentLayer
 
 
 class RecurrentBackbone(Backbone):
-    """Dropout acts on every non-recurrent connection (Zaremba, Sutskever and Vinyals 2014)."""
+    """Dropout acts on every non-recurrent connection (Zaremba, Sutskever and Vinyals 2014).
 
-    def __init__(self, config: RecurrentConfig, recurrence: RecurrentLayer) -> None:
+    Args:
+        recurrence: The layers, batch first.
+        dropout: Probability of zeroing a feature before and after them in training.
+        forget_bias: For `initialize`: first bias of the gate that keeps the past.
+        longest_memory: For `initialize`: time steps that the slowest unit remembers; None: all
+            units have the forget bias.
+    """
+
+    def __init__(
+        self,
+        recurrence: RecurrentLayer,
+        dropout: float = 0.0,
+        *,
+        forget_bias: float = 0.0,
+        longest_memory: int | None = None,
+    ) -> None:
         super().__init__()
-        self.config = config
         self.recurrence = recurrence
-        self.dropout = nn.Dropout(config.dropout)
+        # Kept here: a layer of torch's may come to stand in the recurrence's place.
+        self.num_layers = recurrence.num_layers
+        self.state_sizes = tuple(recurrence.state_sizes.values())
+        self.dropout = nn.Dropout(dropout)
+        self.forget_bias, self.longest_memory = forget_bias, longest_memory
 
     def initial_state(self, batch_size: int) -> State:
         """Return zeros: h (L, B, P), and for the LSTM c (L, B, H) beside it."""
-        config, weight = self.config, next(self.parameters())
-        return tuple(
-            weight.new_zeros(config.num_layers, batch_size, size) for size in config.state_sizes
-        )
+        zeros = next(self.parameters()).new_zeros
+        return tuple(zeros(self.num_layers, batch_size, size) for size in self.state_sizes)
 
     def forward(
         self, inputs: Tensor, embed: Embed, state: State | None
@@ -49,7 +64,7 @@ class RecurrentBackbone(Backbone):
         So it is where they are dropped place by place, where a hook is to see or change them, and
         where another module stands in the place of the recurrence.
         """
-        is_dropped = self.training and self.config.dropout > 0
+        is_dropped = self.training and self.dropout.p > 0
         layer: nn.Module = self.recurrence
         if is_dropped or not isinstance(embed, Embedding):
             return None
@@ -66,9 +81,9 @@ class RecurrentBackbone(Backbone):
         matrices Glorot-uniform, biases zero but for those of the gates that keep the past. Norms,
         peepholes and projections stay as their layer draws them.
         """
-        config = self.config
-        for name, parameter in self.recurrence.named_parameters():
-            blocks = torch.split(parameter, config.hidden_size)
+        layer = self.recurrence
+        for name, parameter in layer.named_parameters():
+            blocks = torch.split(parameter, layer.hidden_size)
             if name.startswith("weight_hh"):
                 for block in blocks:
                     nn.init.orthogonal_(block)
@@ -77,7 +92,7 @@ class RecurrentBackbone(Backbone):
                     nn.init.xavier_uniform_(block)
             elif name.startswith("bias"):
                 nn.init.zeros_(parameter)
-        if isinstance(config, GatedConfig) and config.has_keep_gate:
-            set_forget_bias(self.recurrence, config.forget_bias)
-            if config.initialization == "chrono":
-                chrono(self.recurrence, config.longest_memory)
+        if layer.keep_gate is not None:
+            set_forget_bias(layer, self.forget_bias)
+            if self.longest_memory is not None:
+                chrono(layer, self.longest_memory)

@@ -61,6 +61,12 @@ class RecurrentLayer(RNNBase):
         raise NotImplementedError(f"{type(self).__name__} names no family")
 
     @property
+    def state_sizes(self) -> dict[str, int]:
+        """Features of each part of the state, by its name."""
+        sizes = {"h_0": self.proj_size or self.hidden_size, "c_0": self.hidden_size}
+        return {name: sizes[name] for name in self.state_names}
+
+    @property
     def extras(self) -> Extras:
         """The probabilities of what is left out inside the recurrence."""
         return NO_EXTRAS
@@ -267,8 +273,7 @@ class RecurrentLayer(RNNBase):
     def _initial_state(self, x: Tensor, state: State | None, rows: tuple[int, ...]) -> State:
         """Return the given state after a check, or zeros; each part (2·L or L, *rows, H or P)."""
         count = self.num_layers * (2 if self.bidirectional else 1)
-        sizes = {"h_0": self.proj_size or self.hidden_size, "c_0": self.hidden_size}
-        shapes = {name: (count, *rows, sizes[name]) for name in self.state_names}
+        shapes = {name: (count, *rows, size) for name, size in self.state_sizes.items()}
         if state is None:
             return tuple(x.new_zeros(shape) for shape in shapes.values())
         validation.check_shapes(state, shapes)

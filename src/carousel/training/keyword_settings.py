@@ -32,9 +32,6 @@ PARTS: dict[str, type] = {
     "data": DataConfig,
     "reading": Reading,
 }
-_OWNERS = {name: "model" for name in all_settings() if name != "model"} | {
-    field.name: part for part, cls in PARTS.items() if part != "model" for field in fields(cls)
-}
 # Names that other libraries give to these settings.
 _ALIASES = {
     "lr": "learning_rate",
@@ -57,6 +54,13 @@ _ALIASES = {
     "num_samples": "n",
     "num_return_sequences": "n",
 }
+
+
+def owners() -> dict[str, str]:
+    """Return the config that each setting belongs to, by the setting's name."""
+    named = {name: "model" for name in all_settings() if name != "model"}  # an argument of its own
+    others = {part: cls for part, cls in PARTS.items() if part != "model"}
+    return named | {field.name: part for part, cls in others.items() for field in fields(cls)}
 
 
 class Settings(NamedTuple):
@@ -175,7 +179,7 @@ def make_config(
         >>> make_config(model="gru", hidden_size=48).model.hidden_size
         48
     """
-    if wrong := sorted(name for name in settings if _OWNERS.get(name) == "reading"):
+    if wrong := sorted(name for name in settings if owners().get(name) == "reading"):
         raise ConfigError(f"{wrong[0]} says how files are read: give it to train, or as Reading")
     asked = {"model": model, "training": training, "data": data, "config": config, "preset": preset}
     return make_settings(settings, **asked, arguments=asked, call="make_config").run  # type: ignore[arg-type]
@@ -184,10 +188,11 @@ def make_config(
 def _sorted(settings: Mapping[str, Any], arguments: Iterable[str], call: str) -> Tables:
     """Return keywords by the config that they belong to, as a table would hold them."""
     given: Tables = {part: {} for part in PARTS}
+    part_of = owners()
     for name, value in settings.items():
-        if name not in _OWNERS:
-            raise unknown_setting(name, [*_OWNERS, *arguments], call)
-        given[_OWNERS[name]][name] = plain(value)
+        if name not in part_of:
+            raise unknown_setting(name, [*part_of, *arguments], call)
+        given[part_of[name]][name] = plain(value)
     return given
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import carousel
+from carousel.models.families import FAMILIES
 from carousel.nn.embedding import Embedding
 from carousel.nn.embedding_input import TokenInput
 from carousel.ops.recurrence import DenseInput, Family, Saved, State, Weights
@@ -133,5 +134,6 @@ def theirs(layer: Layer, case: Case) -> Tensors:
     return torch_layer(layer, case, F.embedding(case.constants["ids"] + 1, table, padding_idx=0))
 
 
-SPECS = {name: op_spec(name) for name in ("rnn_tanh", "gru", "lstm", "lstm_layer_norm")}
+_PLAIN = [next(iter(f.variants)) for f in FAMILIES.values() if f.layer is not None]
+SPECS = {name: op_spec(name) for name in [*_PLAIN, "lstm_layer_norm"]}
 LAYERS_FROM_IDS = {name: of_layer(one, partial(ours, name)) for name, one in SPECS.items()}

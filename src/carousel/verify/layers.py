@@ -6,23 +6,33 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from carousel.nn.recurrent_layer import RecurrentLayer
 from carousel.verify.op_spec import Tensors
 
 
 class Layer(NamedTuple):
-    """A layer of carousel, by name, with what it takes beside its sizes.
+    """A recurrent layer of carousel, with its options.
 
-    `not_in_torch`: why torch.nn has no such layer; None where it has.
+    Attributes:
+        kind: Its class; torch's has the same name.
+        options: Arguments beside its sizes.
+        not_in_torch: Why torch.nn has no such layer; None where it has.
     """
 
-    name: str
+    kind: type[RecurrentLayer]
     options: dict[str, Any]
     not_in_torch: str | None
+
+    @property
+    def has_cell(self) -> bool:
+        """Whether its state has a second part."""
+        return "c_0" in self.kind.state_names
 
 
 def make(module: Any, layer: Layer, *sizes: int, dtype: torch.dtype, **options: Any) -> nn.Module:
     """Make a layer of carousel or of torch.nn."""
-    made: nn.Module = getattr(module, layer.name)(*sizes, dtype=dtype, **layer.options, **options)
+    kind = getattr(nn, layer.kind.__name__) if module is nn else layer.kind
+    made: nn.Module = kind(*sizes, dtype=dtype, **layer.options, **options)
     return made
 
 

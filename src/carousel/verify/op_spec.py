@@ -6,6 +6,7 @@ written in letters; the module that defines a spec says what its letters mean.
 
 import importlib
 import math
+import pkgutil
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,17 +16,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+import carousel.ops
+
 Tensors = dict[str, Tensor]
 Sizes = dict[str, int]  # by letter
 Letters = Mapping[str, str]  # name → shape
 NOTHING: Letters = {}
 
 Ops = dict[str, ModuleType]  # by name
-MODULES = (  # of carousel.ops, each after those that it imports
-    *("softmax", "cross_entropy", "layer_norm", "embedding", "mlp", "recurrence"),
-    *("rnn", "gru", "lstm", "lstm_three_gates", "lstm_layer_norm"),
-    *("positions", "attention", "flash_attention"),
+_FIRST = ("softmax", "cross_entropy", "layer_norm", "embedding", "mlp", "recurrence")
+_LAST = ("positions", "attention", "flash_attention")
+_RECURRENT = sorted(  # what is not named here is a recurrent family
+    {module.name for module in pkgutil.iter_modules(carousel.ops.__path__)}
+    - {*_FIRST, *_LAST, "sampling"}
 )
+MODULES = (*_FIRST, *_RECURRENT, *_LAST)  # of carousel.ops, each after those that it imports
 OPS: Ops = {name: importlib.import_module(f"carousel.ops.{name}") for name in MODULES}
 
 

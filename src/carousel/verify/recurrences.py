@@ -13,15 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from carousel.models.families import FAMILIES
 from carousel.nn.parameters import IN_THE_LOOP
-from carousel.ops.gru import GRU, GRU_RESET_BEFORE
 from carousel.ops.lstm import LSTM
-from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
-from carousel.ops.lstm_three_gates import LSTM_1997, LSTM_COUPLED
 from carousel.ops.recurrence import NO_MASKS, DenseInput, Family, Masks, Saved, State, Weights
-from carousel.ops.rnn import RNN_RELU, RNN_TANH
+from carousel.ops.rnn import RNN_RELU
 from carousel.verify.layers import Layer, make, named_state
-from carousel.verify.op_spec import NOTHING, Case, Letters, Ops, OpSpec, Sizes, Tensors, nowhere
+from carousel.verify.op_spec import Case, Ops, OpSpec, Sizes, Tensors, nowhere
 
 SOURCE = ("x", "w_ih", "b_ih", "gain")
 STATE = ("h_0", "c_0")
@@ -42,25 +40,34 @@ class RecurrentSpec(OpSpec):
 
 HIDDEN = {"h_0": "BP"}
 CELL = {"h_0": "BP", "c_0": "BH"}
-WEIGHTS = {"w_ih": "GD", "b_ih": "G", "w_hh": "GP", "b_hh": "G"}
-PEEPHOLES = {"w_ci": "H", "w_cf": "H", "w_co": "H"}
-PROJECTION = {"w_hr": "PH"}
-NORMS = {"gain": "G", "gain_hh": "G", "gain_c": "H", "shift_c": "H"}
 HOLD_AND_H = {"hold_h": "TBP", "h": "BP"}
 HOLD_C = {"hold_c": "TBH"}
 CANDIDATE = {"candidate": "TBH"}
+OP_NAMES = {"weight_ih": "w_ih", "bias_ih": "b_ih", "norm_ih": "gain", **IN_THE_LOOP}
+SHORT_NAMES = {"lstm projection": "lstm projected", "lstm peephole projection": "lstm peep. proj."}
 
 
-def recurrent_spec(
-    name: str, family: Family, layer: Layer, state: Letters, weights: Letters = NOTHING
-) -> RecurrentSpec:
-    """Return the spec of a family whose step reads these weights beside those of every family."""
+def recurrent_spec(name: str, layer: Layer) -> RecurrentSpec:
+    """Return the spec of a variant, as its layer describes it."""
+    with torch.device("meta"):
+        sample = layer.kind(5, 7, **layer.options)  # whose projection, if there is one, is to 2
+    family, shown = sample.family, name.replace("_", " ")
+    is_projected = sample.proj_size > 0
+    rows = {7: "H", 2: "P"} | {family.gates * 7: "G"}  # by size
+    columns = {5: "D", 7: "H" if is_projected else "P", 2: "P"}
+    shapes = sample.parameter_shapes(5)
+    first = [name for name in ("weight_ih", "bias_ih", "weight_hh", "bias_hh") if name in shapes]
+    weights = {
+        OP_NAMES.get(name, name): rows[shapes[name][0]]
+        + "".join(columns[k] for k in shapes[name][1:])
+        for name in dict.fromkeys([*first, *shapes])
+    }
     return RecurrentSpec(
-        name=name,
+        name=SHORT_NAMES.get(shown, shown),
         module=module_of(family),
-        sizes=partial(draw_sizes, family, "w_hr" in weights),
-        data={"x": "TBD", **state},
-        weights={**WEIGHTS, **weights},
+        sizes=partial(draw_sizes, family, is_projected),
+        data={"x": "TBD", **(CELL if layer.has_cell else HIDDEN)},
+        weights=weights,
         forward=partial(forward, family),
         backward=partial(backward, family),
         kink=kink if family.name == RNN_RELU.name else nowhere,
@@ -163,9 +170,7 @@ def torch_layer(layer: Layer, case: Case, x: Tensor) -> Tensors:
 
 def layer_weights(case: Case) -> Tensors:
     """Return a case's weights under the names that a layer gives them."""
-    names = {"w_ih": "weight_ih", "b_ih": "bias_ih", "gain": "norm_ih"}
-    names |= {op: name for name, op in IN_THE_LOOP.items()}
-    return {f"{name}_l0": case.inputs[op] for op, name in names.items() if op in case.inputs}
+    return {f"{name}_l0": case.inputs[op] for name, op in OP_NAMES.items() if op in case.inputs}
 
 
 def layer_state(case: Case) -> Any:
@@ -181,53 +186,10 @@ def by_name(result: Any) -> Tensors:
     return {"y": y, **{name: part.squeeze(0) for name, part in state.items()}}
 
 
-NO_PEEPHOLES = "it has no peepholes"
 RECURRENCES = {
-    "rnn_tanh": recurrent_spec(
-        "rnn tanh", RNN_TANH, Layer("RNN", {"nonlinearity": "tanh"}, None), HIDDEN
-    ),
-    "rnn_relu": recurrent_spec(
-        "rnn relu", RNN_RELU, Layer("RNN", {"nonlinearity": "relu"}, None), HIDDEN
-    ),
-    "gru": recurrent_spec("gru", GRU, Layer("GRU", {}, None), HIDDEN),
-    "gru_reset_before": recurrent_spec(
-        "gru reset before",
-        GRU_RESET_BEFORE,
-        Layer("GRU", {"reset_after": False}, "its GRU resets after the product"),
-        HIDDEN,
-    ),
-    "lstm": recurrent_spec("lstm", LSTM, Layer("LSTM", {}, None), CELL),
-    "lstm_peephole": recurrent_spec(
-        "lstm peephole", LSTM, Layer("LSTM", {"peephole": True}, NO_PEEPHOLES), CELL, PEEPHOLES
-    ),
-    "lstm_projection": recurrent_spec(
-        "lstm projected", LSTM, Layer("LSTM", {"proj_size": 2}, None), CELL, PROJECTION
-    ),
-    "lstm_peephole_projection": recurrent_spec(
-        "lstm peep. proj.",
-        LSTM,
-        Layer("LSTM", {"peephole": True, "proj_size": 2}, NO_PEEPHOLES),
-        CELL,
-        PEEPHOLES | PROJECTION,
-    ),
-    "lstm_coupled": recurrent_spec(
-        "lstm coupled",
-        LSTM_COUPLED,
-        Layer("LSTM", {"coupled": True}, "it has no coupled gates"),
-        CELL,
-    ),
-    "lstm_1997": recurrent_spec(
-        "lstm 1997",
-        LSTM_1997,
-        Layer("LSTM", {"forget_gate": False}, "its LSTM has a forget gate"),
-        CELL,
-    ),
-    "lstm_layer_norm": recurrent_spec(
-        "lstm layer norm",
-        LSTM_LAYER_NORM,
-        Layer("LSTM", {"layer_norm": True}, "it normalises no recurrence"),
-        CELL,
-        NORMS,
-    ),
+    name: recurrent_spec(name, Layer(family.layer(), dict(options), family.not_in_torch.get(name)))
+    for family in FAMILIES.values()
+    if family.layer is not None
+    for name, options in family.variants.items()
 }
 MASKED = {name: masked(spec) for name, spec in RECURRENCES.items()}

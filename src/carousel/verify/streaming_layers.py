@@ -51,12 +51,12 @@ def _draw(
     t, b, d, h = rng.sample(range(2, 8), 4)
     h, num_layers = h + 1, rng.randint(1, 3)
     options: dict[str, Any] = {"num_layers": num_layers, "bias": rng.random() < 0.7}
-    if layer.name == "LSTM":
+    if layer.has_cell:
         options["zoneout"] = zoneout
     made = make(carousel, layer, d, h, dtype=torch.float64, **options).eval()
     randomise(made, generator)
     shapes = {"x": (t, b, d), "h_0": (num_layers, b, layer.options.get("proj_size", h))}
-    if layer.name == "LSTM":
+    if layer.has_cell:
         shapes["c_0"] = (num_layers, b, h)
     inputs = {name: randn(s, generator, torch.float64) for name, s in shapes.items()}
     return made, {name: x.requires_grad_() for name, x in inputs.items()}

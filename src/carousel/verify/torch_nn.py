@@ -121,7 +121,7 @@ def draw_inputs(
     shapes: dict[str, tuple[int, ...]] = {"x": (*(first if chosen.is_batched else (t,)), d)}
     if chosen.has_state:
         shapes["h_0"] = (states, *batch, p if "proj_size" in layer.options else h)
-        if layer.name == "LSTM":
+        if layer.has_cell:
             shapes["c_0"] = (states, *batch, h)
     return {name: randn(s, generator, dtype).requires_grad_() for name, s in shapes.items()}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from carousel.errors import ConfigError
-from carousel.models.config import ModelConfig
+from carousel.models.config import ModelConfig, setting_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class Family:
         learning_rate: Peak step size of Adam's rule where the settings name none.
         variants: The settings of each variant that is proven by itself, by name; the first one is
             the plain form.
+        layer: Returns the class of `carousel.nn` that runs the recurrence; None: it is none.
+        not_in_torch: Why torch.nn has no such layer, by variant; one that is missing it has.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Family:
     build: Callable[[Any, int | None], Any]
     learning_rate: float = 8e-3
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    layer: Callable[[], Any] | None = None
+    not_in_torch: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +42,17 @@ class RecurrentConfig(ModelConfig):
     is_recurrent: ClassVar[bool] = True
 
     @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """Features of each part of a layer's state; the first part is the output."""
-        return (self.output_size,)
-
-    @property
     def has_keep_gate(self) -> bool:
         """Whether a gate decides how much of the state is kept."""
         return False
+
+    @property
+    def layer_options(self) -> dict[str, Any]:
+        """The settings of this family alone, which its layer takes under the same names."""
+        shared = {*RecurrentConfig.__dataclass_fields__, *GatedConfig.__dataclass_fields__}
+        return {
+            name: getattr(self, name) for name in setting_names(type(self)) if name not in shared
+        }
 
     @property
     def layer_arguments(self) -> dict[str, Any]:
@@ -115,3 +122,45 @@ class WindowedConfig(ModelConfig):
         super()._check_own()
         if self.context_length is not None and self.context_length < 1:
             raise ConfigError(f"context_length must be at least 1, got {self.context_length}")
+
+
+def recurrent_family(
+    config: type[RecurrentConfig],
+    layer: Callable[[], Any],
+    *,
+    title: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    not_in_torch: Mapping[str, str] | None = None,
+) -> Family:
+    """Return the family of a recurrent layer, whose options are the config's own settings.
+
+    Args:
+        config: Its settings.
+        layer: Returns its class; called when a model is built, so that --help needs no torch.
+        title: As `Family` has it, like the others.
+        variants: As `Family` has it.
+        not_in_torch: As `Family` has it.
+    """
+
+    def build(settings: RecurrentConfig, input_size: int | None) -> Any:
+        from carousel.models.recurrent import RecurrentBackbone
+
+        made = layer()(**settings.layer_arguments, **settings.layer_options)
+        if not isinstance(settings, GatedConfig):
+            return RecurrentBackbone(made, settings.dropout)
+        return RecurrentBackbone(
+            made,
+            settings.dropout,
+            forget_bias=settings.forget_bias,
+            longest_memory=settings.longest_memory if settings.initialization == "chrono" else None,
+        )
+
+    return Family(
+        name=str(config.__dataclass_fields__["model"].default),
+        title=title,
+        config=config,
+        build=build,
+        variants=variants,
+        layer=layer,
+        not_in_torch=not_in_torch or {},
+    )

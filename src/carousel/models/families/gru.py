@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from carousel.models.families.family import Family, GatedConfig
+from carousel.models.families.family import GatedConfig, recurrent_family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +24,17 @@ class GRUConfig(GatedConfig):
         return True
 
 
-def build(config: GRUConfig, input_size: int | None) -> Any:
-    """Return the backbone."""
-    from carousel.models.recurrent import RecurrentBackbone
+def layer() -> Any:
+    """Return the layer's class."""
     from carousel.nn.gru import GRU
 
-    layer = GRU(**config.layer_arguments, reset_after=config.reset_after)
-    return RecurrentBackbone(config, layer)
+    return GRU
 
 
-FAMILY = Family(
-    name="gru",
+FAMILY = recurrent_family(
+    GRUConfig,
+    layer,
     title="gated recurrent unit",
-    config=GRUConfig,
-    build=build,
     variants={"gru": {}, "gru_reset_before": {"reset_after": False}},
+    not_in_torch={"gru_reset_before": "its GRU resets after the product"},
 )

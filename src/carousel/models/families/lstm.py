@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from carousel.errors import ConfigError
-from carousel.models.families.family import Family, GatedConfig
+from carousel.models.families.family import GatedConfig, recurrent_family
 from carousel.nn.lstm_options import OPTIONS, clashing_options
 
 
@@ -40,11 +40,6 @@ class LSTMConfig(GatedConfig):
         return self.proj_size or self.hidden_size
 
     @property
-    def state_sizes(self) -> tuple[int, ...]:
-        """Features of h and of c."""
-        return self.output_size, self.hidden_size
-
-    @property
     def has_keep_gate(self) -> bool:
         """Whether it forgets at all."""
         return self.forget_gate
@@ -74,30 +69,17 @@ class LSTMConfig(GatedConfig):
             raise ConfigError(f"{first} does not go together with {second}")
 
 
-def build(config: LSTMConfig, input_size: int | None) -> Any:
-    """Return the backbone."""
-    from carousel.models.recurrent import RecurrentBackbone
+def layer() -> Any:
+    """Return the layer's class."""
     from carousel.nn.lstm import LSTM
 
-    layer = LSTM(
-        **config.layer_arguments,
-        proj_size=config.proj_size,
-        peephole=config.peephole,
-        coupled=config.coupled,
-        forget_gate=config.forget_gate,
-        layer_norm=config.layer_norm,
-        zoneout=config.zoneout,
-        recurrent_dropout=config.recurrent_dropout,
-        variational_dropout=config.variational_dropout,
-    )
-    return RecurrentBackbone(config, layer)
+    return LSTM
 
 
-FAMILY = Family(
-    name="lstm",
+FAMILY = recurrent_family(
+    LSTMConfig,
+    layer,
     title="long short-term memory",
-    config=LSTMConfig,
-    build=build,
     variants={
         "lstm": {},
         "lstm_peephole": {"peephole": True},
@@ -106,5 +88,12 @@ FAMILY = Family(
         "lstm_coupled": {"coupled": True},
         "lstm_1997": {"forget_gate": False},
         "lstm_layer_norm": {"layer_norm": True},
+    },
+    not_in_torch={
+        "lstm_peephole": "it has no peepholes",
+        "lstm_peephole_projection": "it has no peepholes",
+        "lstm_coupled": "it has no coupled gates",
+        "lstm_1997": "its LSTM has a forget gate",
+        "lstm_layer_norm": "it normalises no recurrence",
     },
 )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from carousel.models.families.family import Family, RecurrentConfig
+from carousel.models.families.family import RecurrentConfig, recurrent_family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +26,16 @@ class RNNConfig(RecurrentConfig):
         return True
 
 
-def build(config: RNNConfig, input_size: int | None) -> Any:
-    """Return the backbone."""
-    from carousel.models.recurrent import RecurrentBackbone
+def layer() -> Any:
+    """Return the layer's class."""
     from carousel.nn.rnn import RNN
 
-    layer = RNN(**config.layer_arguments, nonlinearity=config.nonlinearity)
-    return RecurrentBackbone(config, layer)
+    return RNN
 
 
-FAMILY = Family(
-    name="rnn",
+FAMILY = recurrent_family(
+    RNNConfig,
+    layer,
     title="vanilla RNN",
-    config=RNNConfig,
-    build=build,
-    variants={"rnn_tanh": {}, "rnn_relu": {"nonlinearity": "relu"}},
+    variants={"rnn_tanh": {"nonlinearity": "tanh"}, "rnn_relu": {"nonlinearity": "relu"}},
 )
