@@ -149,8 +149,10 @@ REVERSES = {
     "rnn": ["step_backward"],
     "gru": ["step_backward", "step_reset_before_backward"],
     "lstm": ["step_backward"],
-    "lstm_three_gates": ["step_1997_backward", "step_coupled_backward", "gates_backward"],
-    "lstm_layer_norm": ["step_backward"],
+    "lstm_variants": [
+        *("step_with_options_backward", "step_1997_backward", "step_coupled_backward"),
+        *("gates_backward", "step_layer_norm_backward"),
+    ],
     "softmax": ["softmax_backward"],
     "cross_entropy": ["backward"],
     "layer_norm": ["normalise_backward", "backward"],
@@ -163,9 +165,16 @@ FAMILIES = {  # everything there is, and nothing but what must be
     "recurrence": ["lstm_layer_norm", "lstm_peephole_projection", "rnn_tanh"],
     "rnn": ["rnn_tanh"],
     "gru": ["gru", "gru_reset_before"],
-    "lstm": ["lstm_peephole_projection", "lstm_peephole", "lstm_projection", "lstm"],
-    "lstm_three_gates": ["lstm_1997", "lstm_coupled"],
-    "lstm_layer_norm": ["lstm_layer_norm"],
+    "lstm": ["lstm"],
+}
+USERS = {  # of a function of a module with several families
+    "step_with_options_backward": [
+        *("lstm_peephole_projection", "lstm_peephole", "lstm_projection", "lstm"),
+    ],
+    "step_1997_backward": ["lstm_1997"],
+    "step_coupled_backward": ["lstm_coupled"],
+    "gates_backward": ["lstm_1997", "lstm_coupled"],
+    "step_layer_norm_backward": ["lstm_layer_norm"],
 }
 ALSO: dict[str, list[Ask]] = {
     "recurrence": [
@@ -188,15 +197,12 @@ def biased_by_key(sizes: Sizes) -> Tensors:
     }
 
 
-def uses(module: str) -> list[Trial]:
-    """Each use of an op; of a family with biases and masks, and without.
-
-    The two apart, where a mask is a weight among others.
-    """
-    if module in FAMILIES:
+def uses(module: str, function: str) -> list[Trial]:
+    """Each use of an op's function; of a family with biases and masks, and without."""
+    if names := USERS.get(function) or FAMILIES.get(module):
         return [
             recurrent(name, bias=bias, masked=masked)
-            for name in FAMILIES[module]
+            for name in names
             for bias, masked in ((True, True), (False, False), (True, False))
         ]
     found = [trial for trial in FUNCTIONS if trial.spec.module == module]
@@ -205,9 +211,9 @@ def uses(module: str) -> list[Trial]:
     return found
 
 
-def questions(module: str) -> list[Ask]:
-    """Each use of an op, and of attention also that in which nobody reads the weights."""
-    asked = [question(trial) for trial in uses(module)]
+def questions(module: str, function: str) -> list[Ask]:
+    """Each use of a function, and of attention also that in which nobody reads the weights."""
+    asked = [question(trial) for trial in uses(module, function)]
     if module == "attention":
-        asked += [question(trial, "y") for trial in uses(module)]
+        asked += [question(trial, "y") for trial in uses(module, function)]
     return [*(partial(ask, one, module) for one in asked), *ALSO.get(module, [])]

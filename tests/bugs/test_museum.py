@@ -13,8 +13,8 @@ from carousel.verify.op_spec import MODULES, OPS
 from op_checks import seers
 from op_trials import Trial, recurrent
 
-OF_FAMILIES = {"rnn", "gru", "lstm", "lstm_three_gates", "lstm_layer_norm"}
-OF_RECURRENCE = OF_FAMILIES - {"lstm_layer_norm"} | {"recurrence", "layer_norm"}
+OF_FAMILIES = {"rnn", "gru", "lstm", "lstm_variants"}
+OF_RECURRENCE = OF_FAMILIES | {"recurrence", "layer_norm"}
 EXHIBITS = [(wing, exhibit) for wing in WINGS for exhibit in exhibits_of(wing)]
 
 

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from anchors import Edit, edited
-from carousel.ops import gru, lstm, lstm_layer_norm, lstm_three_gates, rnn
+from carousel.ops import gru, lstm, lstm_variants, rnn
 from carousel.verify.op_spec import OPS
 from carousel.verify.rows import ROWS
 from carousel.verify.table import Check, Row, examine
@@ -74,7 +74,7 @@ REVERSES = [
         Edit(
             "step_backward",
             "dc * c_prev * f * (1 - f)",
-            "dc * c * f * (1 - f)",
+            "dc * o * f * (1 - f)",
             given=CACHE,
         ),
     ),
@@ -89,9 +89,9 @@ REVERSES = [
     ),
     (
         "lstm peephole",
-        lstm,
+        lstm_variants,
         Edit(
-            "step_backward",
+            "step_with_options_backward",
             'dc + da_o * weights["w_co"]',
             'dc - da_o * weights["w_co"]',
             label="lstm.13",
@@ -99,9 +99,9 @@ REVERSES = [
     ),
     (
         "lstm peephole",
-        lstm,
+        lstm_variants,
         Edit(
-            "step_backward",
+            "step_with_options_backward",
             'WeightGradient("w_cf", da_f * c_prev, None)',
             'WeightGradient("w_cf", da_f * c, None)',
             given=CACHE,
@@ -109,9 +109,9 @@ REVERSES = [
     ),
     (
         "lstm projected",
-        lstm,
+        lstm_variants,
         Edit(
-            "step_backward",
+            "step_with_options_backward",
             'WeightGradient("w_hr", dh, o * tanh_c)',
             'WeightGradient("w_hr", dh, tanh_c)',
             given=CACHE,
@@ -119,23 +119,23 @@ REVERSES = [
     ),
     (
         "lstm, masked",
-        lstm,
+        lstm_variants,
         Edit(
-            "step_backward",
+            "step_with_options_backward",
             "da_g = dadded * i * _",
             "da_g = dc * i * _",
-            given='dadded = dc * weights["mask"] if "mask" in weights else dc\n'
+            given="dadded = dc if mask is None else dc * mask\n"
             "da = torch.cat([da_i, da_f, da_g, da_o], dim=-1)",
         ),
     ),
     (
         "lstm coupled",
-        lstm_three_gates,
+        lstm_variants,
         Edit("step_coupled_backward", "dc * (g - c_prev) * i", "dc * g * i", label="lstm3.8"),
     ),
     (
         "lstm 1997",
-        lstm_three_gates,
+        lstm_variants,
         Edit(
             "step_1997_backward",
             "return da, (dh_prev, dc), products",
@@ -144,9 +144,9 @@ REVERSES = [
     ),
     (
         "lstm layer norm",
-        lstm_layer_norm,
+        lstm_variants,
         Edit(
-            "step_backward",
+            "step_layer_norm_backward",
             'WeightGradient("gain_c", dv * unit_c, None)',
             'WeightGradient("gain_c", dv, None)',
             given="dv = dh * o * _",

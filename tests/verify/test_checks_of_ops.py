@@ -27,8 +27,8 @@ LOOP = [
     (
         Edit(
             "forward",
-            "family.step(a_t, read, _)",
-            "family.step(a_t, state, _)",
+            "family.step(a_t, read, weights, *_)",
+            "family.step(a_t, state, weights, *_)",
             given="state = tuple(map(_held, new, state, _))",
         ),
         "gru, masked",
@@ -81,8 +81,8 @@ LOOP = [
     (
         Edit(
             "forward",  # no gradient tells of it
-            "family.step(a_t, _, _1)",
-            "family.step(a_t + source.x[-1, :, :1].detach(), _, _1)",
+            "family.step(a_t, _, weights, *_1)",
+            "family.step(a_t + source.x[-1, :, :1].detach(), _, weights, *_1)",
             given="project(source)",
         ),
         "gru",
@@ -101,7 +101,7 @@ def test_a_fault_in_the_time_loop_is_seen(
 
 def test_a_fault_in_layer_normalisation_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = planted(layer_norm, Edit("normalise_backward", "_ - unit * along", "_ - along"))
-    monkeypatch.setattr("carousel.ops.lstm_layer_norm.normalise_backward", wrong.normalise_backward)
+    monkeypatch.setattr("carousel.ops.lstm_variants.normalise_backward", wrong.normalise_backward)
     assert seen_by(BY_NAME["lstm layer norm"], *GRADIENTS) == GRADIENTS
 
 

@@ -58,7 +58,7 @@ def unsupported_reason(call: Call) -> str | None:
 def unsupported_call(call: Call) -> str | None:
     """Say why no kernel is for this, whatever the machine; None if one is."""
     family, source, weights, masks, _ = call
-    if family.name not in FAMILIES:
+    if family.name not in (*FAMILIES, "lstm_with_options"):
         return f"there is no kernel for {family.name}"
     tensors = [t for t in (*source, *weights.values()) if t is not None]
     w_hh = weights["w_hh"]
@@ -73,10 +73,12 @@ def unsupported_call(call: Call) -> str | None:
         return f"the kernels compute in float32 and bfloat16, and this is {w_hh.dtype}"
     if masks.h is not None or masks.candidate is not None or not _ends_only(masks.hold):
         return "there is no kernel with zoneout or dropout inside the recurrence"
+    if family.name not in FAMILIES:
+        return f"there is no kernel for {family.name}"
     if not all(tensor.numel() for tensor in tensors):
-        return "something is of size 0"
+        return "a tensor is empty"
     if torch.compiler.is_compiling() or {type(t) for t in tensors} - {Tensor, torch.nn.Parameter}:
-        return "the tensors are not plain ones"
+        return "tensor subclasses are not supported"
     return None
 
 

@@ -12,7 +12,7 @@ def unsupported_tensor(*tensors: Tensor) -> str | None:
         if tensor.dtype not in (torch.float32, torch.bfloat16):
             return f"the kernels compute in float32 and bfloat16, and this is {tensor.dtype}"
         if torch.compiler.is_compiling() or type(tensor) not in (Tensor, torch.nn.Parameter):
-            return "the tensors are not plain ones"
+            return "tensor subclasses are not supported"
         if tensor.numel() == 0:
-            return "something is of size 0"
+            return "a tensor is empty"
     return None

@@ -12,8 +12,12 @@ from carousel.nn.recurrent_layer import KeepGate, RecurrentLayer
 from carousel.nn.regularization import Extras
 from carousel.nn.validation import check_is, check_probability
 from carousel.ops import lstm as plain
-from carousel.ops.lstm_layer_norm import LSTM_LAYER_NORM
-from carousel.ops.lstm_three_gates import LSTM_1997, LSTM_COUPLED
+from carousel.ops.lstm_variants import (
+    LSTM_1997,
+    LSTM_COUPLED,
+    LSTM_LAYER_NORM,
+    LSTM_WITH_OPTIONS,
+)
 from carousel.ops.recurrence import Family
 
 
@@ -112,7 +116,11 @@ class LSTM(RecurrentLayer):
             return LSTM_COUPLED
         if not self.forget_gate:
             return LSTM_1997
-        return LSTM_LAYER_NORM if self.layer_norm else plain.LSTM
+        if self.layer_norm:
+            return LSTM_LAYER_NORM
+        is_dropping = self.training and self.recurrent_dropout > 0
+        has_options = self.peephole or self.proj_size > 0 or is_dropping
+        return LSTM_WITH_OPTIONS if has_options else plain.LSTM
 
     @property
     def extras(self) -> Extras:

@@ -76,12 +76,16 @@ class WeightGradient(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A recurrence: one step a_t, s_{t-1} → s_t, and the reverse of it."""
+    """A recurrence: one step a_t, s_{t-1} → s_t, and its backward pass.
+
+    step(a_t, state, weights) and step_backward(dstate, cache, weights); those of a family with
+    recurrent dropout take the candidate's mask (B, H) as one more argument.
+    """
 
     name: str
     gates: int
-    step: Callable[[Tensor, State, Weights], tuple[State, Cache]]
-    step_backward: Callable[[State, Cache, Weights], tuple[Tensor, State, list[WeightGradient]]]
+    step: Callable[..., tuple[State, Cache]]
+    step_backward: Callable[..., tuple[Tensor, State, list[WeightGradient]]]
 
 
 def forward(
@@ -91,7 +95,7 @@ def forward(
     outputs, caches = [], []
     for t, a_t in enumerate(project(source).unbind(0)):  # a[t] would make autograd ten times slower
         read = state if masks.h is None else (state[0] * masks.h, *state[1:])  # (bptt.7)
-        new, cache = family.step(a_t, read, _at(t, weights, masks))  # (bptt.2)
+        new, cache = family.step(a_t, read, weights, *_candidate(t, masks))  # (bptt.2)
         state = tuple(map(_held, new, state, _holds(t, masks)))  # (bptt.8)
         outputs.append(state[0])
         caches.append(cache)
@@ -118,7 +122,7 @@ def backward(
         dstate = (dstate[0] + dy_t, *dstate[1:])  # (bptt.3): h_t is output and next step's input
         holds = _holds(t, masks)
         dnew = tuple(map(_released, dstate, holds))  # (bptt.9)
-        da_t, dread, products = family.step_backward(dnew, cache, _at(t, weights, masks))
+        da_t, dread, products = family.step_backward(dnew, cache, weights, *_candidate(t, masks))
         dread = dread if masks.h is None else (dread[0] * masks.h, *dread[1:])  # (bptt.10)
         dstate = tuple(map(_kept, dread, dstate, holds))  # (bptt.9)
         da.append(da_t)
@@ -187,9 +191,9 @@ def _with_none(source: DenseInput) -> DenseInput:
     return source._replace(x=x[None])  # (1, 1 + V, D)
 
 
-def _at(t: int, weights: Weights, masks: Masks) -> Weights:
-    """Return the weights that step t sees; a mask of the candidate rides along as one of them."""
-    return weights if masks.candidate is None else {**weights, "mask": masks.candidate[t]}
+def _candidate(t: int, masks: Masks) -> tuple[Tensor, ...]:
+    """Return the mask of the candidate at step t as an argument; nothing where none is drawn."""
+    return () if masks.candidate is None else (masks.candidate[t],)
 
 
 def _holds(t: int, masks: Masks) -> tuple[Tensor | None, ...]:

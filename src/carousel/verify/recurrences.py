@@ -16,6 +16,7 @@ from torch.func import functional_call
 from carousel.models.families import FAMILIES
 from carousel.nn.parameters import IN_THE_LOOP
 from carousel.ops.lstm import LSTM
+from carousel.ops.lstm_variants import LSTM_WITH_OPTIONS
 from carousel.ops.recurrence import NO_MASKS, DenseInput, Family, Masks, Saved, State, Weights
 from carousel.ops.rnn import RNN_RELU
 from carousel.verify.layers import Layer, make, named_state
@@ -78,9 +79,17 @@ def recurrent_spec(name: str, layer: Layer) -> RecurrentSpec:
 
 
 def masked(spec: RecurrentSpec) -> RecurrentSpec:
-    """Return the spec with all masks that its family takes."""
+    """Return the spec with all masks that its family takes; the LSTM's candidate has one, too."""
     masks = HOLD_AND_H | (HOLD_C if "c_0" in spec.data else {})
-    masks |= CANDIDATE if spec.family is LSTM else {}
+    if spec.family in (LSTM, LSTM_WITH_OPTIONS):
+        masks |= CANDIDATE
+        spec = replace(
+            spec,
+            module=module_of(LSTM_WITH_OPTIONS),
+            forward=partial(forward, LSTM_WITH_OPTIONS),
+            backward=partial(backward, LSTM_WITH_OPTIONS),
+            family=LSTM_WITH_OPTIONS,
+        )
     return replace(spec, name=f"{spec.name}, masked", constants=masks, reference=None)
 
 
