@@ -21,7 +21,7 @@ from carousel.torch_internals import (
     require_supported,
     untested_note,
 )
-from carousel.verify.field import field, plain
+from carousel.verify.finite_field import field, plain
 from conftest import ROOT
 from test_from_scratch import dotted_names
 

@@ -50,7 +50,7 @@ LIMITS = {  # of torch, oneDNN and MKL; a processor without a limit has no entry
 }
 ARITHMETIC = [
     "tests/ops", "tests/kernels", "tests/nn", "tests/models", "tests/generation",
-    "tests/training", "tests/verify", "tests/bugs", "tests/pages", "tests/forecasting",
+    "tests/training", "tests/verify", "tests/mutation", "tests/pages", "tests/forecasting",
     "tests/inspection", "tests/cli/test_families.py", "tests/cli/test_kernels_command.py",
     "tests/cli/test_verify_command.py", "tests/test_artefacts.py",
 ]  # fmt: skip

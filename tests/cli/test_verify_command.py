@@ -11,14 +11,14 @@ import torch
 
 from carousel.kernels import fused
 from carousel.verify import table
-from carousel.verify.figure import Figure
+from carousel.verify.check_result import CheckResult
 from carousel.verify.rows import CHECKS, TABLES
 from carousel.verify.table import Cell, Table
 from cli.commands import Call, caller
 
-GOOD = Figure(3e-16, 1e-12, "dx (seed 3)", 20)
-NOT_THERE = Figure(None, where="it has no peepholes")
-NOT_RUN = Figure(None, where="CAROUSEL_KERNELS=off", is_not_run=True)
+GOOD = CheckResult(3e-16, 1e-12, "dx (seed 3)", 20)
+NOT_THERE = CheckResult(None, where="it has no peepholes")
+NOT_RUN = CheckResult(None, where="CAROUSEL_KERNELS=off", is_not_run=True)
 CELLS = sum(len(one.rows) * len(one.checks) for one in TABLES)
 
 
@@ -30,9 +30,9 @@ def call(
 
 
 @pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], Figure]:
+def figures(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], CheckResult]:
     """What the checks find where it is not GOOD; they are not run."""
-    found: dict[tuple[str, str], Figure] = {}
+    found: dict[tuple[str, str], CheckResult] = {}
 
     def cells(tables: list[Table], *, processes: int) -> Iterator[Cell]:
         for one in tables:
@@ -46,7 +46,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], Figure]:
 
 
 def test_the_table_fits_a_terminal_and_names_every_row_and_column(
-    call: Call, figures: dict[tuple[str, str], Figure]
+    call: Call, figures: dict[tuple[str, str], CheckResult]
 ) -> None:
     figures["lstm peephole", "torch.nn float64"] = NOT_THERE
     result = call("verify")
@@ -71,7 +71,7 @@ def test_the_table_fits_a_terminal_and_names_every_row_and_column(
 
 
 def test_what_was_not_run_is_no_pass_and_no_failure(
-    call: Call, figures: dict[tuple[str, str], Figure]
+    call: Call, figures: dict[tuple[str, str], CheckResult]
 ) -> None:
     for row in TABLES[1].rows:
         figures.update({(row.name, check.name): NOT_RUN for check in TABLES[1].checks})
@@ -102,17 +102,17 @@ def test_what_was_not_run_is_no_pass_and_no_failure(
     ],
 )
 def test_a_family_is_chosen_with_its_kernels(
-    family: str, names: list[str], call: Call, figures: dict[tuple[str, str], Figure]
+    family: str, names: list[str], call: Call, figures: dict[tuple[str, str], CheckResult]
 ) -> None:
     cells = json.loads(call("verify", "--json", "--family", family).out)["cells"]
     assert list(dict.fromkeys(cell["family"] for cell in cells)) == names
 
 
 def test_a_failure_is_said_in_one_line_and_is_exit_code_1(
-    call: Call, figures: dict[tuple[str, str], Figure]
+    call: Call, figures: dict[tuple[str, str], CheckResult]
 ) -> None:
-    figures["gru", "autograd"] = Figure(2e-3, 1e-12, "w_hh (seed 5)", 20)
-    figures["gru, masked", "exact"] = Figure(float("inf"), 0.0, "TypeError: no [bold]", 0)
+    figures["gru", "autograd"] = CheckResult(2e-3, 1e-12, "w_hh (seed 5)", 20)
+    figures["gru, masked", "exact"] = CheckResult(float("inf"), 0.0, "TypeError: no [bold]", 0)
     result = call("verify", "--family", "gru")
     assert result.code == 1
     assert re.fullmatch(
@@ -124,8 +124,8 @@ def test_a_failure_is_said_in_one_line_and_is_exit_code_1(
     assert "error" in result.out
 
 
-def test_json(call: Call, figures: dict[tuple[str, str], Figure]) -> None:
-    figures["rnn relu", "exact"] = Figure(float("inf"), 0.0, "wrong", 0)
+def test_json(call: Call, figures: dict[tuple[str, str], CheckResult]) -> None:
+    figures["rnn relu", "exact"] = CheckResult(float("inf"), 0.0, "wrong", 0)
     figures["rnn tanh", "exact"] = NOT_THERE
     result = call("verify", "--json", "--family", "rnn")
     found = json.loads(result.out)
@@ -148,9 +148,9 @@ def test_markdown_rounds_up_to_a_power_of_ten(
     reached: float | None,
     shown: str,
     call: Call,
-    figures: dict[tuple[str, str], Figure],
+    figures: dict[tuple[str, str], CheckResult],
 ) -> None:
-    figures["gru", "causality"] = Figure(reached, 1.0, "somewhere", 1)
+    figures["gru", "causality"] = CheckResult(reached, 1.0, "somewhere", 1)
     lines = call("verify", "--markdown", "--family", "gru").out.splitlines()
     assert lines[0] == f"| family | {' | '.join(check.name for check in CHECKS)} |"
     assert lines[2] == f"| gru | {'≤ 1e-15 | ' * 6}{shown} |"

@@ -12,7 +12,7 @@ import carousel
 from anchors import Edit
 from budgets import amount, torture
 from carousel.ops import recurrence
-from carousel.verify.figure import Figure
+from carousel.verify.check_result import CheckResult
 from carousel.verify.recurrences import RECURRENCES
 from carousel.verify.streaming_layers import streaming_layers
 from carousel.verify.table import Check, examine
@@ -89,7 +89,7 @@ def test_a_layer_obeys_the_streaming_law(name: str, zoneout: float) -> None:
     assert figure.cases == 3 * len(seeds)
 
 
-def checks_of(name: str) -> dict[str, Figure]:
+def checks_of(name: str) -> dict[str, CheckResult]:
     layer, seeds = LAYERS[name], range(5)
     return {
         "torch": torch_nn(layer, False, torch.float64, seeds),

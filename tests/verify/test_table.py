@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from carousel.kernels.dispatch import _name
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.recurrences import RECURRENCES
 from carousel.verify.rows import CHECKS, ROWS, TABLES
 from carousel.verify.table import Check, Row, Table, cells, examine
@@ -16,7 +16,7 @@ ONE, TWO = torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5])
 
 def test_a_distance_is_the_largest_of_all_tensors() -> None:
     figure = distance({"a": ONE, "b": TWO}, {"a": ONE, "b": ONE}, 0.2, "case 7")
-    assert figure == Figure(pytest.approx(0.1), 0.2, "b (case 7)", 1)
+    assert figure == CheckResult(pytest.approx(0.1), 0.2, "b (case 7)", 1)
     assert figure.holds
     assert not figure._replace(bound=0.05).holds
 
@@ -42,15 +42,17 @@ def test_zero_is_near_to_nothing_but_zero() -> None:
 
 
 def test_the_worst_of_figures_counts_the_cases_of_all() -> None:
-    assert worst([Figure(1.0, 2.0, "a", 3), Figure(1.5, 2.0, "b", 4)]) == Figure(1.5, 2.0, "b", 7)
+    assert worst([CheckResult(1.0, 2.0, "a", 3), CheckResult(1.5, 2.0, "b", 4)]) == CheckResult(
+        1.5, 2.0, "b", 7
+    )
 
 
-def raises(seeds: range) -> Figure:
+def raises(seeds: range) -> CheckResult:
     raise AttributeError("no such thing")
 
 
-def counts(seeds: range) -> Figure:
-    return Figure(0.0, 0.0, "all", len(seeds))
+def counts(seeds: range) -> CheckResult:
+    return CheckResult(0.0, 0.0, "all", len(seeds))
 
 
 ROW = Row("one", {"a": counts, "wild": raises, "b": "there is none"})
@@ -62,8 +64,8 @@ def test_a_check_that_ends_in_an_error_fails() -> None:
     assert figure.where == "AttributeError: no such thing"
 
 
-def who_runs(seeds: range) -> Figure:
-    return Figure(0.0, where=_name("auto"))
+def who_runs(seeds: range) -> CheckResult:
+    return CheckResult(0.0, where=_name("auto"))
 
 
 def test_what_is_examined_runs_by_the_hand_derived_reverse_or_by_a_kernel() -> None:
@@ -75,7 +77,7 @@ def test_what_is_examined_runs_by_the_hand_derived_reverse_or_by_a_kernel() -> N
 
 
 def test_a_check_that_does_not_apply_says_why() -> None:
-    assert examine(ROW, Check("b", 1, "")) == Figure(None, where="there is none")
+    assert examine(ROW, Check("b", 1, "")) == CheckResult(None, where="there is none")
 
 
 def test_processes_share_the_work_and_keep_its_order() -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 from carousel.cli.console import print_table
 from carousel.cli.json_output import dump_json
 from carousel.cli.terminal import folded, width
-from carousel.verify.figure import Figure
+from carousel.verify.check_result import CheckResult
 from carousel.verify.table import Cell, Check, Table
 
 WIDTH = 78
@@ -98,9 +98,9 @@ def of_table(table: Table, found: list[Cell]) -> list[Cell]:
     return [cell for cell in found if cell.family in names]
 
 
-def by_family(table: Table, found: list[Cell]) -> dict[str, list[Figure]]:
+def by_family(table: Table, found: list[Cell]) -> dict[str, list[CheckResult]]:
     """Return each family's figures, in the order of the checks."""
-    rows: dict[str, list[Figure]] = {}
+    rows: dict[str, list[CheckResult]] = {}
     for cell in found:
         rows.setdefault(cell.family.removeprefix(f"{table.kind} "), []).append(cell.figure)
     return rows
@@ -119,7 +119,7 @@ def legend(table: Table, found: list[Cell]) -> dict[str, str]:
     return said
 
 
-def short(figure: Figure) -> str:
+def short(figure: CheckResult) -> str:
     """Return a figure in one digit."""
     if figure.reached is None:
         return "not run" if figure.is_not_run else "—"
@@ -128,14 +128,14 @@ def short(figure: Figure) -> str:
     return f"{figure.reached:.0e}" if figure.reached else "0"
 
 
-def rounded(figure: Figure) -> str:
+def rounded(figure: CheckResult) -> str:
     """Return a figure as a bound, the next power of ten: it is the same on every machine."""
     if not figure.reached or math.isinf(figure.reached):
         return short(figure)
     return f"≤ 1e{math.ceil(math.log10(figure.reached)):03d}"
 
 
-def explained(figure: Figure) -> str:
+def explained(figure: CheckResult) -> str:
     """Return a figure that is too large, with its bound and where it was."""
     if figure.reached is None or math.isinf(figure.reached):
         return figure.where

@@ -3,7 +3,7 @@
 import torch
 
 import carousel
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.op_spec import (
     Case,
     OpSpec,
@@ -17,12 +17,12 @@ from carousel.verify.op_spec import (
 BOUND = 1e-12
 
 
-def autograd(spec: OpSpec, seeds: range) -> Figure:
+def autograd(spec: OpSpec, seeds: range) -> CheckResult:
     """Return the largest relative difference of a gradient, in float64."""
     return worst(_one(draw_case(spec, seed), seed) for seed in seeds)
 
 
-def _one(case: Case, seed: int) -> Figure:
+def _one(case: Case, seed: int) -> CheckResult:
     outputs, trace = forward(case)
     cotangents = draw_cotangents(outputs, seed)
     got = backward(case, cotangents, trace)

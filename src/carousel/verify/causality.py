@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from carousel.verify.figure import Figure, worst
+from carousel.verify.check_result import CheckResult, worst
 from carousel.verify.op_spec import Tensors
 
 
@@ -27,14 +27,14 @@ class Scene(NamedTuple):
     seen: Tensors
 
 
-def causality(draw_scene: Callable[[int], Scene], seeds: range) -> Figure:
+def causality(draw_scene: Callable[[int], Scene], seeds: range) -> CheckResult:
     """Return the part of all dependences, of one output on one input, that is not as it must be."""
     return worst(_one(draw_scene(seed), seed) for seed in seeds)
 
 
-def _one(scene: Scene, seed: int) -> Figure:
+def _one(scene: Scene, seed: int) -> CheckResult:
     wrong = torch.cat([_by_value(scene, seed), _by_gradient(scene)]).double().mean().item()
-    return Figure(wrong, bound=0.0, where=f"seed {seed}", cases=1)
+    return CheckResult(wrong, bound=0.0, where=f"seed {seed}", cases=1)
 
 
 def _by_value(scene: Scene, seed: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 import carousel
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.op_spec import (
     Case,
     OpSpec,
@@ -24,17 +24,17 @@ STEP, SHORTER = 1e-4, 2e-5
 BOUND = 1e-8
 
 
-def differences(spec: OpSpec, seeds: range) -> Figure:
+def differences(spec: OpSpec, seeds: range) -> CheckResult:
     """Return the largest relative error of a gradient, in float64, all entries of it moved."""
     return worst(_one(_smooth_case(spec, seed), seed) for seed in seeds)
 
 
-def _one(case: Case, seed: int) -> Figure:
+def _one(case: Case, seed: int) -> CheckResult:
     outputs, trace = forward(case)
     cotangents = draw_cotangents(outputs, seed)
     got = backward(case, cotangents, trace)
 
-    def found(step: float) -> Figure:
+    def found(step: float) -> CheckResult:
         return distance(got, by_differences(case, cotangents, step), BOUND, f"seed {seed}")
 
     figure = found(STEP)

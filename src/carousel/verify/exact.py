@@ -12,8 +12,9 @@ import random
 import torch
 from torch import Tensor
 
-from carousel.verify.field import field, plain, tangent
-from carousel.verify.figure import Figure, worst
+from carousel.verify.check_result import CheckResult, worst
+from carousel.verify.finite_field import field, plain, tangent
+from carousel.verify.modular_arithmetic import P, draw, times, total
 from carousel.verify.op_spec import (
     Case,
     OpSpec,
@@ -23,18 +24,17 @@ from carousel.verify.op_spec import (
     forward,
     input_shapes,
 )
-from carousel.verify.residues import P, draw, times, total
 from carousel.verify.rules import unproven
 
 
-def exact(spec: OpSpec, seeds: range) -> Figure:
+def exact(spec: OpSpec, seeds: range) -> CheckResult:
     """Return which part of the derivatives differs: none, or the reverse is wrong."""
     if unproven():
-        return Figure(1.0, 0.0, f"the rules of {unproven()} are not proven")
+        return CheckResult(1.0, 0.0, f"the rules of {unproven()} are not proven")
     return worst(figure for seed in seeds for figure in _of_shape(spec, seed))
 
 
-def _of_shape(spec: OpSpec, seed: int) -> list[Figure]:
+def _of_shape(spec: OpSpec, seed: int) -> list[CheckResult]:
     """Return a figure for each input of a random shape; its cases are the input's entries."""
     generator = torch.Generator().manual_seed(seed)
     sizes = spec.sizes(random.Random(seed))
@@ -49,7 +49,7 @@ def _of_shape(spec: OpSpec, seed: int) -> list[Figure]:
     case = Case(spec, sizes, inputs, constants)
     gradients, derivatives = by_both_ways(case, generator)
     return [
-        Figure(
+        CheckResult(
             _differing(gradients[name], d),
             bound=0.0,
             where=f"{name} (seed {seed})",

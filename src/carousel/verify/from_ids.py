@@ -18,6 +18,7 @@ from carousel.nn.embedding import Embedding
 from carousel.nn.embedding_input import TokenInput
 from carousel.ops.recurrence import DenseInput, Family, Saved, State, Weights
 from carousel.verify.causality import Scene
+from carousel.verify.causality_cases import last
 from carousel.verify.layers import Layer, make
 from carousel.verify.modules import blank, call, of_layer
 from carousel.verify.op_spec import Case, Index, OpSpec, Sizes, Tensors, draw_case
@@ -33,7 +34,6 @@ from carousel.verify.recurrences import (
     layer_weights,
     torch_layer,
 )
-from carousel.verify.scenes import last
 
 TOKENS = ("embedding", "w_ih", "b_ih", "gain")
 SUFFIX = ", from ids"

@@ -5,11 +5,11 @@ from functools import partial
 
 import torch
 
-from carousel.verify import from_ids, kernels, kernels_in_time
-from carousel.verify import kernels_of_heads as heads
-from carousel.verify import kernels_that_write as writer
+from carousel.verify import from_ids, kernel_streaming, kernels
+from carousel.verify import kernel_decoding as decoding
+from carousel.verify import kernel_heads as heads
 from carousel.verify.causality import causality
-from carousel.verify.figure import Figure
+from carousel.verify.check_result import CheckResult
 from carousel.verify.kernels import BOUNDS, SENSIBLE, SMALL, Kernel, against_op
 from carousel.verify.modules import CROSS_ENTROPY_LAYER, of_layer
 from carousel.verify.recurrences import RECURRENCES
@@ -17,7 +17,7 @@ from carousel.verify.table import Check, Row
 from carousel.verify.torch_nn import torch_nn
 from carousel.verify.torch_nn_functions import against_torch
 
-Examiner = Callable[[range], Figure]
+Examiner = Callable[[range], CheckResult]
 
 F32, BF16 = torch.float32, torch.bfloat16
 
@@ -70,8 +70,8 @@ def kernel(name: str, use: str, one: Kernel, in_torch: Examiner) -> Row:
     examiners: dict[str, Examiner] = {
         "ops float64": partial(against_op, one, SMALL, F32),
         "torch.nn float32": in_torch,
-        "streaming": partial(kernels_in_time.streaming, one),
-        "causality": partial(causality, partial(kernels_in_time.scene, one)),
+        "streaming": partial(kernel_streaming.streaming, one),
+        "causality": partial(causality, partial(kernel_streaming.scene, one)),
         "bfloat16": partial(against_op, one, SENSIBLE, BF16),
         "unwritten": partial(kernels.unwritten, one),
     }
@@ -99,12 +99,12 @@ def rows(name: str) -> list[Row]:
 WRITING = Row(
     "kernel writing",
     {
-        "ops float64": partial(kernels.where_it_runs, F32, partial(writer.against_op, F32)),
+        "ops float64": partial(kernels.where_it_runs, F32, partial(decoding.against_op, F32)),
         "torch.nn float32": "it writes texts",
-        "streaming": partial(kernels.where_it_runs, F32, writer.streaming),
-        "causality": partial(kernels.where_it_runs, F32, writer.causality),
-        "bfloat16": partial(kernels.where_it_runs, BF16, partial(writer.against_op, BF16)),
-        "unwritten": partial(kernels.where_it_runs, F32, writer.unwritten),
+        "streaming": partial(kernels.where_it_runs, F32, decoding.streaming),
+        "causality": partial(kernels.where_it_runs, F32, decoding.causality),
+        "bfloat16": partial(kernels.where_it_runs, BF16, partial(decoding.against_op, BF16)),
+        "unwritten": partial(kernels.where_it_runs, F32, decoding.unwritten),
     },
     backend="fused",
 )

@@ -22,7 +22,7 @@ from carousel.ops.lstm import LSTM
 from carousel.ops.recurrence import EmbeddedInput, Family, Masks, Source, project_embedding
 from carousel.ops.rnn import RNN_RELU
 from carousel.verify import from_ids, recurrences
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.op_spec import (
     Case,
     OpSpec,
@@ -121,7 +121,7 @@ def run(one: Kernel, product: torch.dtype, case: Case) -> Tensors:
     return {"y": y, **dict(zip(("h_n", "c_n"), final, strict=False))}
 
 
-def against_op(one: Kernel, choice: Choice, product: torch.dtype, seeds: range) -> Figure:
+def against_op(one: Kernel, choice: Choice, product: torch.dtype, seeds: range) -> CheckResult:
     """Return the largest relative difference of an output or a gradient from the op's, in float64.
 
     A ReLU's slope jumps where bfloat16 crosses zero: there, the outputs alone are near.
@@ -147,13 +147,13 @@ def in_one(one: Kernel, product: torch.dtype, case: Case, cotangents: Tensors) -
     return with_gradients(run(one, product, leaves), leaves, cotangents)
 
 
-def unwritten(one: Kernel, seeds: range) -> Figure:
+def unwritten(one: Kernel, seeds: range) -> CheckResult:
     """Return how far from its own bits a kernel is where fresh memory holds no numbers at all."""
     products = [product for product in BOUNDS if fused.unavailable_reason(product) is None]
     return worst(_poisoned(one, product, seed) for seed in seeds for product in products)
 
 
-def _poisoned(one: Kernel, product: torch.dtype, seed: int) -> Figure:
+def _poisoned(one: Kernel, product: torch.dtype, seed: int) -> CheckResult:
     case = draw(one, SMALL, seed)
     with torch.no_grad():
         clean = run(one, product, case)
@@ -169,10 +169,12 @@ def _poisoned(one: Kernel, product: torch.dtype, seed: int) -> Figure:
     )
 
 
-def where_it_runs(product: torch.dtype, examine: Callable[[range], Figure], seeds: range) -> Figure:
+def where_it_runs(
+    product: torch.dtype, examine: Callable[[range], CheckResult], seeds: range
+) -> CheckResult:
     """Examine a kernel; or say why there is none here, which is no pass and no failure."""
     reason = fused.unavailable_reason(product)
-    return examine(seeds) if reason is None else Figure(None, where=reason, is_not_run=True)
+    return examine(seeds) if reason is None else CheckResult(None, where=reason, is_not_run=True)
 
 
 def with_gradients(outputs: Tensors, leaves: Case, cotangents: Tensors) -> Tensors:

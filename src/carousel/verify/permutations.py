@@ -7,7 +7,7 @@ from torch import Tensor
 
 from carousel.models.config import ModelConfig
 from carousel.models.sequence import SequenceModel
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.models import POSITIONS, made
 from carousel.verify.op_spec import Letters, OpSpec, draw_case, forward
 
@@ -15,7 +15,7 @@ BOUND = 1e-12
 NOTICED = 1e-6  # what a change of order must change at least
 
 
-def equivariance(spec: OpSpec, outputs: Letters, seeds: range) -> Figure:
+def equivariance(spec: OpSpec, outputs: Letters, seeds: range) -> CheckResult:
     """Return how far permuting queries and keys does other than permuting the outputs.
 
     `outputs`: their shapes in the letters of the spec; T are queries, S keys.
@@ -23,7 +23,7 @@ def equivariance(spec: OpSpec, outputs: Letters, seeds: range) -> Figure:
     return worst(_equivariance(spec, outputs, seed) for seed in seeds)
 
 
-def _equivariance(spec: OpSpec, outputs: Letters, seed: int) -> Figure:
+def _equivariance(spec: OpSpec, outputs: Letters, seed: int) -> CheckResult:
     case, generator = draw_case(spec, seed), torch.Generator().manual_seed(seed)
     order = {letter: torch.randperm(case.sizes[letter], generator=generator) for letter in "TS"}
     moved = {name: _permuted(x, spec.data.get(name, ""), order) for name, x in case.inputs.items()}
@@ -39,7 +39,7 @@ def _permuted(x: Tensor, letters: str, order: dict[str, Tensor]) -> Tensor:
     return x
 
 
-def order(seeds: range) -> Figure:
+def order(seeds: range) -> CheckResult:
     """Return how far a transformer of one layer is from seeing order exactly if it has positions.
 
     Its last output must be the same when what came before is permuted, if it has none; and
@@ -48,7 +48,7 @@ def order(seeds: range) -> Figure:
     return worst(_order(seed) for seed in seeds)
 
 
-def _order(seed: int) -> Figure:
+def _order(seed: int) -> CheckResult:
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     positions, steps = POSITIONS[seed % len(POSITIONS)], rng.randint(3, 6)
     config = ModelConfig(

@@ -10,7 +10,7 @@ import random
 import torch
 from torch import Tensor
 
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.op_spec import OPS, Case, Index, OpSpec, Sizes, Tensors
 from carousel.verify.streaming import BOUND
 
@@ -94,12 +94,12 @@ SINUSOIDAL = OpSpec(
 POSITIONS = {"rotary": ROTARY, "rotary_scores": ROTARY_SCORES, "sinusoidal": SINUSOIDAL}
 
 
-def relative(seeds: range) -> Figure:
+def relative(seeds: range) -> CheckResult:
     """Return how much products differ when all positions move on."""
     return worst(_one(seed) for seed in seeds)
 
 
-def _one(seed: int) -> Figure:
+def _one(seed: int) -> CheckResult:
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     steps, features = rng.randint(2, 7), 2 * rng.randint(1, 4)
     q, k = torch.randn(2, 3, steps, features, generator=generator, dtype=torch.float64)

@@ -6,16 +6,16 @@ from functools import partial
 
 import torch
 
-from carousel.verify import attention, from_ids, functions, kernel_rows, modules, scenes
+from carousel.verify import attention, causality_cases, from_ids, functions, kernel_rows, modules
 from carousel.verify.autograd import BOUND as AUTOGRAD_BOUND
 from carousel.verify.autograd import autograd
 from carousel.verify.causality import causality
+from carousel.verify.check_result import CheckResult, worst
 from carousel.verify.differences import BOUND as DIFFERENCES_BOUND
 from carousel.verify.differences import differences
 from carousel.verify.exact import exact
-from carousel.verify.fifty_digits import BOUND as DIGITS_BOUND
-from carousel.verify.fifty_digits import fifty_digits
-from carousel.verify.figure import Figure, worst
+from carousel.verify.high_precision import BOUND as DIGITS_BOUND
+from carousel.verify.high_precision import in_high_precision
 from carousel.verify.models import draw_config, draw_recurrent
 from carousel.verify.op_spec import OpSpec
 from carousel.verify.permutations import BOUND as PERMUTED_BOUND
@@ -30,7 +30,7 @@ from carousel.verify.table import Check, Row, Table
 from carousel.verify.torch_nn import BOUNDS, torch_nn
 from carousel.verify.torch_nn_functions import against_torch, encoder
 
-Examiner = Callable[[range], Figure]
+Examiner = Callable[[range], CheckResult]
 
 CHECKS = (
     Check(
@@ -110,7 +110,7 @@ def recurrent(spec: RecurrentSpec) -> Row:
                     partial(streaming_layers, layer, 0.3 if is_masked else 0.0),
                 ],
             ),
-            "causality": partial(causality, partial(scenes.recurrence, spec)),
+            "causality": partial(causality, partial(causality_cases.recurrence, spec)),
         },
     )
 
@@ -163,19 +163,19 @@ def function(one: OpSpec, layer: OpSpec, **others: Examiner | str) -> Row:
     )
 
 
-def together(examiners: Sequence[Examiner], seeds: range) -> Figure:
+def together(examiners: Sequence[Examiner], seeds: range) -> CheckResult:
     """Return the worst that several checks find."""
     return worst(examine(seeds) for examine in examiners)
 
 
-def fewer(number: int, examine: Examiner, seeds: range) -> Figure:
+def fewer(number: int, examine: Examiner, seeds: range) -> CheckResult:
     """Let a costly check have so many of the seeds."""
     return examine(seeds[:number])
 
 
 def sees(one: OpSpec) -> Examiner:
     """Return the causality check of an attention."""
-    return partial(causality, partial(scenes.attention, one))
+    return partial(causality, partial(causality_cases.attention, one))
 
 
 def sees_a_set(one: OpSpec) -> Examiner:
@@ -189,7 +189,7 @@ FUNCTIONS = [
         functions.MLP,
         modules.WINDOW_LAYER,
         streaming=partial(streaming_models, partial(draw_config, "mlp")),
-        causality=partial(causality, scenes.window),
+        causality=partial(causality, causality_cases.window),
     ),
     function(functions.SOFTMAX, functions.SOFTMAX),
     function(functions.CROSS_ENTROPY, modules.CROSS_ENTROPY_LAYER),
@@ -217,13 +217,13 @@ FUNCTIONS = [
     function(
         attention.BLOCKS,
         attention.BLOCKS,
-        exact=partial(fifty_digits, attention.BLOCKS),
+        exact=partial(in_high_precision, attention.BLOCKS),
         causality=sees_a_set(attention.BLOCKS),
     ),
     function(
         attention.BLOCKS_MASKED,
         attention.BLOCKS_MASKED,
-        exact=partial(fifty_digits, attention.BLOCKS_MASKED),
+        exact=partial(in_high_precision, attention.BLOCKS_MASKED),
         causality=sees(attention.BLOCKS_MASKED),
     ),
     function(
@@ -246,7 +246,9 @@ FUNCTIONS = [
             "autograd": partial(autograd, modules.TRANSFORMER),
             **parity(replace(modules.UNPLACED_TRANSFORMER, reference=encoder)),
             "streaming": partial(streaming_models, partial(draw_config, "transformer")),
-            "causality": partial(together, [partial(causality, scenes.transformer), order]),
+            "causality": partial(
+                together, [partial(causality, causality_cases.transformer), order]
+            ),
         },
     ),
 ]

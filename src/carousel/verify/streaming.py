@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 import torch
 from safetensors.torch import load, save
 
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.op_spec import (
     Case,
     OpSpec,
@@ -26,12 +26,12 @@ from carousel.verify.recurrences import STATE
 BOUND = 1e-12
 
 
-def streaming(spec: OpSpec, seeds: range) -> Figure:
+def streaming(spec: OpSpec, seeds: range) -> CheckResult:
     """Return the largest relative difference, of every split of a random shape for each seed."""
     return worst(of_case(draw_case(spec, seed), seed) for seed in seeds)
 
 
-def of_case(case: Case, seed: int) -> Figure:
+def of_case(case: Case, seed: int) -> CheckResult:
     """Return the largest relative difference, of every split of one case."""
     outputs, trace = forward(case)
     cotangents = draw_cotangents(outputs, seed)

@@ -13,18 +13,18 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 import carousel
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.layers import Layer, make, named_state, randn, randomise, with_gradients
 from carousel.verify.op_spec import Tensors
 from carousel.verify.streaming import BOUND
 
 
-def streaming_layers(layer: Layer, zoneout: float, seeds: range) -> Figure:
+def streaming_layers(layer: Layer, zoneout: float, seeds: range) -> CheckResult:
     """Return the largest relative difference; for each seed a shape, a split, and all its rows."""
     return worst(_of_shape(layer, zoneout, seed) for seed in seeds)
 
 
-def _of_shape(kind: Layer, zoneout: float, seed: int) -> Figure:
+def _of_shape(kind: Layer, zoneout: float, seed: int) -> CheckResult:
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     layer, inputs = _draw(kind, zoneout, rng, generator)
     every = inputs | dict(layer.named_parameters())

@@ -18,7 +18,7 @@ from carousel.models.base import State
 from carousel.models.config import ModelConfig
 from carousel.models.language_model import CharacterModel
 from carousel.models.sequence import SequenceModel
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.layers import randn
 from carousel.verify.models import made
 from carousel.verify.op_spec import Tensors
@@ -27,12 +27,12 @@ from carousel.verify.streaming import BOUND
 Model = CharacterModel | SequenceModel
 
 
-def streaming_models(draw: Callable[[int], ModelConfig], seeds: range) -> Figure:
+def streaming_models(draw: Callable[[int], ModelConfig], seeds: range) -> CheckResult:
     """Return the largest relative difference; for each seed a model, two splits and its rows."""
     return worst(_of_model(draw(seed), seed) for seed in seeds)
 
 
-def _of_model(config: ModelConfig, seed: int) -> Figure:
+def _of_model(config: ModelConfig, seed: int) -> CheckResult:
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     is_windowed = config.context > 0
     rows, context = rng.randint(2, 3), config.context if is_windowed else 2

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 import carousel
-from carousel.verify.figure import Figure
+from carousel.verify.check_result import CheckResult
 
 
 class Check(NamedTuple):
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     """
 
     name: str
-    cells: Mapping[str, Callable[[range], Figure] | str]
+    cells: Mapping[str, Callable[[range], CheckResult] | str]
     backend: str = "bptt"
 
 
@@ -57,7 +57,7 @@ class Cell(NamedTuple):
 
     family: str
     check: str
-    figure: Figure
+    figure: CheckResult
 
 
 def cells(tables: Sequence[Table], *, processes: int) -> Iterator[Cell]:
@@ -72,17 +72,17 @@ def cells(tables: Sequence[Table], *, processes: int) -> Iterator[Cell]:
             pool.shutdown(cancel_futures=True)
 
 
-def examine(row: Row, check: Check) -> Figure:
+def examine(row: Row, check: Check) -> CheckResult:
     """Run one check; a fault that ends in an error is a fault found."""
     examiner = row.cells[check.name]
     if isinstance(examiner, str):
-        return Figure(None, where=examiner)
+        return CheckResult(None, where=examiner)
     try:
         with warnings.catch_warnings(), carousel.backend(row.backend):
             warnings.filterwarnings("ignore", "LSTM with projections", UserWarning)  # torch's own
             return examiner(range(check.seeds))
     except Exception as error:
-        return Figure(math.inf, 0.0, f"{type(error).__name__}: {error}")
+        return CheckResult(math.inf, 0.0, f"{type(error).__name__}: {error}")
 
 
 def _prepare() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import carousel
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.layers import (
     Layer,
     make,
@@ -52,7 +52,7 @@ class Configuration(NamedTuple):
     seed: int = 0
 
 
-def torch_nn(layer: Layer, is_packed: bool, dtype: torch.dtype, seeds: range) -> Figure:
+def torch_nn(layer: Layer, is_packed: bool, dtype: torch.dtype, seeds: range) -> CheckResult:
     """Return the largest relative difference of a tensor, of a random configuration per seed."""
     return worst(compare(layer, draw_configuration(seed, is_packed), dtype) for seed in seeds)
 
@@ -81,7 +81,7 @@ def draw_configuration(seed: int, is_packed: bool) -> Configuration:
     )
 
 
-def compare(layer: Layer, chosen: Configuration, dtype: torch.dtype) -> Figure:
+def compare(layer: Layer, chosen: Configuration, dtype: torch.dtype) -> CheckResult:
     """Return the largest relative difference of ours from torch's, of all tensors."""
     torch.default_generator.manual_seed(chosen.seed)  # what constructors draw, and we overwrite
     _, _, d, h, p = chosen.sizes

@@ -6,7 +6,7 @@ Outputs and the gradients of every input and weight, all random, the sizes all d
 import torch
 from torch import nn
 
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.modules import LAYERS, blank, call
 from carousel.verify.op_spec import (
     Case,
@@ -21,12 +21,12 @@ from carousel.verify.op_spec import (
 from carousel.verify.torch_nn import BOUNDS
 
 
-def against_torch(spec: OpSpec, dtype: torch.dtype, seeds: range) -> Figure:
+def against_torch(spec: OpSpec, dtype: torch.dtype, seeds: range) -> CheckResult:
     """Return the largest relative difference of an output or a gradient from the reference's."""
     return worst(_one(_rounded(draw_case(spec, seed), dtype), seed) for seed in seeds)
 
 
-def _one(case: Case, seed: int) -> Figure:
+def _one(case: Case, seed: int) -> CheckResult:
     assert case.spec.reference is not None
     inputs = {name: x.detach().requires_grad_() for name, x in case.inputs.items()}
     want = case.spec.reference(case._replace(inputs=inputs))

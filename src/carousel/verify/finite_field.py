@@ -21,7 +21,16 @@ import torch
 from torch import Tensor
 
 from carousel.torch_internals import torch_function_disabled
-from carousel.verify.residues import P, contracted, inverse, product, residue, summed, times, total
+from carousel.verify.modular_arithmetic import (
+    P,
+    contracted,
+    inverse,
+    product,
+    residue,
+    summed,
+    times,
+    total,
+)
 from carousel.verify.rules import SLOPES
 
 

@@ -23,7 +23,7 @@ from carousel.models.config import ModelConfig
 from carousel.models.families import FAMILIES
 from carousel.models.language_model import build
 from carousel.ops.sampling import Settings, distribution, draw
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.kernels import BOUNDS, SENSIBLE, SMALL, Choice, poison
 from carousel.verify.models import made
 from carousel.verify.op_spec import Tensors
@@ -41,7 +41,7 @@ SHAPES: dict[torch.dtype, Choice] = {
 }
 
 
-def against_op(product: torch.dtype, seeds: range) -> Figure:
+def against_op(product: torch.dtype, seeds: range) -> CheckResult:
     """Return the largest relative difference of the log p of all tokens along a text.
 
     In single precision also of what the stages make of logits, and of the ids that are drawn.
@@ -59,7 +59,7 @@ def against_op(product: torch.dtype, seeds: range) -> Figure:
     return worst(figures)
 
 
-def streaming(seeds: range) -> Figure:
+def streaming(seeds: range) -> CheckResult:
     """Return how far a text in company, a few characters at a time, is from the same one alone."""
     figures = []
     for seed in seeds:
@@ -72,7 +72,7 @@ def streaming(seeds: range) -> Figure:
     return worst(figures)
 
 
-def causality(seeds: range) -> Figure:
+def causality(seeds: range) -> CheckResult:
     """Return the part of all log p that is not as it must be where one id is another.
 
     What is before that id, or of another text, stays to the bit; what is next to it changes.
@@ -92,11 +92,11 @@ def causality(seeds: range) -> Figure:
                 wrong.append(torch.where(sees, False, differs))
                 if VARIANTS[seed % len(VARIANTS)].get("nonlinearity") != "relu":  # it may be dead
                     wrong.append((sees & ~differs)[place : place + 1])  # later, rounding hides it
-        figures.append(Figure(torch.cat(wrong).double().mean().item(), 0.0, f"seed {seed}", 1))
+        figures.append(CheckResult(torch.cat(wrong).double().mean().item(), 0.0, f"seed {seed}", 1))
     return worst(figures)
 
 
-def unwritten(seeds: range) -> Figure:
+def unwritten(seeds: range) -> CheckResult:
     """Return how far a text is from itself where fresh memory holds no numbers at all."""
     figures = []
     for seed in seeds:
@@ -185,7 +185,7 @@ def written(
     ]
 
 
-def _of_stages(seed: int) -> Figure:
+def _of_stages(seed: int) -> CheckResult:
     """Compare the stages and the draw, of rows of logits."""
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     v = rng.choice((2, 7, 16, 86, 300))
@@ -206,7 +206,9 @@ def _of_stages(seed: int) -> Figure:
     return distance(got, {"p": p, "drawn": draw(p, u).double() + 1}, 1e-12, f"seed {seed}")
 
 
-def _distance(got: Sequence[Tensor], want: Sequence[Tensor], bound: float, case: str) -> Figure:
+def _distance(
+    got: Sequence[Tensor], want: Sequence[Tensor], bound: float, case: str
+) -> CheckResult:
     return distance(_named(got), _named(want), bound, case)
 
 

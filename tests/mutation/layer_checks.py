@@ -1,6 +1,6 @@
 """What must hold of the layers around the ops: each check takes the module of `carousel.LSTM`.
 
-The faults of room 4 are planted in copies of the modules of carousel.nn; the copies that stand
+The faults of group 4 are planted in copies of the modules of carousel.nn; the copies that stand
 above the faulty one import it in the true one's place.
 """
 
@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from planting import planted
+from patching import planted
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 

@@ -1,6 +1,6 @@
-"""The bug museum: all rooms, and the page that shows them.
+"""The catalog of planted faults, and the page that shows it.
 
-`python tests/bugs/museum.py` writes the page, README.md beside this file.
+`python tests/mutation/catalog.py` writes the page, README.md beside this file.
 """
 
 import re
@@ -10,20 +10,21 @@ from types import ModuleType
 
 sys.path.append(str(Path(__file__).parents[1]))  # as pytest does
 
-from exhibits import Exhibit
-from wings import WINGS, Wing, exhibits_of
+from fault import Fault
+from suites import SUITES, Suite, faults_of
 
 PAGE = Path(__file__).with_name("README.md")
 OPENING = """\
-# The bug museum
+# Planted faults
 
 Faults of recurrent code, of attention and of what stands around them, each planted in ours by a
 test, which fails if one goes unseen. Many occurred in public code: a network with a wrong gradient,
 or without a memory, still learns. Where a thread is named, what is planted is what is described
-there, in our words and our code. The rooms are [memory](room_memory.py), [gates](room_gates.py),
-[gradients](room_gradients.py), [layers](room_layers.py), [attention](room_attention.py),
-[its reverse and its blocks](room_blocks.py), [the fixed window](room_window.py) and
-[the transformer](room_transformer.py); there stand the very lines.
+there, in our words and our code. The groups are [memory](faults_memory.py),
+[gates](faults_gates.py), [gradients](faults_gradients.py), [layers](faults_layers.py),
+[attention](faults_attention.py),
+[its reverse and its blocks](faults_blocks.py), [the fixed window](faults_window.py) and
+[the transformer](faults_transformer.py); there stand the very lines.
 
 Who sees a fault (● sees it, · does not, blank: does not look) are the checks of
 [`op_checks.py`](../op_checks.py): `torch`, the namesake in torch.nn, where there is
@@ -45,8 +46,8 @@ share the code that says who sees whom, `blocks` finds them equally wrong. There
 MUTANTS = """\
 ## Mutants
 
-Beside these, every slip of one token in a hand-written reverse is made by
-[`mutations.py`](mutations.py) and hunted by [`hunting.py`](hunting.py): an operator for another, a
+Beside these, [`mutations.py`](mutations.py) makes every slip of one token in a hand-written
+backward pass, and [`mutation_runner.py`](mutation_runner.py) runs it: an operator for another, a
 number one up or down, a variable for another, a factor or a statement left out, a transpose
 forgotten, arguments exchanged, = for +=; more than 9000. Those that survive say the same, and
 stand, with the reason, in [`equivalents.py`](equivalents.py).
@@ -55,29 +56,29 @@ stand, with the reason, in [`equivalents.py`](equivalents.py).
 
 def page() -> str:
     """Return the page in Markdown."""
-    rooms = [
-        "\n".join([f"## {heading(room)}", "", *table(wing, room)])
-        for wing in WINGS
-        for room in wing.rooms
+    groups = [
+        "\n".join([f"## {heading(group)}", "", *table(suite, group)])
+        for suite in SUITES
+        for group in suite.groups
     ]
-    count = f"{sum(len(exhibits_of(wing)) for wing in WINGS)} exhibits."
-    return "\n\n".join([OPENING.rstrip(), count, *rooms, MUTANTS])
+    count = f"{sum(len(faults_of(suite)) for suite in SUITES)} faults."
+    return "\n\n".join([OPENING.rstrip(), count, *groups, MUTANTS])
 
 
-def heading(room: ModuleType) -> str:
-    return (room.__doc__ or "").splitlines()[0].rstrip(".")
+def heading(group: ModuleType) -> str:
+    return (group.__doc__ or "").splitlines()[0].rstrip(".")
 
 
-def table(wing: Wing, room: ModuleType) -> list[str]:
-    head = f"| fault | where | why training seems to work | in | {' | '.join(wing.checks)} |"
-    rule = "|---" * (4 + len(wing.checks)) + "|"
-    return [head, rule, *(row(wing, exhibit) for exhibit in room.ROOM)]
+def table(suite: Suite, group: ModuleType) -> list[str]:
+    head = f"| fault | where | why training seems to work | in | {' | '.join(suite.checks)} |"
+    rule = "|---" * (4 + len(suite.checks)) + "|"
+    return [head, rule, *(row(suite, fault) for fault in group.FAULTS)]
 
 
-def row(wing: Wing, exhibit: Exhibit) -> str:
-    seers, asked = exhibit.seen_by.split(), wing.asked(exhibit)
-    marks = ["●" if c in seers else "·" if c in asked else " " for c in wing.checks]
-    cells = [exhibit.title, linked(exhibit.seen_in), exhibit.why, f"`{exhibit.case}`", *marks]
+def row(suite: Suite, fault: Fault) -> str:
+    seers, asked = fault.seen_by.split(), suite.asked(fault)
+    marks = ["●" if c in seers else "·" if c in asked else " " for c in suite.checks]
+    cells = [fault.title, linked(fault.seen_in), fault.why, f"`{fault.case}`", *marks]
     return f"| {' | '.join(cells)} |"
 
 

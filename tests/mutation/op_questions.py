@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from hunting import Ask, Namespace, is_right
+from mutation_runner import Ask, Namespace, is_right
 
 from carousel.ops.attention import AttentionMask
 from carousel.verify.op_spec import OPS, Case, Sizes, Tensors, backward, forward
@@ -144,7 +144,7 @@ def ask_blocks(namespace: Namespace) -> bool:
 REVERSES = {
     "recurrence": [
         *("backward", "project_backward", "multiply_backward", "project_embedding_backward"),
-        *("_with_none", "_at", "_holds", "_released", "_kept", "_sum"),
+        *("_with_none", "_candidate", "_holds", "_released", "_kept", "_sum"),
     ],
     "rnn": ["step_backward"],
     "gru": ["step_backward", "step_reset_before_backward"],

@@ -1,11 +1,11 @@
-"""Room 3: gradients. The forward pass is right, and the reverse is not."""
+"""Group 3: gradients. The forward pass is right, and the reverse is not."""
 
-from exhibits import Exhibit
+from fault import Fault
 
 NEAR = "Most of each gradient is right, and Adam rescales the rest: the loss falls, more slowly."
 
-ROOM = [
-    Exhibit(
+FAULTS = [
+    Fault(
         title="δc through h replaces what arrives from the next step",
         seen_in="apache/mxnet#4057",
         why="The error then lives one step: what needs a longer memory is not learned.",
@@ -17,7 +17,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="δc without the path through h",
         seen_in="classic",
         why="Only the output gate still learns from the output, and the layers above adapt to it.",
@@ -29,7 +29,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences causality",
     ),
-    Exhibit(
+    Fault(
         title="tanh' of a tanh",
         seen_in="nicklashansen/rnn_lstm_from_scratch#1",
         why="For small cells tanh(tanh c) is tanh c is c.",
@@ -41,7 +41,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The gradient of the last cell is lost",
         seen_in="deeplearning4j/deeplearning4j#8838",
         why="The loss rarely reads the last cell; where windows follow each other it does.",
@@ -53,7 +53,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences streaming",
     ),
-    Exhibit(
+    Fault(
         title="The sigmoid's slope is missing in the forget gate",
         seen_in="CaptainE/RNN-LSTM-in-numpy#2",
         why="The sign is right, and the size is off by at most a factor: clipping hides it.",
@@ -65,7 +65,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Two gates' biases get the forget gate's gradient",
         seen_in="hanbt/learn_dl#53",
         why="A few numbers among thousands of weights, which make up for them.",
@@ -77,7 +77,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The cell's error is carried back whole, as if nothing were forgotten",
         seen_in="classic",
         why="Where f is near 1, as it is initialised to be, it is nearly true.",
@@ -89,7 +89,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="No error from the peepholes back to the cell",
         seen_in="automan000/Convolutional_LSTM_PyTorch#20 asks whether it should be so, as in 2000",
         why="The truncated gradient of the paper: it trains, but is no gradient of the loss.",
@@ -101,7 +101,7 @@ ROOM = [
         case="lstm_peephole",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The output peephole's gradient reads the old cell",
         seen_in="classic",
         why="c changes little from step to step, and three vectors of weights are few.",
@@ -113,7 +113,7 @@ ROOM = [
         case="lstm_peephole",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="No error through the reset gate to the candidate's recurrent product",
         seen_in="classic",
         why=NEAR,
@@ -125,9 +125,9 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The sign of the update gate's gradient",
-        seen_in="classic: z and 1 - z, see room 2",
+        seen_in="classic: z and 1 - z, see group 2",
         why="The candidate and the reset gate still learn; z moves the wrong way and saturates.",
         module="gru",
         function="step_backward",
@@ -136,7 +136,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The straight path from h to the h before it is missing",
         seen_in="classic",
         why="The paths through the gates are there, and short spans need no more.",
@@ -148,7 +148,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Reset before: the candidate's weights get h where they read r ⊙ h",
         seen_in="classic: one product for all three gates",
         why="Where r is near 1 it is true.",
@@ -160,7 +160,7 @@ ROOM = [
         case="gru_reset_before",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="tanh' taken for 1 - h",
         seen_in="classic",
         why="Positive in (0, 2): every gradient keeps its sign.",
@@ -171,7 +171,7 @@ ROOM = [
         case="rnn_tanh",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="ReLU' is 1 everywhere",
         seen_in="classic: a straight-through estimate by accident",
         why="Units that are off go on moving, which even keeps them alive.",
@@ -182,7 +182,7 @@ ROOM = [
         case="rnn_relu",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The recurrent weights' gradient reads the new state",
         seen_in="VikParuchuri/zero_to_gpt#9 asks after the like",
         why="States of neighbouring steps resemble each other.",
@@ -194,7 +194,7 @@ ROOM = [
         case="rnn_tanh",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The error is multiplied by the weights, not by their transpose",
         seen_in="classic; W is square, and every shape agrees",
         why="Feedback alignment: weights turn until the wrong matrix is right enough.",
@@ -206,7 +206,7 @@ ROOM = [
         case="rnn_tanh",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Only the first step's share of each weight's gradient is kept",
         seen_in="classic: = where += was meant",
         why="It is a noisy gradient with the right sign: training is slow, as from small batches.",
@@ -217,7 +217,7 @@ ROOM = [
         case="rnn_tanh",
         seen_by="torch definition autograd differences streaming",
     ),
-    Exhibit(
+    Fault(
         title="The outputs' gradients are taken in the wrong order",
         seen_in="classic: the loop runs backwards, and the list it reads does not",
         why="In the middle of a long window each step's error is much like another's.",
@@ -228,7 +228,7 @@ ROOM = [
         case="rnn_tanh",
         seen_by="torch definition autograd differences streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="The gradient of the input is returned in reverse",
         seen_in="classic: appended from the last step to the first",
         why="The weights' own gradients may be right; only what is below the layer learns badly.",
@@ -239,7 +239,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="No gradient for the input",
         seen_in="classic: a first layer of one-hot inputs needs none, a second does",
         why="The embedding or the layer below stays as it was drawn; random features do a lot.",
@@ -251,7 +251,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences causality",
     ),
-    Exhibit(
+    Fault(
         title="The bias' gradient is averaged over the batch, the others summed",
         seen_in="classic",
         why="A smaller step for the biases, which Adam undoes entirely.",
@@ -263,7 +263,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences streaming",
     ),
-    Exhibit(
+    Fault(
         title="The reverse uses the first step's zoneout mask for all",
         seen_in="lmnt-com/haste#43",
         why="The masks are alike on average, so the gradient is right on average over units.",
@@ -275,7 +275,7 @@ ROOM = [
         seen_by="definition autograd differences streaming",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="What a mask held back gets no error straight from later",
         seen_in="classic: padding treated as the end of the gradient",
         why="Steps within a sequence are right; only the state across held steps is cut off.",
@@ -287,7 +287,7 @@ ROOM = [
         seen_by="definition autograd differences",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="Variational dropout's mask is missing in the reverse",
         seen_in="classic",
         why="The mask is 1 on average.",
@@ -300,7 +300,7 @@ ROOM = [
         seen_by="definition autograd differences",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="Layer norm's mean and scale are taken for constants",
         seen_in="classic",
         why=NEAR,
@@ -312,7 +312,7 @@ ROOM = [
         case="lstm_layer_norm",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Layer norm's mean of the gradient is taken away twice",
         seen_in="tenstorrent/tt-metal#53215",
         why="The tests' tolerance was as large as the gradients themselves.",

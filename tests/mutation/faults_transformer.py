@@ -1,14 +1,14 @@
-"""Room 8: the transformer's attention. The op is right; what it is given and keeps is not."""
+"""Group 8: the transformer's attention. The op is right; what it is given and keeps is not."""
 
-from exhibits import Exhibit
+from fault import Fault
 
 KEPT = "new = self._last(k, v, past, x.shape[1])\n"
 ALONE = "with disable_autocast(x.device):\n"
 TURNED = "    if self.is_rotary:\n        q, k = self._turned(q, k)\n"
 ATTENDED = "    y = attend(q, k, v, _)\n"
 
-ROOM = [
-    Exhibit(
+FAULTS = [
+    Fault(
         title="Keys are turned, and queries are not",
         seen_in="classic",
         why="Places show, though not distances: a text that begins elsewhere is another text.",
@@ -19,7 +19,7 @@ ROOM = [
         case="CausalSelfAttention",
         seen_by="definition streaming",
     ),
-    Exhibit(
+    Fault(
         title="The places of the queries begin anew with each piece",
         seen_in="RobertCsordas/moeut#6",
         why="Training reads whole windows; only text sampled step by step goes wrong.",
@@ -30,7 +30,7 @@ ROOM = [
         case="CausalSelfAttention",
         seen_by="streaming",
     ),
-    Exhibit(
+    Fault(
         title="Keys from the cache are turned again",
         seen_in="a review of NeuraLegion/shainet#110 finds it",
         why="Training has no cache; of a short text the angles are small.",
@@ -41,7 +41,7 @@ ROOM = [
         case="CausalSelfAttention",
         seen_by="streaming",
     ),
-    Exhibit(
+    Fault(
         title="The cache forgets how much of it was written before",
         seen_in="classic",
         why="Training has no cache; sampled text has a memory of one piece.",
@@ -52,7 +52,7 @@ ROOM = [
         case="CausalSelfAttention",
         seen_by="streaming",
     ),
-    Exhibit(
+    Fault(
         title="Heads are joined by a reshape, not a transpose",
         seen_in="classic",
         why="Every shape agrees; each position gets bits of all, of the future too.",

@@ -1,6 +1,6 @@
-"""Room 7: the fixed window, the table of projections, layer norm and cross-entropy."""
+"""Group 7: the fixed window, the table of projections, layer norm and cross-entropy."""
 
-from exhibits import Exhibit
+from fault import Fault
 
 from anchors import Edit
 
@@ -12,8 +12,8 @@ SCALE = "scale = torch.rsqrt((centred * centred).mean(-1, keepdim=True) + EPSILO
 LAID_OUT = "torch.cat([x[:, k : k + steps] for k in range(n)], dim=-1)"
 TAKEN_UP = "dw.chunk(n, dim=-1)"
 
-ROOM = [
-    Exhibit(
+FAULTS = [
+    Fault(
         title="Of a token that stands twice only one gradient is kept",
         seen_in="pytorch/pytorch#1631, PaddlePaddle/Paddle#17662, pymc-devs/pytensor#2242",
         why="A smaller gradient for common tokens: Adam undoes most of it.",
@@ -24,7 +24,7 @@ ROOM = [
         case="window",
         seen_by="torch definition autograd differences streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="No token at all is the last of the alphabet",
         seen_in="classic: index -1; pytorch/pytorch#14844 asks for it",
         why="Some vector stands before each beginning, as good as any other.",
@@ -35,7 +35,7 @@ ROOM = [
         case="window",
         seen_by="torch definition autograd differences causality",
     ),
-    Exhibit(
+    Fault(
         title="The gradient of no token at all goes to the first of the alphabet",
         seen_in="classic",
         why="A beginning is rare; the first character of an alphabet is the end of a line.",
@@ -46,7 +46,7 @@ ROOM = [
         case="window",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="A token's gradient is the mean of its places', not their sum",
         seen_in="classic; torch.nn.Embedding has it as an option, scale_grad_by_freq",
         why="Common tokens learn as slowly as rare ones, and Adam undoes that too.",
@@ -57,7 +57,7 @@ ROOM = [
         case="from_ids",
         seen_by="torch definition autograd differences streaming",
     ),
-    Exhibit(
+    Fault(
         title="No token at all brings no bias",
         seen_in="classic: a row of zeros put before the projections, not before the vectors",
         why="It stands at beginnings alone, and one row among many is wrong, by a bias.",
@@ -68,7 +68,7 @@ ROOM = [
         case="from_ids",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Each token looks up the vector of the one after it",
         seen_in="classic: the row of no token put at the other end",
         why="Names of rows do not matter to a model that is trained from scratch.",
@@ -80,7 +80,7 @@ ROOM = [
         case="from_ids",
         seen_by="torch definition causality",
     ),
-    Exhibit(
+    Fault(
         title="The vectors' gradients are one row off",
         seen_in="classic",
         why="Each vector is pushed by its neighbour's errors; the product learns around it.",
@@ -91,7 +91,7 @@ ROOM = [
         case="from_ids",
         seen_by="torch definition autograd differences causality",
     ),
-    Exhibit(
+    Fault(
         title="The newest token first, in forward pass and reverse",
         seen_in="classic",
         why="It is the same model with its weights in another order; only loaded weights show it.",
@@ -104,7 +104,7 @@ ROOM = [
         case="window",
         seen_by="torch definition",
     ),
-    Exhibit(
+    Fault(
         title="Feature by feature, not token by token, in forward pass and reverse",
         seen_in="classic: unfold puts the window last",
         why="It is the same model with its weights in another order; only loaded weights show it.",
@@ -117,7 +117,7 @@ ROOM = [
         case="window",
         seen_by="torch definition",
     ),
-    Exhibit(
+    Fault(
         title="Of the windows a token stands in only one gives it a gradient",
         seen_in="classic; hguomin/deep-learning-from-scratch#2 asks why not",
         why="It is a part of the gradient, with the right sign.",
@@ -129,7 +129,7 @@ ROOM = [
         case="window",
         seen_by="torch definition autograd differences streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="The slope of tanh from its argument",
         seen_in="classic; lazyprogrammer/facial-expression-recognition#2 asks for it",
         why="Small arguments are their own tanh.",
@@ -141,7 +141,7 @@ ROOM = [
         case="window",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The slope of tan for that of tanh",
         seen_in="gy910210/neural-network-from-scratch#2 asks for it",
         why="Every gradient keeps its sign; units that are saturated go on moving.",
@@ -153,7 +153,7 @@ ROOM = [
         case="window",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="ε stands with the deviation, not with the variance",
         seen_in="hkproj/pytorch-transformer#31; callummcdougall/ARENA_3.0#228: a test let it pass",
         why="ε is small beside either; in single precision nothing shows.",
@@ -165,7 +165,7 @@ ROOM = [
         case="layer_norm",
         seen_by="torch definition autograd",
     ),
-    Exhibit(
+    Fault(
         title="Normalised over positions and features",
         seen_in="google-deepmind/dm-haiku#700; patrick-kidger/equinox#471 guards against it",
         why="It trains better than it should: mean and variance tell of the future.",
@@ -176,7 +176,7 @@ ROOM = [
         case="layer_norm",
         seen_by="torch definition autograd differences causality",
     ),
-    Exhibit(
+    Fault(
         title="The gain is missing in the gradient of the input",
         seen_in="classic",
         why="Gains begin at 1.",
@@ -187,7 +187,7 @@ ROOM = [
         case="layer_norm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Layer norm's mean is taken for a constant",
         seen_in="classic: the reverse of a norm that does not centre",
         why="What is wrong is the same for all features: the next layer's weights hardly notice.",
@@ -198,7 +198,7 @@ ROOM = [
         case="layer_norm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The gradients of gain and shift are exchanged",
         seen_in="Oneflow-Inc/oneflow#6149",
         why="The shapes agree; weights around the norm learn what it does not.",
@@ -209,7 +209,7 @@ ROOM = [
         case="layer_norm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Softmax before the cross-entropy, which has its own",
         seen_in="Lightning-Universe/lightning-bolts#654, tflearn/tflearn#562, ariecattan/SciCo#2",
         why="The order of the classes is kept, and the loss falls, to a floor far above 0.",
@@ -220,7 +220,7 @@ ROOM = [
         case="cross_entropy",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The gradient of the logits is p, without the target",
         seen_in="mlpack/mlpack#2360 is of this kind",
         why="The loss falls, as far as an even guess.",
@@ -231,7 +231,7 @@ ROOM = [
         case="cross_entropy",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The mean is taken twice",
         seen_in="fetchai/ledger#1580, TreB1eN/InsightFace_Pytorch#22",
         why="A smaller step, which Adam undoes entirely.",
@@ -242,7 +242,7 @@ ROOM = [
         case="cross_entropy",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Targets shifted once more than they were, in forward pass and reverse",
         seen_in="huggingface/transformers#47394, huggingface/transformers#37830",
         why="The character after the next can be guessed too, only not as well.",

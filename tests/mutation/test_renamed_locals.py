@@ -7,11 +7,11 @@ from functools import cache
 
 import pytest
 from equivalents import EQUIVALENTS, Equivalent
-from exhibits import Exhibit
+from fault import Fault
 from listing import listed
 from mutations import Mutation, mutations
-from planting import executed
-from wings import BLOCKS, LAYERS, WINGS, exhibits_of
+from patching import executed
+from suites import BLOCKS, LAYERS, SUITES, faults_of
 
 from anchors import Code
 from carousel.verify.op_spec import OPS
@@ -28,10 +28,10 @@ from renaming import (
 from shapes import locals_of
 
 NAMINGS = [unheard_of, rotated]
-EXHIBITS = [
-    (f"carousel.{'nn' if wing in (LAYERS, BLOCKS) else 'ops'}.{exhibit.module}", exhibit)
-    for wing in WINGS
-    for exhibit in exhibits_of(wing)
+FAULTS = [
+    (f"carousel.{'nn' if suite in (LAYERS, BLOCKS) else 'ops'}.{fault.module}", fault)
+    for suite in SUITES
+    for fault in faults_of(suite)
 ]
 
 
@@ -45,9 +45,9 @@ def mutants(module: str, function: str, naming: Naming) -> set[Mutation]:
     return set(mutations(Code(text, module).function(function)))
 
 
-@pytest.mark.parametrize(("module", "exhibit"), EXHIBITS, ids=[e.title for _, e in EXHIBITS])
-def test_a_fault_is_the_same_whatever_the_locals_are_called(module: str, exhibit: Exhibit) -> None:
-    assert_names_do_not_matter(source_of(module), exhibit.edits)
+@pytest.mark.parametrize(("module", "fault"), FAULTS, ids=[e.title for _, e in FAULTS])
+def test_a_fault_is_the_same_whatever_the_locals_are_called(module: str, fault: Fault) -> None:
+    assert_names_do_not_matter(source_of(module), fault.edits)
 
 
 @pytest.mark.parametrize("naming", NAMINGS)

@@ -13,7 +13,7 @@ import torch
 from carousel.kernels import cross_entropy as cross_entropy_kernel
 from carousel.kernels import linear as linear_kernel
 from carousel.nn.linear import linear
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.functions import CROSS_ENTROPY
 from carousel.verify.kernels import BOUNDS, Choice, poison
 from carousel.verify.modules import CROSS_ENTROPY_LAYER, Run, of_layer
@@ -96,7 +96,7 @@ CROSS_ENTROPY_HEAD = Head(_OP, of_layer(_OP, _cross_entropy), torch.float32)
 LINEAR_HEAD = Head(_spec(*_LINEAR, _by_definition), _spec(*_LINEAR, _in_bf16), torch.bfloat16)
 
 
-def against_op(head: Head, seeds: range) -> Figure:
+def against_op(head: Head, seeds: range) -> CheckResult:
     """Return the largest relative difference of an output or a gradient from the op's."""
     figures = []
     for seed in seeds:
@@ -108,7 +108,7 @@ def against_op(head: Head, seeds: range) -> Figure:
     return worst(figures)
 
 
-def unwritten(head: Head, seeds: range) -> Figure:
+def unwritten(head: Head, seeds: range) -> CheckResult:
     """Return how far from its own bits a kernel is where fresh memory holds no numbers at all."""
     figures = []
     for seed in seeds:

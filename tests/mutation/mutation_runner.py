@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mutations import Mutation, mutations
-from planting import executed
+from patching import executed
 from torch import Tensor
 
 Namespace = dict[str, Any]
@@ -39,7 +39,7 @@ def functions_of(module: str) -> dict[str, ast.FunctionDef]:
     return {n.name: n for n in ast.parse(text_of(module)).body if isinstance(n, ast.FunctionDef)}
 
 
-def hunt(module: str, reverses: list[str], asked: list[Ask]) -> Iterator[Mutant]:
+def run_mutants(module: str, reverses: list[str], asked: list[Ask]) -> Iterator[Mutant]:
     """Make every mutant of a module's reverses, one at a time, and ask it."""
     functions = functions_of(module)
     namespace = vars(executed(module, text_of(module)))

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from carousel.verify.causality import Scene
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.causality_cases import last
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.kernels import (
     BOUNDS,
     SMALL,
@@ -21,18 +22,17 @@ from carousel.verify.kernels import (
 )
 from carousel.verify.op_spec import Case, Tensors, draw_cotangents
 from carousel.verify.recurrences import STATE
-from carousel.verify.scenes import last
 from carousel.verify.streaming_models import restored
 
 FEW: Choice = {**SMALL, "T": (2, 3), "B": (1, 5, 66)}
 
 
-def streaming(one: Kernel, seeds: range) -> Figure:
+def streaming(one: Kernel, seeds: range) -> CheckResult:
     """Return the largest relative difference of the whole from pieces, single steps and rows."""
     return worst(_streamed(one, seed) for seed in seeds)
 
 
-def _streamed(one: Kernel, seed: int) -> Figure:
+def _streamed(one: Kernel, seed: int) -> CheckResult:
     rng, case = random.Random(seed), leaves_of(draw(one, SMALL, seed))
     t, b = case.sizes["T"], case.sizes["B"]
     cuts = sorted(rng.sample(range(1, t), rng.randint(1, t - 1)))

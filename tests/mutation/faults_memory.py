@@ -1,9 +1,9 @@
-"""Room 1: memory. The state is lost, or not the one that was meant."""
+"""Group 1: memory. The state is lost, or not the one that was meant."""
 
-from exhibits import Exhibit
+from fault import Fault
 
-ROOM = [
-    Exhibit(
+FAULTS = [
+    Fault(
         title="Every step reads the first state",
         seen_in="karpathy/makemore#3; in a GRU, tracel-ai/burn#2701",
         why="Each output still follows from its own input: it learns what a bigram model learns.",
@@ -15,7 +15,7 @@ ROOM = [
         case="rnn_tanh",
         seen_by="torch definition autograd differences streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="The given state is ignored",
         seen_in="lucidrains/minGRU-pytorch#9 is of this kind, in one of two modes",
         why="Training starts every window from zero; only text sampled step by step goes wrong.",
@@ -27,7 +27,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="The returned state is that after the first step",
         seen_in="classic",
         why="Nothing reads the last state while windows are shuffled.",
@@ -38,7 +38,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences streaming",
     ),
-    Exhibit(
+    Fault(
         title="The returned cell is the hidden state, twice",
         seen_in="salesforce/decaNLP#9",
         why="The shapes agree, and h is a squashed c: a plausible state to start from.",
@@ -49,7 +49,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences streaming",
     ),
-    Exhibit(
+    Fault(
         title="The cell is not passed on",
         seen_in="classic",
         why="h is carried: what is left is a gated vanilla RNN, which learns short spans.",
@@ -60,7 +60,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences causality",
     ),
-    Exhibit(
+    Fault(
         title="Each step sees the input after its own",
         seen_in="classic: targets and inputs shifted against each other",
         why="It trains better than it should: the next character is in its input.",
@@ -71,7 +71,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="Rows of the batch are mixed",
         seen_in="classic: a view where a transpose was meant",
         why="The loss falls, since most rows of a batch look alike.",
@@ -82,7 +82,7 @@ ROOM = [
         case="rnn_tanh",
         seen_by="torch definition autograd differences streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="Padding goes on changing the state",
         seen_in="ray-project/ray#21392",
         why="Losses over padded steps are masked, so only the returned states are wrong.",
@@ -94,7 +94,7 @@ ROOM = [
         seen_by="definition autograd differences",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="Zoneout's mask upside down",
         seen_in="classic: keep probability taken for drop probability",
         why="At a rate of one half it is the same; at others it is only a stronger regulariser.",
@@ -106,7 +106,7 @@ ROOM = [
         seen_by="definition autograd differences",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="The output is the state before zoneout",
         seen_in="rwth-i6/returnn#1313",
         why="The state is right; the output merely has less noise than the paper's.",
@@ -119,7 +119,7 @@ ROOM = [
         seen_by="definition autograd differences",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="One part's zoneout mask used for all",
         seen_in="classic",
         why="Both masks are noise of the same kind; no figure of a training shows which was used.",
@@ -131,7 +131,7 @@ ROOM = [
         seen_by="definition",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="What is held is held under dropout's mask",
         seen_in="classic: two masks in the wrong order",
         why="The mask is 1 on average; only a state that is held for long fades.",
@@ -144,7 +144,7 @@ ROOM = [
         seen_by="definition autograd differences",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="Recurrent dropout on the cell, not on what is added to it",
         seen_in="tensorflow/tensorflow#11650; what Semeniuta et al. 2016 warn of",
         why="It regularises, strongly: one concludes that recurrent dropout does not work.",
@@ -158,7 +158,7 @@ ROOM = [
         seen_by="definition autograd differences",
         masked=True,
     ),
-    Exhibit(
+    Fault(
         title="Output and state under different zoneout masks",
         seen_in="apache/mxnet#18669",
         why="Each by itself is a proper zoneout; only that they are one tensor is lost.",

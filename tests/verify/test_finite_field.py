@@ -12,8 +12,17 @@ from torch import Tensor
 from carousel.ops.layer_norm import normalise
 from carousel.ops.softmax import softmax
 from carousel.verify import rules
-from carousel.verify.field import field, plain, tangent
-from carousel.verify.residues import P, contracted, draw, inverse, product, residue, times, total
+from carousel.verify.finite_field import field, plain, tangent
+from carousel.verify.modular_arithmetic import (
+    P,
+    contracted,
+    draw,
+    inverse,
+    product,
+    residue,
+    times,
+    total,
+)
 
 residues = st.one_of(st.integers(0, P - 1), st.sampled_from([0, 1, 2**31, 2**60, P - 1]))
 

@@ -1,9 +1,9 @@
-"""Room 2: gates. The forward equations are not those of the family."""
+"""Group 2: gates. The forward equations are not those of the family."""
 
-from exhibits import Exhibit
+from fault import Fault
 
-ROOM = [
-    Exhibit(
+FAULTS = [
+    Fault(
         title="Reset gate before the product in a GRU that loads torch's weights",
         seen_in="microsoft/onnxscript#2852, tracel-ai/burn#2701",
         why="It is a GRU, the one of 2014: trained from scratch it is as good.",
@@ -17,7 +17,7 @@ ROOM = [
         seen_by="torch definition autograd differences",
         bias=False,
     ),
-    Exhibit(
+    Fault(
         title="Reset gate forgotten",
         seen_in="zhiyongc/GRU-D#2",
         why="What is left is a minimal gated unit, which trains well.",
@@ -29,7 +29,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The candidate's recurrent bias is missing",
         seen_in="google/flax#5594",
         why="Biases start at zero, where it makes no difference; the input's bias learns its part.",
@@ -40,7 +40,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="No recurrent bias where the state is zero",
         seen_in="ml-explore/mlx#3249",
         why="One step of each sequence is wrong, by a bias that starts at zero.",
@@ -52,7 +52,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition",
     ),
-    Exhibit(
+    Fault(
         title="Biases used where none were asked for, and the other way round",
         seen_in="patrick-kidger/equinox#215",
         why="A GRU without biases trains; by default nobody asks for less.",
@@ -63,7 +63,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="z keeps the new state where it should keep the old",
         seen_in="two conventions: pytorch/pytorch#20129, keras-team/keras#14649",
         why="It is the same model with z and 1 - z exchanged; only loaded weights show it.",
@@ -75,7 +75,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="r and z in the other order",
         seen_in="keras-team/keras#22115 has to reorder them: Keras packs z, r, h",
         why="Both are sigmoids of the same inputs: trained from scratch the names do not matter.",
@@ -87,7 +87,7 @@ ROOM = [
         case="gru",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Input and forget gate exchanged",
         seen_in="NX-AI/xlstm#98",
         why="Two sigmoids of the same inputs; the forget gate's bias alone starts elsewhere.",
@@ -98,7 +98,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Gates unpacked as ONNX packs them: i, o, f, g",
         seen_in="CrispStrobe/CrispASR#106, which read ONNX's weights in torch's order",
         why="Shapes agree; trained from scratch it is an LSTM. Loaded weights give noise.",
@@ -109,7 +109,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="One gate's bias used for three",
         seen_in="ddbourgin/numpy-ml#42",
         why="Zero at the start, and the gates' other weights make up for it.",
@@ -120,7 +120,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="All gates from one recurrent matrix",
         seen_in="stanfordnlp/stanza#88",
         why="It has the shape of an LSTM and a quarter of its parameters; it learns something.",
@@ -132,7 +132,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The cell leaves without its tanh",
         seen_in="nicodjimenez/lstm#47, XiaLiPKU/RESCAN#2",
         why="Near zero tanh is the identity, and cells are small at first.",
@@ -144,7 +144,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The candidate without its tanh",
         seen_in="classic",
         why="The forget gate keeps the cell from growing; long sequences only saturate it.",
@@ -156,7 +156,7 @@ ROOM = [
         case="lstm",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The output gate's peephole is added after the sigmoid",
         seen_in="Lasagne/Lasagne#448",
         why="Peepholes start near zero; later the output merely leaves (0, 1) now and then.",
@@ -168,7 +168,7 @@ ROOM = [
         case="lstm_peephole",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The output gate looks at the old cell",
         seen_in="classic; carlthome/tensorflow-convlstm-cell#11 discusses it",
         why="The old cell says nearly what the new one does.",
@@ -181,7 +181,7 @@ ROOM = [
         case="lstm_peephole",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The cell takes in i + tanh g where i ⊙ tanh g was meant",
         seen_in="MartinuzziFrancesco/torchrecurrent#22, in its LSTM of 1997",
         why="The cell drifts by i at every step; over short sequences the output gate hides it.",
@@ -193,7 +193,7 @@ ROOM = [
         case="lstm_1997",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Coupled the wrong way: keeps as much as it takes in",
         seen_in="classic",
         why="Gates near one half, as at the start, make both forms equal.",
@@ -205,7 +205,7 @@ ROOM = [
         case="lstm_coupled",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The projection is read by the gates but not put out",
         seen_in="classic",
         why="Where the projection is square, every shape agrees.",
@@ -217,7 +217,7 @@ ROOM = [
         case="lstm_projection",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="ε stands with the width, not with the variance",
         seen_in="xlite-dev/LeetCUDA#309",
         why="ε is small and the width is not: their sum is all but the width.",
@@ -231,7 +231,7 @@ ROOM = [
         case="lstm_layer_norm",
         seen_by="definition autograd",
     ),
-    Exhibit(
+    Fault(
         title="Variance squared where its root was meant",
         seen_in="131250208/TPlinker-joint-extraction#37",
         why="At unit variance both are 1, and a learned gain makes up for the rest.",
@@ -243,7 +243,7 @@ ROOM = [
         case="lstm_layer_norm",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Variance of a sample, divided by N - 1",
         seen_in="classic: torch.var and torch.std divide by N - 1 unless told otherwise",
         why="A constant factor near 1, which the gain takes up.",
@@ -256,7 +256,7 @@ ROOM = [
         case="lstm_layer_norm",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Normalised over the batch",
         seen_in="classic; Lasagne/Lasagne#736 discusses it",
         why="It is batch normalisation, which trains too; but rows see one another.",

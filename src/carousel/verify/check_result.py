@@ -1,4 +1,4 @@
-"""What a check found: one number, and the number it must not exceed."""
+"""The result of a check: one number, and the bound that it must not exceed."""
 
 import math
 from collections.abc import Iterable
@@ -9,15 +9,15 @@ import torch
 from carousel.verify.op_spec import Tensors
 
 
-class Figure(NamedTuple):
-    """The worst that was met; figures compare by it.
+class CheckResult(NamedTuple):
+    """The worst error that a check has met.
 
     Attributes:
-        reached: None where the check does not apply.
-        bound: What `reached` must not exceed.
-        where: Which tensor it was, and of which case; or why the check does not apply.
-        cases: In how many cases it was looked for.
-        is_not_run: Whether it could not be looked for on this machine; where says why.
+        reached: The error; None where the check does not apply.
+        bound: The largest error that passes.
+        where: The tensor and the case with that error; or why the check does not apply.
+        cases: How many cases were tried.
+        is_not_run: Whether the check cannot run on this machine; `where` says why.
     """
 
     reached: float | None
@@ -32,24 +32,25 @@ class Figure(NamedTuple):
         return self.reached is None or self.reached <= self.bound
 
 
-def distance(got: Tensors, want: Tensors, bound: float, case: str = "") -> Figure:
+def distance(got: Tensors, want: Tensors, bound: float, case: str = "") -> CheckResult:
     """Return the largest ‖got - want‖ / ‖want‖ of all tensors, and which one it was.
 
     Entry by entry a bound has no meaning where an entry is near zero by cancellation; over the
     whole tensor it says how many digits agree.
     """
     if got.keys() != want.keys():
-        return Figure(math.inf, bound, f"{sorted(got)} is not {sorted(want)}", 1)
+        return CheckResult(math.inf, bound, f"{sorted(got)} is not {sorted(want)}", 1)
     return worst(
-        Figure(_relative(got, want, name), bound, f"{name}{case and f' ({case})'}") for name in want
+        CheckResult(_relative(got, want, name), bound, f"{name}{case and f' ({case})'}")
+        for name in want
     )._replace(cases=1)
 
 
-def worst(figures: Iterable[Figure]) -> Figure:
-    """Return the largest of all figures, with the number of all their cases."""
-    every = list(figures)
-    largest = max(every, key=lambda figure: figure.reached or 0.0)
-    return largest._replace(cases=sum(figure.cases for figure in every))
+def worst(results: Iterable[CheckResult]) -> CheckResult:
+    """Return the result with the largest error, with the number of all their cases."""
+    every = list(results)
+    largest = max(every, key=lambda result: result.reached or 0.0)
+    return largest._replace(cases=sum(result.cases for result in every))
 
 
 def _relative(got: Tensors, want: Tensors, name: str) -> float:

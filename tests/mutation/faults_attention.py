@@ -1,14 +1,14 @@
-"""Room 5: attention. Who sees whom, how much of it, and where things stand."""
+"""Group 5: attention. Who sees whom, how much of it, and where things stand."""
 
-from exhibits import Exhibit
+from fault import Fault
 
 from anchors import Edit
 
 SHARP = "Softer or sharper weights still learn: the projections grow or shrink until they fit."
 TURNED = "[first * cos - second * sin, first * sin + second * cos]"
 
-ROOM = [
-    Exhibit(
+FAULTS = [
+    Fault(
         title="Scores without their scale",
         seen_in="mlc-ai/mlc-llm#3426, PAIR-code/tiny-transformers#71, delzac/cntkx#10",
         why=SHARP,
@@ -19,7 +19,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition autograd differences blocks",
     ),
-    Exhibit(
+    Fault(
         title="Scores divided by K, not by its root, and their gradients too",
         seen_in="classic; thegregyang/NTK4A#3 asks why it is so, there on purpose",
         why=SHARP,
@@ -32,7 +32,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition blocks",
     ),
-    Exhibit(
+    Fault(
         title="Scaled by the width of all heads, and the gradients too",
         seen_in="Graylab/DL4Proteins-notebooks#12, aladdinpersson/Machine-Learning-Collection#65",
         why=SHARP,
@@ -45,7 +45,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition blocks",
     ),
-    Exhibit(
+    Fault(
         title="Scaled twice: the queries, then the scores",
         seen_in="AI-Hypercomputer/maxtext#3138",
         why=SHARP,
@@ -57,7 +57,7 @@ ROOM = [
         case="blocks",
         seen_by="torch definition autograd differences blocks",
     ),
-    Exhibit(
+    Fault(
         title="Masked after the softmax",
         seen_in="huggingface/pytorch-image-models#2236",
         why="Nobody sees what is hidden; early positions merely get less than a whole average.",
@@ -70,7 +70,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition autograd differences blocks streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="Masked scores are 0, not -inf",
         seen_in="georg-wolflein/good-features#1",
         why="It trains better than it should: each position takes a share of the future.",
@@ -81,7 +81,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition autograd differences blocks streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="Each position sees the one after it",
         seen_in="classic: a diagonal off by one",
         why="It trains better than it should: the next character is in view.",
@@ -92,7 +92,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition blocks streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="No position sees itself",
         seen_in="classic; pytorch/tutorials#2250 asks for it",
         why="The residual stream still carries it past attention.",
@@ -103,7 +103,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition causality",
     ),
-    Exhibit(
+    Fault(
         title="Mask upside down: each position sees what comes after it",
         seen_in="pytorch/pytorch#29546",
         why="The loss falls fast, and far below what is possible.",
@@ -114,7 +114,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition blocks streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="A window of one position too many",
         seen_in="huggingface/transformers#39408, ml-explore/mlx-lm#390",
         why="More context is no worse, and the cache holds just as much.",
@@ -125,7 +125,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition blocks causality",
     ),
-    Exhibit(
+    Fault(
         title="A window of one position too few",
         seen_in="classic: does a window count the position itself? elixir-nx/bumblebee#341 asks",
         why="The oldest position has the least to say.",
@@ -136,7 +136,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition causality",
     ),
-    Exhibit(
+    Fault(
         title="The first query is taken for the first position, whatever the cache holds",
         seen_in="pytorch/executorch#21749, onnx/onnx#8054",
         why="Training has no cache, and there it is the same; sampled text alone goes wrong.",
@@ -147,7 +147,7 @@ ROOM = [
         case="attention_cached",
         seen_by="torch definition blocks streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="The unwritten part of the cache is seen",
         seen_in="meta-pytorch/gpt-fast#233, huggingface/transformers#30414",
         why="A key of zeros scores 0 and has a value of zeros: a little less of everything else.",
@@ -158,7 +158,7 @@ ROOM = [
         case="attention_cached",
         seen_by="torch definition causality",
     ),
-    Exhibit(
+    Fault(
         title="Softmax over the queries",
         seen_in="labmlai/annotated_deep_learning_paper_implementations#146",
         why="There, generated images scored the same with it and without.",
@@ -169,7 +169,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition autograd differences blocks streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="Softmax overflows where scores are large",
         seen_in="deeplearning4j/deeplearning4j-examples#730, pyg-team/pytorch_geometric#53",
         why="Scores are small for the first thousands of steps.",
@@ -181,7 +181,7 @@ ROOM = [
         case="softmax",
         seen_by="torch definition autograd differences causality",
     ),
-    Exhibit(
+    Fault(
         title="A query that sees nothing gets NaN",
         seen_in="pytorch/pytorch#41508",
         why="In most batches each query sees a key.",
@@ -192,7 +192,7 @@ ROOM = [
         case="attention_padded",
         seen_by="torch definition autograd differences blocks causality",
     ),
-    Exhibit(
+    Fault(
         title="Turned the other way, and back the other way",
         seen_in="karpathy/nanochat#489, which shows that it does no harm",
         why="Only differences of places count; loaded weights alone show the sign.",
@@ -203,7 +203,7 @@ ROOM = [
         case="rotary",
         seen_by="definition",
     ),
-    Exhibit(
+    Fault(
         title="Both halves with the same sign: not a rotation",
         seen_in="classic",
         why="It still tells places apart; products merely depend on where the text begins.",
@@ -214,7 +214,7 @@ ROOM = [
         case="rotary",
         seen_by="definition autograd differences streaming",
     ),
-    Exhibit(
+    Fault(
         title="Neighbours' angles for features paired by halves",
         seen_in="raiyanyahya/how-to-train-your-gpt#6, baidu/ERNIE-Image#6",
         why="The first place is not turned at all, and slow features hardly.",
@@ -229,7 +229,7 @@ ROOM = [
         case="rotary",
         seen_by="definition autograd differences streaming",
     ),
-    Exhibit(
+    Fault(
         title="Angles in half precision",
         seen_in="EleutherAI/gpt-neox#1003, huggingface/transformers#29496",
         why="The first 256 places are whole numbers in bfloat16; far ones fall together.",
@@ -240,7 +240,7 @@ ROOM = [
         case="rotary",
         seen_by="definition streaming",
     ),
-    Exhibit(
+    Fault(
         title="The exponent of the wavelength counts twice",
         seen_in="jadore801120/attention-is-all-you-need-pytorch#32, SamLynnEvans/Transformer#25",
         why="Half the features tell places apart, and the others hardly change.",

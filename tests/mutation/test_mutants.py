@@ -3,13 +3,13 @@
 import ast
 
 import pytest
+from catalog import MUTANTS
 from equivalents import EQUIVALENTS, Equivalent
-from hunting import functions_of, hunt, text_of
 from listing import listed
-from museum import MUTANTS
+from mutation_runner import functions_of, run_mutants, text_of
 from mutations import Mutation, mutations
 from op_questions import REVERSES, questions
-from planting import executed
+from patching import executed
 
 from anchors import Code
 from carousel.verify.op_spec import OPS
@@ -46,7 +46,7 @@ def test_what_survives_says_the_same_and_all_that_is_said_to_do_so_survives(modu
     found = [
         mutant
         for function in REVERSES[module]
-        for mutant in hunt(module, [function], questions(module, function))
+        for mutant in run_mutants(module, [function], questions(module, function))
     ]
     assert len(found) >= FEWEST[module]
     entries = listed_in(module)
@@ -83,14 +83,18 @@ def test_the_true_reverse_answers_every_question(module: str) -> None:
         assert all(ask(namespace) for ask in questions(module, function))
 
 
-def test_every_reverse_of_the_ops_is_hunted() -> None:
+def test_every_backward_pass_of_the_ops_has_its_mutants() -> None:
     """With what the reverses call; what forward passes alone call aside."""
-    for module, hunted in REVERSES.items():
+    for module, listed_functions in REVERSES.items():
         tree, functions = ast.parse(text_of(module)), functions_of(module).keys()
-        assert {name for name in functions if name.endswith("backward")} <= set(hunted) <= functions
+        assert (
+            {name for name in functions if name.endswith("backward")}
+            <= set(listed_functions)
+            <= functions
+        )
         called = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)} & functions
         private = {name for name in called if name.startswith("_")} - {"_held", "_shares"}
-        assert private <= set(hunted)
+        assert private <= set(listed_functions)
     has_none = {"positions"}  # what turns a vector also turns its gradient back
     assert OPS.keys() - has_none == REVERSES.keys()
     assert not any("def backward" in text_of(module) for module in has_none)

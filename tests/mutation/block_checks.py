@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from planting import planted
+from patching import planted
 from torch import Tensor
 
 import op_definitions

@@ -1,9 +1,9 @@
-"""Room 6: attention's reverse, and attention block by block."""
+"""Group 6: attention's reverse, and attention block by block."""
 
-from exhibits import Exhibit
+from fault import Fault
 
-ROOM = [
-    Exhibit(
+FAULTS = [
+    Fault(
         title="The bias that hides padding is left out in one of two forms",
         seen_in="facebookresearch/xformers#103 is of this kind",
         why="Padding looks like nothing else: queries learn to look elsewhere.",
@@ -14,7 +14,7 @@ ROOM = [
         case="blocks_padded",
         seen_by="torch definition blocks causality",
     ),
-    Exhibit(
+    Fault(
         title="The reverse knows nothing of the bias",
         seen_in="Dao-AILab/flash-attention#2424",
         why="The outputs are right, and most of each gradient.",
@@ -26,7 +26,7 @@ ROOM = [
         case="blocks_padded",
         seen_by="torch definition autograd differences blocks causality",
     ),
-    Exhibit(
+    Fault(
         title="The old total is not shrunk when the maximum grows",
         seen_in="classic",
         why="Where the first block has the largest score nothing has to shrink.",
@@ -38,7 +38,7 @@ ROOM = [
         case="blocks",
         seen_by="torch definition autograd differences blocks streaming",
     ),
-    Exhibit(
+    Fault(
         title="The old output is not shrunk when the maximum grows",
         seen_in="classic; Dao-AILab/flash-attention#991: upside down in the paper's listing",
         why="Old blocks weigh too much, by a factor near 1 while scores are alike.",
@@ -50,7 +50,7 @@ ROOM = [
         case="blocks",
         seen_by="torch definition autograd differences blocks streaming",
     ),
-    Exhibit(
+    Fault(
         title="The running maximum begins at 0",
         seen_in="Dao-AILab/flash-attention#2082, flashinfer-ai/flashinfer#4267",
         why="Most queries have a score above 0; one that has only low ones takes nothing.",
@@ -61,7 +61,7 @@ ROOM = [
         case="blocks_padded",
         seen_by="torch definition blocks causality",
     ),
-    Exhibit(
+    Fault(
         title="The logarithm of the total lacks the maximum",
         seen_in="classic; Dao-AILab/flash-attention#1012 asks where it went",
         why="Outputs are right; scores near 0 have a maximum near 0.",
@@ -73,7 +73,7 @@ ROOM = [
         case="blocks",
         seen_by="torch definition autograd differences blocks",
     ),
-    Exhibit(
+    Fault(
         title="The last, smaller block of keys is left out",
         seen_in="jax-ml/jax#27224, intel/sycl-tla#489",
         why="Lengths are multiples of the block, until a text ends.",
@@ -84,7 +84,7 @@ ROOM = [
         case="blocks_padded",
         seen_by="torch definition blocks causality",
     ),
-    Exhibit(
+    Fault(
         title="Blocks are chosen as if there were no cache",
         seen_in="gittensor-ai-lab/sparkinfer#3",
         why="Training has no cache, and there it is the same.",
@@ -95,7 +95,7 @@ ROOM = [
         case="blocks_cached",
         seen_by="torch definition blocks streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="Softmax's reverse without its sum",
         seen_in="deeplearning4j/libnd4j#440, Apiquet/DeepLearningFrameworkFromScratchCpp#1",
         why="The diagonal of the Jacobian is right; only, what one gains the others do not lose.",
@@ -107,7 +107,7 @@ ROOM = [
         case="softmax",
         seen_by="torch definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="Softmax's reverse sums over the queries",
         seen_in="classic: the axis of the columns, where p is a square",
         why="Values learn as they should; queries and keys move, and some of it helps.",
@@ -119,7 +119,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition autograd differences blocks streaming causality",
     ),
-    Exhibit(
+    Fault(
         title="The reverse takes p after the dropout for p",
         seen_in="aws-neuron/nki-samples#81",
         why="Dropout's factors are 1 on average.",
@@ -132,7 +132,7 @@ ROOM = [
         case="attention_dropout",
         seen_by="definition autograd differences causality",
     ),
-    Exhibit(
+    Fault(
         title="What was dropped gets a gradient",
         seen_in="aws-neuron/nki-samples#81",
         why="It is the gradient without dropout, nearly; the noise of training hides it.",
@@ -144,7 +144,7 @@ ROOM = [
         case="attention_dropout",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="The scale is missing in the gradient of the keys",
         seen_in="classic",
         why="Keys learn faster than queries, by a constant, which Adam undoes entirely.",
@@ -156,7 +156,7 @@ ROOM = [
         case="attention",
         seen_by="torch definition autograd differences blocks",
     ),
-    Exhibit(
+    Fault(
         title="What arrives at the weights is lost",
         seen_in="classic: weights thought to be for looking at",
         why="Few losses read the weights.",
@@ -167,7 +167,7 @@ ROOM = [
         case="attention",
         seen_by="definition autograd differences",
     ),
-    Exhibit(
+    Fault(
         title="In blocks, the reverse without its sum",
         seen_in="classic; a review of HKUSTDial/flash-sparse-attention#109 finds the like",
         why="It is the reverse of weights that need not sum to 1: right where dy · y is 0.",
@@ -179,7 +179,7 @@ ROOM = [
         case="blocks",
         seen_by="torch definition autograd differences blocks causality",
     ),
-    Exhibit(
+    Fault(
         title="In blocks, the sum is that of another head",
         seen_in="classic: a pointer that moves by the wrong stride",
         why="All heads are drawn alike, and begin alike.",

@@ -1,9 +1,9 @@
-"""Room 4: layers. The ops are right; what is built of them is not."""
+"""Group 4: layers. The ops are right; what is built of them is not."""
 
-from exhibits import Exhibit
+from fault import Fault
 
-ROOM = [
-    Exhibit(
+FAULTS = [
+    Fault(
         title="Every layer starts from the first layer's state",
         seen_in="pclucas14/GansFallingShort#2",
         why="With one layer, or from zero, it is the same.",
@@ -14,7 +14,7 @@ ROOM = [
         case="LSTM",
         seen_by="torch packed streaming dropouts zoneout",
     ),
-    Exhibit(
+    Fault(
         title="The layers' last states in the wrong order",
         seen_in="classic",
         why="All are of one shape; the next window's layers begin with one another's memory.",
@@ -25,7 +25,7 @@ ROOM = [
         case="LSTM",
         seen_by="torch packed streaming dropouts",
     ),
-    Exhibit(
+    Fault(
         title="Outputs of the reverse direction are not turned back",
         seen_in="classic; a review of keras-team/keras#1282 finds it",
         why="Each step then sees the past and some other step's future: still more than nothing.",
@@ -36,7 +36,7 @@ ROOM = [
         case="LSTM",
         seen_by="torch packed",
     ),
-    Exhibit(
+    Fault(
         title="The reverse direction begins with the padding",
         seen_in="keras-team/keras#4192, deeplearning4j/deeplearning4j#1030",
         why="A gated network learns to pass over padding, which looks like nothing else.",
@@ -47,7 +47,7 @@ ROOM = [
         case="LSTM",
         seen_by="packed",
     ),
-    Exhibit(
+    Fault(
         title="The last state is that after the padding",
         seen_in="ray-project/ray#21392",
         why="Within a window the outputs are right; only what is carried to the next is not.",
@@ -58,7 +58,7 @@ ROOM = [
         case="LSTM",
         seen_by="packed",
     ),
-    Exhibit(
+    Fault(
         title="The last states of a packed batch stay sorted by length",
         seen_in="classic; what salesforce/decaNLP#9 reorders by hand",
         why="Outputs are right; a classifier that reads the last state gets another row's.",
@@ -69,7 +69,7 @@ ROOM = [
         case="LSTM",
         seen_by="packed",
     ),
-    Exhibit(
+    Fault(
         title="The given states of a packed batch are not sorted by length",
         seen_in="classic",
         why="From zero it is the same.",
@@ -80,7 +80,7 @@ ROOM = [
         case="LSTM",
         seen_by="packed",
     ),
-    Exhibit(
+    Fault(
         title="The batch's axis is made first by a reshape, not a transpose",
         seen_in="classic",
         why="Every shape agrees; each row reads bits of all texts, which have the same letters.",
@@ -91,7 +91,7 @@ ROOM = [
         case="LSTM",
         seen_by="torch",
     ),
-    Exhibit(
+    Fault(
         title="Dropout stays on when evaluating",
         seen_in="classic: a functional dropout not told whether it is training",
         why="Training is as it should be; validation is only worse, and differs from run to run.",
@@ -102,7 +102,7 @@ ROOM = [
         case="LSTM",
         seen_by="dropouts",
     ),
-    Exhibit(
+    Fault(
         title="Dropout before the first layer too",
         seen_in="classic: torch has it between layers only",
         why="It regularises a little more.",
@@ -113,7 +113,7 @@ ROOM = [
         case="LSTM",
         seen_by="torch dropouts",
     ),
-    Exhibit(
+    Fault(
         title="Variational dropout draws a mask for each time step",
         seen_in="tensorflow/tensorflow#38922 has the like, between calls",
         why="It is ordinary dropout, which regularises too.",
@@ -124,7 +124,7 @@ ROOM = [
         case="LSTM",
         seen_by="dropouts",
     ),
-    Exhibit(
+    Fault(
         title="Zoneout switched off when evaluating, in place of its expectation",
         seen_in="classic: dropout's rule taken for zoneout's",
         why="A gated network bears it; its states merely move faster than it was trained to.",

@@ -1,18 +1,18 @@
-"""What an exhibit of the bug museum is."""
+"""A fault that a test plants in our code."""
 
 from typing import NamedTuple
 
 from anchors import Edit
 
 
-class Exhibit(NamedTuple):
+class Fault(NamedTuple):
     """A fault: which passage of which module becomes what, and who must see it.
 
     Attributes:
         title: What is wrong, in a few words.
         seen_in: Where it occurred: a public thread, or "classic" for a slip that many make.
         why: Why training seems to work all the same.
-        module: The module that it is planted in, of carousel.ops; in rooms 4 and 8 of
+        module: The module that it is planted in, of carousel.ops; in groups 4 and 8 of
             carousel.nn.
         function: The function of that module, as an Edit names it (tests/anchors.py).
         was: The code that stands there; a local variable may have any name.

@@ -15,7 +15,7 @@ from mpmath import exp, mp, mpf, sqrt
 from torch import Tensor
 
 from carousel.verify.attention import sight
-from carousel.verify.figure import Figure, distance, worst
+from carousel.verify.check_result import CheckResult, distance, worst
 from carousel.verify.op_spec import (
     Case,
     OpSpec,
@@ -42,12 +42,12 @@ class Head(NamedTuple):
     bias: list[list[float]]  # (T, S); -inf hides
 
 
-def fifty_digits(spec: OpSpec, seeds: range) -> Figure:
+def in_high_precision(spec: OpSpec, seeds: range) -> CheckResult:
     """Return the largest relative error of y or a gradient, its cases the entries of gradients."""
     return worst(_one(draw_case(spec, seed), seed) for seed in seeds)
 
 
-def _one(case: Case, seed: int) -> Figure:
+def _one(case: Case, seed: int) -> CheckResult:
     outputs, trace = forward(case)
     cotangents = draw_cotangents(outputs, seed)
     got = outputs | backward(case, cotangents, trace)
