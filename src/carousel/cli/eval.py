@@ -23,8 +23,8 @@ class Eval:
 
     Attributes:
         run: Folder of a run (its best checkpoint) or of a checkpoint; or story, which ships.
-        corpus: Text files (.gz and .zst are unpacked), folders of them, and - for stdin. None: the
-            built-in tales, for a model that was trained on them.
+        corpus: Text files (.gz and .zst are unpacked), folders of them, and - for stdin. Default:
+            the built-in tales, for a model that was trained on them.
         part: Of the text that the model was trained on, one part of its split alone.
         index: Where the index of its books is now, if --part is asked for and it was moved.
         on_unknown: What to do with characters that the model does not know: "error" names the
@@ -33,7 +33,7 @@ class Eval:
         lanes: Read the text in this many pieces side by side, each from a zero state: quicker,
             and a little worse than 1, which carries the state through the whole text.
         json: Print one JSON object.
-        cache_dir: Where prepared texts are kept. None: CAROUSEL_CACHE, else the user's cache
+        cache_dir: Where prepared texts are kept. Default: CAROUSEL_CACHE, else the user's cache
             folder.
     """
 

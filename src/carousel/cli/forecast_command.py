@@ -39,7 +39,7 @@ class Forecast:
 
     Attributes:
         data: CSV file: commas, semicolons, tabs or bars, with a header or without; - for stdin.
-        column: Its name, or its number from 1. None: the last column of numbers that does not
+        column: Its name, or its number from 1. Default: the last column of numbers that does not
             count the rows, as years do.
         encoding: Of the file.
         decimal: What stands before decimals, a point or a comma. auto: as the column shows;
@@ -50,10 +50,10 @@ class Forecast:
         target: What the model reads and answers: each "value", or each "change" from the last one,
             which is then added to it. What grows is foreign to a model that knows its values only.
         log: Work on logarithms: for what changes by percentages. All values must be above 0.
-        season: Rows of a season, for the baseline. None: as the training part suggests.
+        season: Rows of a season, for the baseline. Default: as the training part suggests.
         seeds: Fits, from --seed on; the table has their mean and standard deviation.
         ahead: Rows to forecast beyond the end, each from the forecasts before it.
-        out: Folder to write to. None: runs/NAME, after the file.
+        out: Folder to write to. Default: runs/NAME, after the file.
         json: Print one JSON object instead of the table.
     """
 

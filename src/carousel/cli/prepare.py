@@ -30,7 +30,7 @@ class Prepare:
         list: Show what is kept.
         clear: Delete what is kept; texts in use stay.
         json: Print JSON.
-        cache_dir: Where prepared texts are kept. None: CAROUSEL_CACHE, else the user's cache
+        cache_dir: Where prepared texts are kept. Default: CAROUSEL_CACHE, else the user's cache
             folder.
     """
 

@@ -28,15 +28,15 @@ class Sample:
     characters that it would obey or hide as escapes such as \x1b; a pipe or file gets them.
 
     Attributes:
-        run: Run folder, or one checkpoint of it; or story, which ships. None: the newest run in
+        run: Run folder, or one checkpoint of it; or story, which ships. Default: the newest run in
             ./runs, and story where there is none.
         prompt: The text to continue, such as "It was so.\nThen"; without one, a line is begun.
         prompt_file: Read the prompt from this file, its last line feed included (- for stdin).
         on_unknown: What to do with characters of the prompt that the model does not know: error
             names the first, skip leaves them out, replace puts the first of U+FFFD, ? and space
             that the model knows. The prompt is printed as the model was given it.
-        length: Characters to write, the prompt not counted. None: 500, or as many as the model has
-            positions for.
+        length: Characters to write, the prompt not counted. Default: 500, or as many as the model
+            has positions for.
         num_samples: Texts to write.
         stop: End a text before this string, such as "\n", should it come up; may be given several
             times.

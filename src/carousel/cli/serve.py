@@ -39,14 +39,14 @@ class Serve:
     being written end, for 8 seconds at most; a second one ends them at once.
 
     Attributes:
-        run: Run folders, or one checkpoint of each; story is the model that ships. None: the newest
-            run in ./runs, and story where there is none.
+        run: Run folders, or one checkpoint of each; story is the model that ships. Default: the
+            newest run in ./runs, and story where there is none.
         host: Address to listen at; 127.0.0.1 is reached from this machine only.
         port: TCP port; 0 takes a free one.
-        token_file: Serve only who sends the token in this file ("Authorization: Bearer …"). None:
-            the token in the environment variable CAROUSEL_TOKEN, if there is one.
+        token_file: Serve only who sends the token in this file ("Authorization: Bearer …").
+            Default: the token in the environment variable CAROUSEL_TOKEN, if there is one.
         characters_per_minute: Characters that one client (a token, else an address) may have
-            written in a minute. None: as many as it likes.
+            written in a minute. Default: as many as it likes.
         max_streams: Texts of one model that are written at the same time; who comes then is asked
             to try again.
         precision: Of the products, where the processor has it: float32 or bf16.

@@ -20,7 +20,7 @@ class Tales:
     Attributes:
         characters: At least this many.
         seed: The same seed tells the same tales.
-        out: File to write. None: stdout.
+        out: File to write. Default: stdout.
     """
 
     characters: int = 10_000
