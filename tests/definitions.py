@@ -4,8 +4,11 @@ Written apart from src/, to be held against it where torch.nn has no such layer.
 differentiates it.
 """
 
+import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, sigmoid, tanh
@@ -13,18 +16,21 @@ from torch.nn.functional import layer_norm
 
 from carousel.ops.recurrence import State
 from carousel.verify.op_spec import Case, Tensors
+from carousel.verify.recurrences import RECURRENCES
+
+ROOT = Path(__file__).parents[1]
 
 Step = Callable[[Tensors, Tensor, State, Tensor | float], State]  # weights, x_t, state, dropout
 
 
 def by_definition(name: str, case: Case) -> Tensors:
     """Run a family's definition over time, under the masks of a case."""
-    p, masks = case.inputs, case.constants
+    p, masks, definition = case.inputs, case.constants, definition_of(name)
     s, outputs = tuple(p[name] for name in ("h_0", "c_0") if name in p), []
     for t in range(len(p["x"])):
         dropout = masks["candidate"][t] if "candidate" in masks else 1.0
         read = (masks["h"] * s[0] if "h" in masks else s[0], *s[1:])
-        new = DEFINITIONS[name](p, p["x"][t], read, dropout)
+        new = definition(p, p["x"][t], read, dropout)
         holds = (masks.get("hold_h"), masks.get("hold_c"))
         s = tuple(
             fresh if hold is None else torch.lerp(fresh, old, hold[t].expand_as(fresh))
@@ -32,6 +38,20 @@ def by_definition(name: str, case: Case) -> Tensors:
         )
         outputs.append(s[0])
     return {"y": torch.stack(outputs)} | dict(zip(("h_n", "c_n"), s, strict=False))
+
+
+@cache
+def definition_of(name: str) -> Step:
+    """The step of a variant as written here, or by `definition` on the page of its equations."""
+    if name in DEFINITIONS:
+        return DEFINITIONS[name]
+    page = ROOT / "math" / RECURRENCES[name].module / "equations.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    (block,) = (block for block in blocks if "\ndef definition(" in block)
+    namespace: dict[str, Any] = {}
+    exec(compile(block, str(page), "exec"), namespace)
+    step: Step = namespace["definition"]
+    return step
 
 
 def part(p: Tensors, name: str, k: int, gates: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import nn
 from carousel.data.vocabulary import Vocabulary
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
+from carousel.models.families import FAMILIES
 from carousel.models.language_model import build
 
 V, D, H, L = 7, 4, 6, 2  # all different: a swapped axis cannot pass unseen
@@ -50,6 +51,14 @@ SETTINGS |= {
     "no positions": {**ATTENTION, "context_length": 4, "positions": "none"},
     "learned positions": {**ATTENTION, "positions": "learned"},
     "sinusoidal positions": {**ATTENTION, "positions": "sinusoidal"},
+}
+# Every other family that is registered, in each of its variants.
+NAMED = {settings.get("model", "lstm") for settings in SETTINGS.values()}
+SETTINGS |= {
+    name: {"model": family.name, "embedding_size": D, "hidden_size": H, "num_layers": L, **variant}
+    for family in FAMILIES.values()
+    if family.name not in NAMED
+    for name, variant in family.variants.items()
 }
 CONFIGS = {name: ModelConfig(**settings) for name, settings in SETTINGS.items()}
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from carousel.errors import ConfigError
-from carousel.models.config import ModelConfig, model_config
+from carousel.models.config import CONFIGS, ModelConfig, model_config
 from carousel.models.language_model import build
 from carousel.models.size import Size, num_parameters, size_of
-from models.small_models import CONFIGS
+from models.small_models import CONFIGS as MODELS
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,19 @@ def test_a_table_holds_only_what_its_family_has() -> None:
         ({"model": "gru", "peephole": True}, "peephole is for --model lstm, this is gru"),
         ({"model": "gru", "peephol": True}, "no setting named peephol in here; there are"),
         ({"model": "mlp", "initialization": "chrono"}, "initialization in here must be one of"),
-        ({"model": 3}, "model must be one of rnn, gru, lstm, mlp, transformer.*, got 3"),
+        ({"model": 3}, "model must be one of rnn, gru, lstm, .*, got 3"),
         (["model"], "here must be a table, got"),
     ):
         with pytest.raises(ConfigError, match=message):
             model_config(table, where="here")
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("vocab_size", [1, 65])
 def test_the_size_of_every_kind_is_counted_without_building_it(kind: str, vocab_size: int) -> None:
-    parameters = list(build(CONFIGS[kind], vocab_size).parameters())
+    parameters = list(build(MODELS[kind], vocab_size).parameters())
     counted = Size(len(parameters), sum(p.numel() for p in parameters))
-    assert size_of(CONFIGS[kind], vocab_size) == counted
+    assert size_of(MODELS[kind], vocab_size) == counted
 
 
 @pytest.mark.parametrize("vocab_size", [1, 65])
@@ -178,5 +178,5 @@ def test_an_unknown_family_is_named() -> None:
     """In a process of its own: here the checker of annotations would be first."""
     code = "from carousel.models.config import ModelConfig; ModelConfig(model='foo')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    message = "ConfigError: model must be one of rnn, gru, lstm, mlp, transformer, got 'foo'"
+    message = f"ConfigError: model must be one of {', '.join(CONFIGS)}, got 'foo'"
     assert done.stderr.strip().endswith(message)

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from mutation_runner import Ask, Namespace, is_right
+from mutation_runner import Ask, Namespace, functions_of, is_right
 
 from carousel.ops.attention import AttentionMask
 from carousel.verify.op_spec import OPS, Case, Sizes, Tensors, backward, forward
-from carousel.verify.recurrences import RecurrentSpec
+from carousel.verify.recurrences import RECURRENCES, RecurrentSpec
 from op_checks import detached
 from op_definitions import sees
 from op_trials import FUNCTIONS, TRIALS, Scale, Trial, case_of, normal, recurrent
@@ -176,6 +176,12 @@ USERS = {  # of a function of a module with several families
     "gates_backward": ["lstm_1997", "lstm_coupled"],
     "step_layer_norm_backward": ["lstm_layer_norm"],
 }
+for spec in RECURRENCES.values():  # of a family that stands in a file of its own, everything
+    if spec.module not in (*FAMILIES, "lstm_variants"):
+        FAMILIES[spec.module] = [n for n, s in RECURRENCES.items() if s.module == spec.module]
+        REVERSES[spec.module] = [
+            name for name in functions_of(spec.module) if name.endswith("_backward")
+        ]
 ALSO: dict[str, list[Ask]] = {
     "recurrence": [
         partial(ask_table, recurrent("lstm_layer_norm")),

@@ -10,11 +10,12 @@ from suites import FUNCTIONS, RECURRENCE, SUITES, Suite, faults_of
 
 import op_trials
 from carousel.verify.op_spec import MODULES, OPS
+from carousel.verify.recurrences import RECURRENCES
 from op_checks import seers
 from op_trials import Trial, recurrent
 
-OF_FAMILIES = {"rnn", "gru", "lstm", "lstm_variants"}
-OF_RECURRENCE = OF_FAMILIES | {"recurrence", "layer_norm"}
+OF_FAMILIES = {spec.module for spec in RECURRENCES.values()}
+OF_RECURRENCE = {"rnn", "gru", "lstm", "lstm_variants", "recurrence", "layer_norm"}
 FAULTS = [(suite, fault) for suite in SUITES for fault in faults_of(suite)]
 
 

@@ -63,19 +63,19 @@ def _keep_gate(layer: RecurrentLayer) -> KeepGate:
     return layer.keep_gate
 
 
-def _set(layer: RecurrentLayer, biases: tuple[Tensor, Tensor], gate: int, value: Tensor) -> None:
-    """Let the two biases of a gate, (H,) each, add up to a value."""
-    b_ih, b_hh = (bias.view(-1, layer.hidden_size)[gate] for bias in biases)
+def _set(layer: RecurrentLayer, biases: tuple[Tensor, ...], gate: int, value: Tensor) -> None:
+    """Let the biases of a gate, (H,) each, add up to a value."""
+    b_ih, *others = (bias.view(-1, layer.hidden_size)[gate] for bias in biases)
     b_ih.copy_(value.expand_as(b_ih))
-    b_hh.zero_()
+    for bias in others:
+        bias.zero_()
 
 
-def _biases(layer: RecurrentLayer) -> list[tuple[Tensor, Tensor]]:
-    """Return (b_ih, b_hh) of every layer and direction."""
+def _biases(layer: RecurrentLayer) -> list[tuple[Tensor, ...]]:
+    """Return the biases of every layer and direction: b_ih, and b_hh where there is one."""
     if not layer.bias:
         raise ValueError("the layer has no biases (bias=False)")
     return [
-        (getattr(layer, b_ih), getattr(layer, b_hh))
+        tuple(getattr(layer, name) for name in names if name.startswith("bias_"))
         for names in layer._all_weights
-        for b_ih, b_hh in [[name for name in names if name.startswith("bias_")]]
     ]
