@@ -291,7 +291,7 @@ def test_training_works_in_another_thread() -> None:
         ({"qqqq": 3}, "train has no setting named qqqq$"),
         ({"steps": "3"}, "steps must be a whole number or nothing, got '3'"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
-        ({"model": "lstn"}, "model must be one of rnn, gru, lstm, .*, got 'lstn'"),
+        ({"model": "lstn"}, "model must be one of rnn, gru, .*, got 'lstn'"),
         ({"num_heads": 2}, "num_heads is for model transformer, this is lstm"),
         ({"preset": "bset"}, "preset must be one of best, story, demo, got 'bset'"),
         ({"device": "gpu"}, "device must be one of auto, cpu, cuda, mps, got 'gpu'"),

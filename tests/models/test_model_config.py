@@ -37,7 +37,7 @@ from models.small_models import CONFIGS as MODELS
         ({"layer_norm": True, "proj_size": 9}, "layer_norm does not go together with proj_size"),
         (
             {"model": "rnn", "forget_bias": 1.0},
-            "forget_bias is for --model gru or lstm, this is rnn",
+            "forget_bias is for --model gru or .*lstm, this is rnn",
         ),
         ({"forget_gate": False, "initialization": "chrono"}, "chrono: this lstm has no gate"),
         ({"longest_memory": 2}, "longest_memory must be at least 3, got 2"),
@@ -48,7 +48,7 @@ from models.small_models import CONFIGS as MODELS
         ({"model": "mlp", "layer_norm": True}, "layer_norm is for --model lstm, this is mlp"),
         (
             {"model": "mlp", "forget_bias": 1.0},
-            "forget_bias is for --model gru or lstm, this is mlp",
+            "forget_bias is for --model gru or .*lstm, this is mlp",
         ),
         (
             {"model": "transformer", "num_heads": 3},
@@ -90,7 +90,7 @@ def test_a_table_holds_only_what_its_family_has() -> None:
         ({"model": "gru", "peephole": True}, "peephole is for --model lstm, this is gru"),
         ({"model": "gru", "peephol": True}, "no setting named peephol in here; there are"),
         ({"model": "mlp", "initialization": "chrono"}, "initialization in here must be one of"),
-        ({"model": 3}, "model must be one of rnn, gru, lstm, .*, got 3"),
+        ({"model": 3}, "model must be one of rnn, gru, .*, got 3"),
         (["model"], "here must be a table, got"),
     ):
         with pytest.raises(ConfigError, match=message):

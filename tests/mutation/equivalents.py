@@ -1,6 +1,11 @@
 """The mutants that survive since they say the same, and why they do."""
 
+import ast
 from typing import NamedTuple
+
+from mutation_runner import functions_of
+
+from carousel.verify.recurrences import RECURRENCES
 
 
 class Equivalent(NamedTuple):
@@ -251,4 +256,15 @@ EQUIVALENTS = [
         ("min(stop, begin + block)",),
         "a minimum has no order",
     ),
+]
+# Whatever the backward pass of another family packs is a matrix.
+NAMED = {equivalent.place.partition(".")[0] for equivalent in EQUIVALENTS} | {"rnn"}
+EQUIVALENTS += [
+    Equivalent(
+        f"{spec.module}.{function}", "torch.cat(_, dim=-1)", ("torch.cat(_, dim=1)",), LAST_AXIS
+    )
+    for spec in RECURRENCES.values()
+    if spec.module not in NAMED
+    for function, tree in functions_of(spec.module).items()
+    if function.endswith("_backward") and "torch.cat(" in ast.unparse(tree)
 ]
