@@ -12,6 +12,7 @@ from carousel.models.families.family import Family
 NAMES = (
     "rnn",
     "gru",
+    "mingru",
     "lstm",
     "mlp",
     "transformer",
