@@ -167,3 +167,12 @@ def test_a_second_derivative_is_refused() -> None:
     y, _ = layer(TokenInput(IDS, e))
     with pytest.raises(RuntimeError, match="cannot be differentiated again"):
         torch.autograd.grad(y.sum(), e.weight, create_graph=True)
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_the_method_of_before_warns_and_gives_the_same(name: str) -> None:
+    layer, e = made(name), embedding()
+    want, _ = layer(TokenInput(IDS, e))
+    with pytest.warns(DeprecationWarning, match=f"{name}.from_ids is deprecated.*TokenInput"):
+        got, _ = layer.from_ids(IDS, e)
+    assert torch.equal(got, want)
