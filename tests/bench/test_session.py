@@ -25,6 +25,13 @@ MISSING = {
 }
 
 
+@pytest.fixture(autouse=True)
+def compiler_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put back afterwards what the compiled textbook cell switches off for the whole process."""
+    config = torch.compiler.config
+    monkeypatch.setattr(config, "force_disable_caches", config.force_disable_caches)
+
+
 def expected(result: Result) -> None:
     """Every way has its figures, or a reason."""
     case = result.case
