@@ -1,6 +1,7 @@
 """Everything that `carousel bench` measures, at sizes that take no time."""
 
 import json
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -26,10 +27,12 @@ MISSING = {
 
 
 @pytest.fixture(autouse=True)
-def compiler_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def compiler_settings() -> Iterator[None]:
     """Put back afterwards what the compiled textbook cell switches off for the whole process."""
     config = torch.compiler.config
-    monkeypatch.setattr(config, "force_disable_caches", config.force_disable_caches)
+    before = config.force_disable_caches
+    yield
+    config.force_disable_caches = before
 
 
 def expected(result: Result) -> None:
