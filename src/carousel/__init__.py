@@ -3,7 +3,7 @@
 `carousel.RNN`, `GRU`, `LSTM`, their cells and `MultiheadAttention` are drop-ins for their namesakes
 in `torch.nn`; `train` and `load` return a `TextModel`, which continues prompts and judges texts;
 `training.run` is the same training as a stream of events (docs/python.md). The rooms below (`ops`,
-`layers`, `models`, …) are mapped in ARCHITECTURE.md. Names are loaded when first used, so that
+`nn`, `models`, …) are mapped in ARCHITECTURE.md. Names are loaded when first used, so that
 importing stays quick.
 """
 

@@ -30,7 +30,7 @@ def build_forecaster(config: ModelConfig, window: int, seed: int) -> SequenceMod
     window.
 
     Raises:
-        ConfigError: If {config.position_kind} positions end before the window does.
+        ConfigError: If the model's positions end before the window does.
     """
     if isinstance(config, WindowedConfig) and config.context_length is None:
         config = replace(config, context_length=window)

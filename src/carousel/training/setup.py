@@ -40,7 +40,7 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
     """Decide what the settings leave open, from the number of characters to train on.
 
     Raises:
-        ConfigError: If {model.position_kind} positions end before a window, or a lane, does.
+        ConfigError: If the model's positions end before a window, or a lane, does.
     """
     config = given.training
     window = config.batch_size * config.sequence_length
