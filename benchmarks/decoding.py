@@ -24,8 +24,8 @@ from benchmarks.results_folder import check_results_folder
 from carousel.files import make_folder, write_durably
 from carousel.generation.config import SamplingConfig
 from carousel.generation.engine import Engine
-from carousel.generation.kernel_runner import Compiled
-from carousel.generation.request import Task
+from carousel.generation.kernel_runner import KernelRunner
+from carousel.generation.request import Request
 from carousel.inspection.figures import BLUE, ORANGE, drawn
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
@@ -42,7 +42,7 @@ LSTM = ModelConfig(model="lstm", embedding_size=64, hidden_size=276)
 TRANSFORMER = ModelConfig(model="transformer", embedding_size=128, hidden_size=512, num_layers=2)
 
 
-class Way(NamedTuple):
+class Runner(NamedTuple):
     """One way to write: what runs it once, and how many characters that are."""
 
     run: Callable[[], None]
@@ -72,10 +72,10 @@ def main() -> None:
         sys.stdout.write("\n".join(lines[-4:]) + "\n")
     sweep = {
         name: {
-            count: measured({"": streams(story(), count, product, 500, cores)}, 2)[""]
+            count: measured({"": streams(story(), count, compute_dtype, 500, cores)}, 2)[""]
             for count in STREAMS
         }
-        for name, product in PRECISIONS.items()
+        for name, compute_dtype in PRECISIONS.items()
     }
     figures["sweep"] = {f"{name}, {n}": us for name, row in sweep.items() for n, us in row.items()}
     make_folder(arguments.out)
@@ -85,13 +85,13 @@ def main() -> None:
     draw(sweep, arguments.out, cores)
 
 
-def measured(ways: Mapping[str, Way], seconds: float) -> dict[str, list[float]]:
+def measured(ways: Mapping[str, Runner], seconds: float) -> dict[str, list[float]]:
     """Return microseconds a character of each way, round by round."""
     times = timed({name: way.run for name, way in ways.items()}, dict.fromkeys(ways, 9), seconds)
     return {name: [1e3 * ms / ways[name].characters for ms in row] for name, row in times.items()}
 
 
-def one_stream() -> dict[str, Way]:
+def one_stream() -> dict[str, Runner]:
     """Write alone on one core."""
     return {
         "loop over nn.LSTMCell": looped(nn.LSTMCell(E, H), 400),
@@ -101,16 +101,16 @@ def one_stream() -> dict[str, Way]:
     }
 
 
-def many_streams(cores: int) -> dict[str, Way]:
+def many_streams(cores: int) -> dict[str, Runner]:
     """Write 64 texts, and one, in either precision."""
     return {
-        f"{count} in {name}": streams(story(), count, product, length, threads)
-        for name, product in PRECISIONS.items()
+        f"{count} in {name}": streams(story(), count, compute_dtype, length, threads)
+        for name, compute_dtype in PRECISIONS.items()
         for count, length, threads in ((1, 10_000, 1), (64, 1_000, cores))
     }
 
 
-def prompts() -> dict[str, Way]:
+def prompts() -> dict[str, Runner]:
     """Read a long prompt on one core, up to the first character."""
     cell, embedding, output = nn.LSTMCell(E, H), nn.Embedding(V, E), nn.Linear(H, V)
     ids = torch.randint(V, (PROMPT,), generator=torch.Generator().manual_seed(0))
@@ -122,20 +122,20 @@ def prompts() -> dict[str, Way]:
             h, c = cell(x, (h, c))
         drawn_from(output(h)[0])
 
-    ways = {"loop over nn.LSTMCell": Way(on(1, read), PROMPT)}
-    for name, product in PRECISIONS.items():
-        engine = Engine(story(), product=product)
-        task = Task(prompt=ids.tolist(), length=1)
+    ways = {"loop over nn.LSTMCell": Runner(on(1, read), PROMPT)}
+    for name, compute_dtype in PRECISIONS.items():
+        engine = Engine(story(), compute_dtype=compute_dtype)
+        request = Request(prompt=ids.tolist(), length=1)
 
-        def write(engine: Engine = engine, task: Task = task) -> None:
-            engine.join(0, task)
+        def write(engine: Engine = engine, request: Request = request) -> None:
+            engine.add(0, request)
             finish(engine)
 
-        ways[f"engine, {name}"] = Way(on(1, write), PROMPT)
+        ways[f"engine, {name}"] = Runner(on(1, write), PROMPT)
     return ways
 
 
-def families(cores: int) -> dict[str, Way]:
+def families(cores: int) -> dict[str, Runner]:
     """Write 64 texts with an LSTM and a transformer of about the same size and loss."""
     return {
         "LSTM, float32": streams(build(LSTM, 63).eval(), 64, torch.float32, 500, cores),
@@ -150,15 +150,15 @@ def story() -> LanguageModel:
 
 
 def streams(
-    model: LanguageModel, count: int, product: torch.dtype, length: int, threads: int
-) -> Way:
+    model: LanguageModel, count: int, compute_dtype: torch.dtype, length: int, threads: int
+) -> Runner:
     """Write so many texts of so many characters at once."""
-    engine = Engine(model, product=product, rows=count)
+    engine = Engine(model, compute_dtype=compute_dtype, rows=count)
     is_recurrent = getattr(model, "config", LSTM).model == "lstm"
-    if is_recurrent and not isinstance(engine._way, Compiled):
+    if is_recurrent and not isinstance(engine._runner, KernelRunner):
         raise SystemExit("there are no kernels here: carousel kernels status says why")
-    tasks = [
-        Task(
+    requests = [
+        Request(
             prompt=[1],
             length=length,
             sampling=SamplingConfig(seed=seed, temperature=TEMPERATURE, top_k=TOP_K),
@@ -167,20 +167,20 @@ def streams(
     ]
 
     def write() -> None:
-        for key, task in enumerate(tasks):
-            engine.join(key, task)
+        for key, request in enumerate(requests):
+            engine.add(key, request)
         finish(engine)
 
-    return Way(on(threads, write), count * length)
+    return Runner(on(threads, write), count * length)
 
 
 def finish(engine: Engine) -> None:
     """Write to the end, in turns as long as those of the server."""
     while len(engine):
-        engine.advance(0.02)
+        engine.step(0.02)
 
 
-def looped(recurrence: nn.LSTMCell | nn.LSTM, length: int) -> Way:
+def looped(recurrence: nn.LSTMCell | nn.LSTM, length: int) -> Runner:
     """Write as one does with torch: a call of the layer, of top-k, softmax and multinomial each."""
     embedding, output = nn.Embedding(V, E), nn.Linear(H, V)
 
@@ -197,7 +197,7 @@ def looped(recurrence: nn.LSTMCell | nn.LSTM, length: int) -> Way:
             text.append(token)
         torch.cat(text).tolist()
 
-    return Way(on(1, write), length)
+    return Runner(on(1, write), length)
 
 
 def drawn_from(logits: torch.Tensor) -> torch.Tensor:

@@ -49,8 +49,8 @@ def prepare(way: str, case: Case) -> Pass:
     Raises:
         CannotRun: If it cannot be.
     """
-    if way.startswith("fused") and (obstacle := fused.unavailable_reason(_product(way))):
-        raise CannotRun(obstacle)
+    if way.startswith("fused") and (reason := fused.unavailable_reason(_compute_dtype(way))):
+        raise CannotRun(reason)
     torch.manual_seed(0)
     match case.task:
         case "training" | "inference":
@@ -61,7 +61,7 @@ def prepare(way: str, case: Case) -> Pass:
             return _step_pass(way, case.shape)
 
 
-def _product(way: str) -> torch.dtype:
+def _compute_dtype(way: str) -> torch.dtype:
     return torch.bfloat16 if "bf16" in way else torch.float32
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from carousel.generation.config import TELLING, SamplingConfig
+from carousel.generation.config import DEFAULT_SAMPLING, SamplingConfig
 from carousel.models.checkpoint import load_model
 from carousel.models.pretrained import ARTEFACTS, TELLER
 from cli.commands import Call, caller
 from conftest import ROOT
-from generation.test_engine_ways import needs_bf16
+from generation.test_engine_runners import needs_bf16
 
 CARD = (ARTEFACTS / f"{TELLER}.md").read_text("utf-8")
 MOST = 8_000_000  # bytes
@@ -83,7 +83,7 @@ def test_the_default_draws_are_those_that_were_read_best_of_those_that_do_not_re
     ]
     assert len(fitting) >= 4
     best = max(fitting, key=lambda row: 2 * row["clear"] + row["slips"])
-    assert SamplingConfig(**best["settings"]) == TELLING
+    assert SamplingConfig(**best["settings"]) == DEFAULT_SAMPLING
 
 
 @pytest.mark.timeout(600)

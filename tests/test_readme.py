@@ -14,7 +14,7 @@ from carousel.data.vocabulary import Vocabulary
 from carousel.server.app import create_app
 from conftest import ROOT
 from generation.markov import Markov
-from server.running import serving, thread_writer
+from server.running import serving, thread_engine
 
 README = "README.md"
 PAGES = {
@@ -129,8 +129,8 @@ def test_the_api_is_asked_as_told(capsys: pytest.CaptureFixture[str]) -> None:
     (curl,) = [block for page in PAGES for block in blocks(page, "console") if "curl" in block]
     (client,) = [block for page in PAGES for block in blocks(page, "py") if "openai" in block]
     with (
-        thread_writer(model, vocabulary, name="my-own-text") as writer,
-        serving(create_app([writer])) as port,
+        thread_engine(model, vocabulary, name="my-own-text") as engine,
+        serving(create_app([engine])) as port,
     ):
         here = f"127.0.0.1:{port}"
         words = shlex.split(curl[2:].replace("\\\n", "").replace("127.0.0.1:5000", here))

@@ -23,15 +23,15 @@ from torch import Tensor
 import carousel
 from carousel.generation.config import SamplingConfig
 from carousel.generation.engine import Engine
-from carousel.generation.kernel_runner import Compiled
-from carousel.generation.next_token import as_settings
-from carousel.generation.request import Task
+from carousel.generation.kernel_runner import KernelRunner
+from carousel.generation.next_token import sampler_settings
+from carousel.generation.request import Request
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import load_model
 from carousel.ops.sampling import distribution, draw, uniform
 
 BOUND = 1e-5
-STREAMS, PROMPT, PIECE = 64, 20, 100
+STREAMS, PROMPT, CHUNK = 64, 20, 100
 SETTINGS = {
     "temperature 1": {"temperature": 1.0},
     "temperature 0.7": {"temperature": 0.7},
@@ -116,14 +116,14 @@ def written(
 ) -> list[list[int]]:
     """Return what the kernel writes after the prompts."""
     engine = Engine(model)
-    if not isinstance(engine._way, Compiled):
+    if not isinstance(engine._runner, KernelRunner):
         raise SystemExit("there is no kernel for this: carousel kernels status says why")
     texts: list[list[int]] = [[] for _ in prompts]
     for n, prompt in enumerate(prompts):
-        engine.join(n, Task(prompt=prompt, length=length, sampling=config, sample=n))
+        engine.add(n, Request(prompt=prompt, length=length, sampling=config, sample=n))
     while len(engine):
-        for news in engine.advance(1.0):
-            texts[news.key] += news.ids  # type: ignore[index]
+        for output in engine.step(1.0):
+            texts[output.key] += output.ids  # type: ignore[index]
     return texts
 
 
@@ -137,8 +137,8 @@ def distributions(
     """
     with carousel.backend("bptt"):
         _, state = model(ids[:, : PROMPT - 1])
-    for first in range(PROMPT - 1, ids.shape[1] - 1, PIECE):
-        last = min(first + PIECE, ids.shape[1] - 1)
+    for first in range(PROMPT - 1, ids.shape[1] - 1, CHUNK):
+        last = min(first + CHUNK, ids.shape[1] - 1)
         with carousel.backend("bptt"):
             logits, state = model(ids[:, first:last], state)
         begin = max(0, first + 1 - config.repetition_window)
@@ -147,7 +147,7 @@ def distributions(
         ends = torch.arange(first + 1, last + 1)
         starts = (ends - config.repetition_window).clamp(min=begin)
         recent = seen[:, ends - begin] > seen[:, starts - begin]
-        yield first + 1 - PROMPT, distribution(logits, recent, as_settings(config))
+        yield first + 1 - PROMPT, distribution(logits, recent, sampler_settings(config))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from carousel.data.corpus import prepare
 from carousel.data.range_view import part
 from carousel.data.split import split
 from carousel.files import write_durably
-from carousel.generation.config import TELLING, SamplingConfig
+from carousel.generation.config import DEFAULT_SAMPLING, SamplingConfig
 from carousel.inspection.overlap import longest_overlap, novel_share
 from carousel.models.checkpoint import TrainedModel, load_model
 from carousel.models.evaluation import evaluate
@@ -48,15 +48,16 @@ def main() -> None:
     parts = split(corpus, "books", index=folder / "stories.index.tsv")
     trained = load_model(ARTEFACTS / TELLER)
     ids = {name: part(corpus.ids, ranges) for name, ranges in parts.items()}
-    once = replace(TELLING, candidates=1)
+    once = replace(DEFAULT_SAMPLING, candidates=1)
     speeds = [
-        f"{characters_per_second(trained, config, product):,.0f}"
-        for config in (TELLING, once)
-        for product in (torch.bfloat16, torch.float32)
+        f"{characters_per_second(trained, config, compute_dtype):,.0f}"
+        for config in (DEFAULT_SAMPLING, once)
+        for compute_dtype in (torch.bfloat16, torch.float32)
     ]
     losses = {name: evaluate(trained.model, ids[name]) for name in ("validation", "test")}
     texts = [
-        trained.vocabulary.encode(text) for text in written(trained, [""] * TEXTS, TELLING, LENGTH)
+        trained.vocabulary.encode(text)
+        for text in written(trained, [""] * TEXTS, DEFAULT_SAMPLING, LENGTH)
     ]
     known = np.asarray(ids["train"][:])
     held_out = np.asarray(ids["validation"][:])[: TEXTS * LENGTH]
@@ -96,14 +97,14 @@ def main() -> None:
 
 
 def characters_per_second(
-    trained: TrainedModel, config: SamplingConfig, product: torch.dtype
+    trained: TrainedModel, config: SamplingConfig, compute_dtype: torch.dtype
 ) -> float:
     """Return how fast one text is written, the kernels compiled before; the median of several."""
-    written(trained, [""], config, 100, product)
+    written(trained, [""], config, 100, compute_dtype)
     rates = []
     for seed in range(TIMES):
         start = time.perf_counter()
-        written(trained, [""], replace(config, seed=seed), SPEED, product)
+        written(trained, [""], replace(config, seed=seed), SPEED, compute_dtype)
         rates.append(SPEED / (time.perf_counter() - start))
     return statistics.median(rates)
 
@@ -114,7 +115,7 @@ def samples(trained: TrainedModel) -> str:
         "\n".join(
             textwrap.fill(line, 100, drop_whitespace=True) for line in text.strip().split("\n")
         )
-        for text in written(trained, [""] * SAMPLES, TELLING, SAMPLE, torch.float32)
+        for text in written(trained, [""] * SAMPLES, DEFAULT_SAMPLING, SAMPLE, torch.float32)
     ]
     return "\n\n".join(
         f"{number}\n\n```text\n{block}\n```" for number, block in enumerate(blocks, 1)
@@ -122,7 +123,7 @@ def samples(trained: TrainedModel) -> str:
 
 
 def write_card(figures: dict[str, str], texts: str) -> None:
-    """Put both between their marks."""
+    """Put both between their boundary."""
     best = json.loads((RESULTS / "decoding.json").read_bytes())
     rows = [("the validation books", best["books"]), ("the default", default_row(best))]
     names = list(best["books"])
@@ -147,7 +148,7 @@ def write_card(figures: dict[str, str], texts: str) -> None:
 
 def default_row(found: dict[str, Any]) -> dict[str, float]:
     """Return what was counted under the default settings."""
-    (row,) = (row for row in found["rows"] if SamplingConfig(**row["settings"]) == TELLING)
+    (row,) = (row for row in found["rows"] if SamplingConfig(**row["settings"]) == DEFAULT_SAMPLING)
     return row  # type: ignore[no-any-return]
 
 

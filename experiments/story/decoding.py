@@ -29,8 +29,8 @@ from carousel.data.split import split
 from carousel.files import make_folder, write_durably
 from carousel.generation.config import SamplingConfig
 from carousel.generation.engine import Engine
-from carousel.generation.request import Task
-from carousel.generation.sentence_boundary import Marks
+from carousel.generation.request import Request
+from carousel.generation.sentence_boundary import SentenceBoundary
 from carousel.inspection.text_statistics import distinct, known_words, repetition, words
 from carousel.models.checkpoint import TrainedModel, load_model
 
@@ -128,19 +128,19 @@ def written(
     prompts: Sequence[str],
     config: SamplingConfig,
     length: int = LENGTH,
-    product: torch.dtype = torch.bfloat16,
+    compute_dtype: torch.dtype = torch.bfloat16,
 ) -> list[str]:
     """Return what the model writes after the prompts."""
-    engine = Engine(trained.model, product=product)
+    engine = Engine(trained.model, compute_dtype=compute_dtype)
     ids: list[list[int]] = [[] for _ in prompts]
-    marks = Marks.of(trained.vocabulary.itos)
+    boundary = SentenceBoundary.of(trained.vocabulary.itos)
     for n, prompt in enumerate(prompts):
         start = trained.vocabulary.encode(prompt or "\n").tolist()
-        task = Task(prompt=start, length=length, sampling=config, sample=n, marks=marks)
-        engine.join(n, task)
+        request = Request(prompt=start, length=length, sampling=config, sample=n, boundary=boundary)
+        engine.add(n, request)
     while len(engine):
-        for news in engine.advance(1.0):
-            ids[news.key] += news.ids  # type: ignore[index]
+        for output in engine.step(1.0):
+            ids[output.key] += output.ids  # type: ignore[index]
     return [trained.vocabulary.decode(text) for text in ids]
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from carousel.files import make_folder, write_durably
 from carousel.generation.config import SamplingConfig
-from carousel.generation.sentence_boundary import Marks
+from carousel.generation.sentence_boundary import SentenceBoundary
 from carousel.models.checkpoint import load_model
 from experiments.story.decoding import PROMPT, RESULTS, books, named, paragraphs, written
 
@@ -89,10 +89,10 @@ def sentences(corpora: Path, run: Path) -> list[tuple[str, str]]:
 def fourth(text: str) -> str:
     """Return the fourth sentence of a text, or the last if it has fewer."""
     characters = sorted({*text})
-    marks, ids = Marks.of(characters), [characters.index(c) for c in text]
+    boundary, ids = SentenceBoundary.of(characters), [characters.index(c) for c in text]
     found, start = [], 0
     for end in range(1, len(ids) + 1):
-        if marks.end(ids[start:end]):
+        if boundary.is_end(ids[start:end]):
             found.append(text[start:end].strip())
             start = end
     long = [sentence for sentence in found if len(sentence) > SHORTEST]

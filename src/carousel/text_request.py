@@ -10,7 +10,7 @@ from typing import Any
 from carousel.data.vocabulary import Ids, OnUnknown, Vocabulary
 from carousel.errors import ConfigError, RunError, TextError, python_words
 from carousel.files import make_folder, remove_made
-from carousel.generation.config import TELLING, SamplingConfig
+from carousel.generation.config import DEFAULT_SAMPLING, SamplingConfig
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import model_files, unpack, write_checkpoint
 from carousel.plain_paths import resolved
@@ -60,7 +60,7 @@ def sampling_config(
             raise unknown_setting(name, [*known, *_OTHERS], call)
         if sampling is not None:
             raise ConfigError(f"{name} stands in the SamplingConfig that sampling gives")
-    return sampling or replace(TELLING, **settings)
+    return sampling or replace(DEFAULT_SAMPLING, **settings)
 
 
 def as_texts(prompts: object) -> list[str]:

@@ -20,7 +20,7 @@ from carousel.models.config import ModelConfig
 from carousel.models.language_model import build
 from carousel.server.app import create_app
 from cli.commands import TEXT, command
-from server.running import thread_writer
+from server.running import thread_engine
 
 CHARACTERS = Vocabulary.from_text(TEXT)
 FAMILIES = {
@@ -94,8 +94,8 @@ def test_texts_are_those_of_the_server(name: str) -> None:
     model = fresh(name)
     how = {"temperature": 0.7, "top_p": 0.9, "candidates": 3, "seed": 7, "n": 2}
     body = {"prompt": ["the", "a frog"], "max_tokens": 30, **how}
-    with thread_writer(model.module, model.vocabulary, name="mine") as writer:
-        answer = create_app([writer]).test_client().post("/v1/completions", json=body).json
+    with thread_engine(model.module, model.vocabulary, name="mine") as engine:
+        answer = create_app([engine]).test_client().post("/v1/completions", json=body).json
     texts = model.generate(["the", "a frog"], length=30, precision="float32", **how)
     assert [choice["text"] for choice in answer["choices"]] == [t for each in texts for t in each]
 

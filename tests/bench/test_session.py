@@ -21,7 +21,7 @@ BRIEF: dict[str, Any] = {"least": 2, "ours_least": 2, "seconds": 0.0}
 
 # Without kernels (no compiler, another processor) ours are reported as not run, and why.
 MISSING = {
-    way: fused.unavailable_reason(implementations._product(way))
+    way: fused.unavailable_reason(implementations._compute_dtype(way))
     for way in ("fused f32", "fused bf16")
 }
 

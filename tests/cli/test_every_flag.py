@@ -110,7 +110,7 @@ def call(
     monkeypatch.setattr("carousel.generation.generate.continue_text", begin)
     monkeypatch.setattr(Server, "run", stop_at_once)
     monkeypatch.setattr(
-        "carousel.server.supervised_worker.process_writer",
+        "carousel.server.supervised_worker.start_supervised_worker",
         lambda run, name, **_: SimpleNamespace(
             wait=lambda: None, close=lambda: None, name=name, card=None
         ),

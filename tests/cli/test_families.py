@@ -13,7 +13,7 @@ from carousel.models.checkpoint import load_model, read_checkpoint, resolve
 from carousel.models.evaluation import evaluate
 from carousel.server.app import create_app
 from cli.commands import TEXT, TINY, Call, caller
-from server.running import thread_writer
+from server.running import thread_engine
 
 ATTENTION = ("--model", "transformer", "--embedding-size", "8", "--num-heads", "2")
 FAMILIES = {
@@ -50,7 +50,7 @@ def train(call: Call, family: str, *others: str, out: str = "run") -> tuple[str,
 def test_a_text_becomes_a_model_that_every_command_takes(call: Call, family: str) -> None:
     out, err = train(call, family, "--eval-every", "2", "--sample-every", "2")
     loaded = load_model(Path("run"))
-    longest = loaded.model.longest_stream
+    longest = loaded.model.max_length
     assert re.search(r"^model +(mlp|transformer).*, context \d+: [\d,]+ parameters$", err, re.M)
     assert ("(lanes)" in err) == (longest is None)
     sample = Path("run/samples/00000002.txt").read_text()
@@ -74,8 +74,8 @@ def test_a_text_becomes_a_model_that_every_command_takes(call: Call, family: str
     held_out = loaded.vocabulary.encode(TEXT[start : start + size])
     assert nats == evaluate(loaded.model, held_out)
 
-    with thread_writer(loaded.model, loaded.vocabulary) as writer:
-        client = create_app([writer]).test_client()
+    with thread_engine(loaded.model, loaded.vocabulary) as engine:
+        client = create_app([engine]).test_client()
         page = client.get("/").text
         most, value = re.search(r'id="length".*max="(\d+)" value="(\d*)"', page).groups()
         assert (value == "") == (longest is not None)

@@ -89,8 +89,10 @@ def test_status_says_what_runs(call: Call) -> None:
 def test_status_as_json(call: Call) -> None:
     found = json.loads(call("kernels", "status", "--json").out)
     assert found["is_compiled"]
-    assert found["obstacle"] is None
-    assert [name for name, of in found["obstacles"].items() if of["float32"] is None] == FAMILIES
+    assert found["unavailable_reason"] is None
+    assert [
+        name for name, of in found["unsupported_reasons"].items() if of["float32"] is None
+    ] == FAMILIES
     assert found["multiplies_bf16"] is multiplies_bf16()
 
 
@@ -144,7 +146,7 @@ def test_status_compiles_nothing(call: Call, stand_in: Path, empty: Path) -> Non
     assert result.err == ""
     assert not empty.exists()
     found = json.loads(call("kernels", "status", "--json").out)
-    assert (found["is_compiled"], found["obstacle"]) == (False, later)
+    assert (found["is_compiled"], found["unavailable_reason"]) == (False, later)
 
 
 @pytest.mark.parametrize("setting", ["off", "on"])
@@ -195,7 +197,7 @@ def test_what_is_compiled_is_not_compiled_again(call: Call) -> None:
     library = build.cache_folder() / build.key(compiler.compiler_flags()) / build.LIBRARY
     assert result == (0, "", f"compiled already: {library}\n")
     found = json.loads(call("kernels", "build", "--json").out)
-    assert found == {"library": str(library), "was_there": True, "obstacle": None}
+    assert found == {"library": str(library), "was_there": True, "unavailable_reason": None}
 
 
 def test_building_says_how_long_it_takes_and_where_it_lies(

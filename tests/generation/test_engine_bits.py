@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from budgets import amount, torture
 from carousel.generation.config import SamplingConfig
 from carousel.generation.engine import Engine
-from carousel.generation.kernel_runner import Compiled
-from carousel.generation.request import ROOM, Task
-from carousel.generation.sentence_boundary import Marks
-from carousel.generation.torch_runner import PIECE, Plain, is_one_row_as_another
+from carousel.generation.kernel_runner import KernelRunner
+from carousel.generation.request import Request
+from carousel.generation.sentence_boundary import SentenceBoundary
+from carousel.generation.token_sequence import CAPACITY
+from carousel.generation.torch_runner import CHUNK, TorchRunner, rows_are_identical
 from carousel.kernels import fused
 from carousel.models.base import LanguageModel
 from generation.markov import Markov
@@ -28,11 +29,11 @@ needs_kernels = pytest.mark.skipif(
 no_bf16 = fused.unavailable_reason(torch.bfloat16)
 
 V = 11
-MARKS = Marks.of("\n .abcdefgh")
+BOUNDARY = SentenceBoundary.of("\n .abcdefgh")
 SECONDS = (0.0, 0.0, 1e-5, 1e-3, 0.01)
 
 
-def some_task(rng: random.Random, longest_prompt: int, longest: int) -> Task:
+def some_request(rng: random.Random, longest_prompt: int, longest: int) -> Request:
     sampling = SamplingConfig(
         temperature=rng.choice([0, 0.5, 1, 2]),
         top_k=rng.choice([None, 1, 4]),
@@ -44,41 +45,43 @@ def some_task(rng: random.Random, longest_prompt: int, longest: int) -> Task:
         seed=rng.randrange(2**64),
     )
     prompt = [rng.randrange(V) for _ in range(rng.choice([1, 2, rng.randint(1, longest_prompt)]))]
-    alternatives = rng.choice([None, None, 0, 2])
+    logprobs = rng.choice([None, None, 0, 2])
     length = rng.choice([0, 1, rng.randint(0, longest)])
-    return Task(
+    return Request(
         prompt=prompt,
         length=length,
         sampling=sampling,
         sample=rng.randrange(2**64),
-        alternatives=alternatives,
-        marks=MARKS,
+        logprobs=logprobs,
+        boundary=BOUNDARY,
     )
 
 
-def alone(engine: Engine, task: Task) -> Text:
-    (text,) = written(engine, task, seconds=1.0)
+def alone(engine: Engine, request: Request) -> Text:
+    (text,) = written(engine, request, seconds=1.0)
     return text
 
 
 def assert_same(got: Text, want: Text) -> None:
     assert got.ids == want.ids
-    assert got.chances == want.chances  # bit by bit
-    assert (got.is_over, got.error) == (want.is_over, want.error)
+    assert got.logprobs == want.logprobs  # bit by bit
+    assert (got.is_finished, got.error) == (want.is_finished, want.error)
 
 
 def assert_begins(want: Text, got: Text) -> None:
     """What was told of a text that left is how the whole of it begins."""
     assert want.ids[: len(got.ids)] == got.ids
-    assert want.chances[: len(got.chances)] == got.chances
+    assert want.logprobs[: len(got.logprobs)] == got.logprobs
 
 
 class Schedule:
     """Texts join, leave, go on, are interrupted, in random order; threads come and go."""
 
-    def __init__(self, engine: Engine, rng: random.Random, tasks: list[Task], most: int) -> None:
+    def __init__(
+        self, engine: Engine, rng: random.Random, requests: list[Request], most: int
+    ) -> None:
         self.engine, self.rng, self.most = engine, rng, most
-        self.waiting = list(enumerate(tasks))
+        self.waiting = list(enumerate(requests))
         self.texts: dict[int, Text] = {}
         self.writing: set[int] = set()
         self.has_left: set[int] = set()
@@ -91,20 +94,20 @@ class Schedule:
     def join(self) -> None:
         for _ in range(self.rng.choice([1, 1, 5, self.most])):
             if self.waiting and len(self.writing) < self.most:
-                key, task = self.waiting.pop()
-                self.engine.join(key, task)
+                key, request = self.waiting.pop()
+                self.engine.add(key, request)
                 self.texts[key] = Text()
                 self.writing.add(key)
 
     def leave(self) -> None:
         if self.writing and self.rng.random() < 0.1:
             key = self.rng.choice(sorted(self.writing))
-            self.engine.leave(key)
+            self.engine.abort(key)
             self.writing.remove(key)
             self.has_left.add(key)
 
     def advance(self) -> None:
-        if type(self.engine._way) is Compiled:  # torch's own products are not so exact
+        if type(self.engine._runner) is KernelRunner:  # torch's own products are not so exact
             torch.set_num_threads(self.rng.choice([1, 2]))
         seconds = self.rng.choice(SECONDS)
         interrupter = threading.Timer(self.rng.random() * seconds, self.engine.interrupt)
@@ -113,11 +116,11 @@ class Schedule:
                 self.engine.interrupt()
             case 1:
                 interrupter.start()
-        for news in self.engine.advance(seconds):
-            assert news.key in self.writing
-            self.texts[news.key].add(news)  # type: ignore[index]
-            if news.is_over:
-                self.writing.remove(news.key)  # type: ignore[arg-type]
+        for output in self.engine.step(seconds):
+            assert output.key in self.writing
+            self.texts[output.key].add(output)  # type: ignore[index]
+            if output.is_finished:
+                self.writing.remove(output.key)  # type: ignore[arg-type]
         if interrupter.ident is not None:
             interrupter.join()
         assert len(self.engine) == len(self.writing)
@@ -127,14 +130,14 @@ def assert_a_schedule_changes_nothing(
     engine: Engine, seed: int, texts: int, longest_prompt: int, longest: int, most: int
 ) -> None:
     rng = random.Random(seed)
-    tasks = [some_task(rng, longest_prompt, longest) for _ in range(texts)]
-    schedule = Schedule(engine, rng, tasks, most)
+    requests = [some_request(rng, longest_prompt, longest) for _ in range(texts)]
+    schedule = Schedule(engine, rng, requests, most)
     schedule.run()
     assert schedule.texts.keys() == set(range(texts))
     torch.set_num_threads(1)
-    for key, task in enumerate(tasks):
-        want = alone(engine, task)
-        assert want.is_over
+    for key, request in enumerate(requests):
+        want = alone(engine, request)
+        assert want.is_finished
         if key in schedule.has_left:
             assert_begins(want, schedule.texts[key])
         else:
@@ -149,17 +152,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-PRODUCTS = [torch.float32] if no_bf16 else [torch.float32, torch.bfloat16]
+COMPUTE_DTYPES = [torch.float32] if no_bf16 else [torch.float32, torch.bfloat16]
 
 
 @torture
 @needs_kernels
-@pytest.mark.parametrize("product", PRODUCTS, ids=str)
+@pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_text_is_the_same_in_any_company(kind: str, product: torch.dtype) -> None:
+def test_a_text_is_the_same_in_any_company(kind: str, compute_dtype: torch.dtype) -> None:
     model = lively(V, num_layers=2, embedding_size=5, hidden_size=40, **KINDS[kind])
-    engine = Engine(model, product=product)
-    assert type(engine._way) is Compiled
+    engine = Engine(model, compute_dtype=compute_dtype)
+    assert type(engine._runner) is KernelRunner
     for seed in range(amount(1, 20)):
         assert_a_schedule_changes_nothing(engine, seed, 90, 300, 300, most=70)
 
@@ -177,7 +180,7 @@ PLAIN = {
     },
     "learned positions": {
         "model": "transformer",
-        "context_length": PIECE + 60,
+        "context_length": CHUNK + 60,
         "embedding_size": 8,
         "hidden_size": 16,
         "positions": "learned",
@@ -191,29 +194,29 @@ def test_so_it_is_where_the_model_itself_is_run(name: str, monkeypatch: pytest.M
     monkeypatch.setenv("CAROUSEL_KERNELS", "off")
     model = lively(V, **{"embedding_size": 5, **PLAIN[name]})
     engine = Engine(model)
-    assert type(engine._way) is Plain
+    assert type(engine._runner) is TorchRunner
     for seed in range(amount(1, 10)):
-        assert_a_schedule_changes_nothing(engine, seed, 20, PIECE + 30, 20, most=18)
+        assert_a_schedule_changes_nothing(engine, seed, 20, CHUNK + 30, 20, most=18)
 
 
 @needs_kernels
-@pytest.mark.parametrize("product", PRODUCTS, ids=str)
-def test_a_text_is_the_same_in_a_batch_of_any_size(product: torch.dtype) -> None:
+@pytest.mark.parametrize("compute_dtype", COMPUTE_DTYPES, ids=str)
+def test_a_text_is_the_same_in_a_batch_of_any_size(compute_dtype: torch.dtype) -> None:
     """Wherever it stands in it, and whatever stands beside it."""
     model = lively(V, num_layers=2, embedding_size=5, hidden_size=40)
     config = SamplingConfig(temperature=1, seed=5)
-    task = Task(prompt=[1, 2], length=25, sampling=config, alternatives=3)
-    engine, rng = Engine(model, product=product), random.Random(0)
-    want = alone(engine, task)
+    request = Request(prompt=[1, 2], length=25, sampling=config, logprobs=3)
+    engine, rng = Engine(model, compute_dtype=compute_dtype), random.Random(0)
+    want = alone(engine, request)
     for size in range(2, 71):
         torch.set_num_threads(1 + size % 2)
         place = rng.randrange(size)
-        tasks = [
-            replace(task, sampling=SamplingConfig(temperature=1, seed=rng.randrange(99)))
+        requests = [
+            replace(request, sampling=SamplingConfig(temperature=1, seed=rng.randrange(99)))
             for _ in range(size)
         ]
-        tasks[place] = task
-        assert_same(written(engine, *tasks)[place], want)
+        requests[place] = request
+        assert_same(written(engine, *requests)[place], want)
 
 
 @needs_kernels
@@ -228,16 +231,16 @@ def test_a_text_is_the_same_however_long_it_goes_on_at_a_time(
     seconds: list[float], prompt: list[int], length: int, others: int
 ) -> None:
     engine = Engine(ONE)
-    task = Task(prompt=prompt, length=length, alternatives=1)
-    want = alone(engine, task)
+    request = Request(prompt=prompt, length=length, logprobs=1)
+    want = alone(engine, request)
     for n in range(others):
-        engine.join(f"other {n}", Task(prompt=[n], length=150 * n))
-    engine.join(0, task)
+        engine.add(f"other {n}", Request(prompt=[n], length=150 * n))
+    engine.add(0, request)
     text, turn = Text(), 0
-    while not text.is_over:
-        for news in engine.advance(seconds[turn % len(seconds)]):
-            if news.key == 0:
-                text.add(news)
+    while not text.is_finished:
+        for output in engine.step(seconds[turn % len(seconds)]):
+            if output.key == 0:
+                text.add(output)
         turn += 1
     assert_same(text, want)
 
@@ -249,20 +252,20 @@ ONE = lively(V, embedding_size=5, hidden_size=17)
 def test_a_text_that_outgrows_its_room_goes_on_as_it_was() -> None:
     """A machine with the same state is given the text so far as its prompt; and one in company."""
     engine = Engine(ONE)
-    length = 2 * ROOM + 500
+    length = 2 * CAPACITY + 500
     config = SamplingConfig(temperature=1, repetition_penalty=1.2, repetition_window=50)
-    task = Task(prompt=[1, 2, 3], length=length, sampling=config, alternatives=1)
-    whole = alone(engine, task)
+    request = Request(prompt=[1, 2, 3], length=length, sampling=config, logprobs=1)
+    whole = alone(engine, request)
     assert len(whole.ids) == length
-    assert len(whole.chances) == length + 2
-    others = [Task(prompt=[n], length=ROOM + n, sampling=config) for n in range(1, 4)]
+    assert len(whole.logprobs) == length + 2
+    others = [Request(prompt=[n], length=CAPACITY + n, sampling=config) for n in range(1, 4)]
     torch.set_num_threads(2)
-    assert_same(written(engine, task, *others, seconds=0.003)[0], whole)
-    read = alone(engine, Task(prompt=[1, 2, 3, *whole.ids], length=0, alternatives=1))
-    assert read.chances == whole.chances
+    assert_same(written(engine, request, *others, seconds=0.003)[0], whole)
+    read = alone(engine, Request(prompt=[1, 2, 3, *whole.ids], length=0, logprobs=1))
+    assert read.logprobs == whole.logprobs
     greedy = [
-        Task(prompt=prompt, length=40, sampling=SamplingConfig(temperature=0))
-        for prompt in ([1, 2, 3, *whole.ids[:ROOM]], [1, 2, 3, *whole.ids[: 2 * ROOM + 1]])
+        Request(prompt=prompt, length=40, sampling=SamplingConfig(temperature=0))
+        for prompt in ([1, 2, 3, *whole.ids[:CAPACITY]], [1, 2, 3, *whole.ids[: 2 * CAPACITY + 1]])
     ]
     for one, text in zip(greedy, written(engine, *greedy), strict=True):
         assert text.ids == alone(engine, one).ids
@@ -271,11 +274,11 @@ def test_a_text_that_outgrows_its_room_goes_on_as_it_was() -> None:
 @needs_kernels
 def test_the_engine_may_be_made_with_any_number_of_threads() -> None:
     model = lively(86, embedding_size=64, hidden_size=256)
-    task = Task(prompt=[1], length=200, alternatives=2)
+    request = Request(prompt=[1], length=200, logprobs=2)
     texts = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        texts.append(alone(Engine(model), task))
+        texts.append(alone(Engine(model), request))
     assert_same(texts[1], texts[0])
 
 
@@ -289,8 +292,8 @@ class Uneven(Markov):
 
 
 def test_where_one_row_is_not_as_another_each_text_has_a_batch_of_its_own() -> None:
-    assert is_one_row_as_another(Markov(V), 16)
-    assert not is_one_row_as_another(Uneven(V), 16)
+    assert rows_are_identical(Markov(V), 16)
+    assert not rows_are_identical(Uneven(V), 16)
     assert_a_schedule_changes_nothing(Engine(Uneven(V)), 0, 24, 40, 60, most=20)
 
 
@@ -304,12 +307,12 @@ def test_texts_that_joined_together_have_come_equally_far(model: LanguageModel) 
             for n in range(rng.randint(1, 25)):
                 key = f"{turn} {n}"
                 told[key] = 0
-                engine.join(key, Task(prompt=[1, 2, 3], length=100_000))
+                engine.add(key, Request(prompt=[1, 2, 3], length=100_000))
         torch.set_num_threads(1 + turn % 2)
-        for news in engine.advance(rng.choice([0.0, 1e-4, 1e-3])):
-            told[news.key] += len(news.ids)  # type: ignore[index]
+        for output in engine.step(rng.choice([0.0, 1e-4, 1e-3])):
+            told[output.key] += len(output.ids)  # type: ignore[index]
         for key in rng.sample(sorted(told), len(told) // 20):
-            engine.leave(key)
+            engine.abort(key)
             del told[key]
         joined = {key.split()[0] for key in told}
         for when in joined:

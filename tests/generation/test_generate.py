@@ -11,8 +11,8 @@ from scipy.stats import chisquare
 from carousel.data.vocabulary import Vocabulary
 from carousel.errors import ConfigError, DivergenceError, TextError
 from carousel.generation.config import SamplingConfig
-from carousel.generation.generate import continue_text, generate, room
-from carousel.generation.torch_runner import PIECE
+from carousel.generation.generate import continue_text, generate, length_left
+from carousel.generation.torch_runner import CHUNK
 from carousel.models.config import ModelConfig
 from carousel.models.language_model import build
 from carousel.ops.sampling import Settings, distribution, present
@@ -121,12 +121,12 @@ def test_seeds_and_samples_differ(lstm) -> None:
 
 
 def test_a_prompt_longer_than_a_piece_is_read_whole(lstm) -> None:
-    prompt = [k % V for k in range(3 * PIECE + 7)]
+    prompt = [k % V for k in range(3 * CHUNK + 7)]
     logits, _ = lstm(torch.tensor([prompt]))
     token = next(generate(lstm, prompt, SamplingConfig(temperature=0)))
     assert token == logits[0, -1].argmax()
     model = Markov(V)  # whose text depends on the last two tokens only
-    long = [*prompt[: PIECE - 1], 3, 4]  # the border between two pieces runs between them
+    long = [*prompt[: CHUNK - 1], 3, 4]  # the border between two pieces runs between them
     want = list(islice(generate(model, [3, 4], AS_IT_IS), 50))
     assert list(islice(generate(model, long, AS_IT_IS), 50)) == want
 
@@ -204,22 +204,22 @@ def test_mistakes_are_told_before_the_first_character(request_, error, message) 
 class Ending(Markov):
     """Has positions for 20 characters, and says what it was made to read."""
 
-    longest_stream = 20
+    max_length = 20
     read = 0
 
     def forward(self, tokens, state=None):
         self.read = tokens.shape[1] + (0 if state is None else self.read)
-        assert self.read <= self.longest_stream
+        assert self.read <= self.max_length
         return super().forward(tokens, state)
 
 
 @pytest.mark.parametrize(("prompt", "length"), [("", 20), ("a", 20), ("abcd", 17), ("ab" * 10, 1)])
 def test_a_text_may_use_every_position_there_is(prompt: str, length: int) -> None:
     model = Ending(V)
-    assert room(model, len(prompt) or 1) == length
+    assert length_left(model, len(prompt) or 1) == length
     assert len(text(model, prompt, length=length)) == length
     assert model.read == 20  # all but the last one that is written, which need not be read
-    assert room(Markov(V), 10**9) == math.inf
+    assert length_left(Markov(V), 10**9) == math.inf
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import pytest
 
 from carousel.cli.main import run
 from carousel.data.vocabulary import Vocabulary
-from carousel.generation.config import TELLING, Precision
+from carousel.generation.config import DEFAULT_SAMPLING, Precision
 from carousel.generation.generate import continue_text
 from carousel.models.checkpoint import load_model
 from generation.saved_model import save_run
-from generation.test_engine_ways import needs_bf16
+from generation.test_engine_runners import needs_bf16
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def expected(
     **settings,
 ) -> str:
     model, vocabulary = load_model(saved)[:2]
-    config = replace(TELLING, **settings)
+    config = replace(DEFAULT_SAMPLING, **settings)
     how = {"length": length, "sample": sample, "precision": precision}
     return prompt + "".join(continue_text(model, vocabulary, prompt, config, **how))
 

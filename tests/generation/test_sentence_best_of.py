@@ -1,4 +1,4 @@
-"""Sentences that are drawn several times: what is settled is what the definition says."""
+"""The best of several samples of each sentence: what is kept is what the definition says."""
 
 import copy
 import itertools
@@ -14,12 +14,13 @@ from carousel.generation import sentence_best_of
 from carousel.generation.config import SamplingConfig
 from carousel.generation.engine import Engine
 from carousel.generation.generate import continue_text, generate
-from carousel.generation.kernel_runner import Compiled
-from carousel.generation.next_token import as_settings
-from carousel.generation.request import Draft, Task
-from carousel.generation.sentence_boundary import Marks
-from carousel.generation.single_sample import Way
-from carousel.generation.torch_runner import Plain
+from carousel.generation.kernel_runner import KernelRunner
+from carousel.generation.next_token import sampler_settings
+from carousel.generation.request import Request
+from carousel.generation.runner import Runner
+from carousel.generation.sentence_boundary import SentenceBoundary
+from carousel.generation.token_sequence import TokenSequence
+from carousel.generation.torch_runner import TorchRunner
 from carousel.models.base import LanguageModel
 from carousel.ops.sampling import distribution, draw, present, uniform
 from generation.markov import Markov
@@ -27,8 +28,8 @@ from generation.test_engine_bits import needs_kernels
 from generation.writing import KINDS, lively, log_p_of, written
 
 CHARACTERS = tuple('\n ".?abc')
-MARKS = Marks.of(CHARACTERS)
-ENDS = re.compile(r"[.?]\"*[\n ]|\S[ ]*\n")  # of a sentence: not by way of Marks
+BOUNDARY = SentenceBoundary.of(CHARACTERS)
+ENDS = re.compile(r"[.?]\"*[\n ]|\S[ ]*\n")  # of a sentence: without SentenceBoundary
 
 
 def text_of(ids: list[int]) -> str:
@@ -53,33 +54,33 @@ def text_of(ids: list[int]) -> str:
 )
 def test_where_a_sentence_ends(text: str, sentences: list[str]) -> None:
     characters = sorted({*text})
-    marks, ids = Marks.of(characters), [characters.index(c) for c in text]
+    boundary, ids = SentenceBoundary.of(characters), [characters.index(c) for c in text]
     found, start = [], 0
     for end in range(1, len(ids) + 1):
-        if marks.end(ids[start:end]) or end == len(ids):
+        if boundary.is_end(ids[start:end]) or end == len(ids):
             found.append(text[start:end])
             start = end
     assert found == sentences
 
 
 def test_marks_of_characters_that_hold_none_end_nothing() -> None:
-    marks = Marks.of("abc")
-    assert not any(marks.end(ids) for ids in itertools.product(range(3), repeat=3))
+    boundary = SentenceBoundary.of("abc")
+    assert not any(boundary.is_end(ids) for ids in itertools.compute_dtype(range(3), repeat=3))
 
 
 def settled(
-    model: LanguageModel, task: Task, longest: int, stride: int, run: int, memory: int
+    model: LanguageModel, request: Request, longest: int, stride: int, run: int, memory: int
 ) -> list[int]:
     """The ids by definition, one forward of all that stands for every single draw."""
-    config, ids, number = task.sampling, list(task.prompt), 0
-    end = len(task.prompt) + task.length
+    config, ids, number = request.sampling, list(request.prompt), 0
+    end = len(request.prompt) + request.length
 
     def drawn(so_far: list[int], temperature: float, number: int) -> int:
         (row,) = log_p_of(model, [*so_far, 0])[-1:]
         recent = torch.tensor(so_far[-config.repetition_window :])
-        stages = as_settings(config)._replace(temperature=temperature)
+        stages = sampler_settings(config)._replace(temperature=temperature)
         p = distribution(row, present(recent, model.vocab_size), stages)
-        u = uniform(config.seed, number % 2**64, len(so_far) - len(task.prompt))
+        u = uniform(config.seed, number % 2**64, len(so_far) - len(request.prompt))
         return int(draw(p, torch.tensor(u).double()))
 
     is_new_sentence = False
@@ -87,7 +88,7 @@ def settled(
         opening = []
         if is_new_sentence and min(longest, end - len(ids)) > sentence_best_of.OPENING:
             for _ in range(sentence_best_of.OPENING):
-                opening.append(drawn([*ids, *opening], 1.0, task.sample))
+                opening.append(drawn([*ids, *opening], 1.0, request.sample))
         for n in range(len(opening), 0, -1):
             opening = opening[:n] if ENDS.search(text_of(opening[:n])) else opening
         found = []
@@ -98,22 +99,22 @@ def settled(
                 if ENDS.search(text_of(sentence)):
                     break
                 so_far = [*ids, *sentence]
-                sentence.append(drawn(so_far, config.temperature, task.sample + (number << 32)))
+                sentence.append(drawn(so_far, config.temperature, request.sample + (number << 32)))
             whole = [*ids, *sentence]
-            chances = log_p_of(model, whole)[len(ids) - 1 :][range(len(sentence)), sentence]
+            logprobs = log_p_of(model, whole)[len(ids) - 1 :][range(len(sentence)), sentence]
             begin = max(0, len(ids) - memory)
             runs = [whole[at : at + run] for at in range(begin, len(whole) - run + 1)]
             fresh = runs[max(0, len(ids) - begin - run + 1) :]  # those that end in the sentence
             is_new = all(runs.count(each) == 1 for each in fresh)
             has_ended = bool(ENDS.search(text_of(sentence)))
-            found.append((has_ended, is_new, float(chances.mean()), sentence, chances))
+            found.append((has_ended, is_new, float(logprobs.mean()), sentence, logprobs))
         for done in range(len(opening) + stride, longest, stride):
             ended = [mean for has, is_new, mean, s, _ in found if has and is_new and len(s) <= done]
             behind = max(ended, default=-math.inf)
             found = [f for f in found if len(f[3]) <= done or float(f[4][:done].mean()) >= behind]
         is_new_sentence, *_, sentence, _ = max(found, key=lambda each: each[:3])
         ids += sentence
-    return ids[len(task.prompt) :]
+    return ids[len(request.prompt) :]
 
 
 CONFIGS = [
@@ -127,14 +128,14 @@ CONFIGS = [
     ("longest", "stride", "run", "memory"), [(5, 4, 3, 8), (12, 4, 2, 1), (21, 1, 5, 4096)]
 )
 @pytest.mark.parametrize(
-    ("way", "kind"),
+    ("runner", "kind"),
     [
-        *(pytest.param(Compiled, kind, marks=needs_kernels) for kind in KINDS),
-        *((Plain, kind) for kind in (*KINDS, "markov")),
+        *(pytest.param(KernelRunner, kind, marks=needs_kernels) for kind in KINDS),
+        *((TorchRunner, kind) for kind in (*KINDS, "markov")),
     ],
 )
 def test_what_is_settled_is_what_the_definition_says(
-    way: type,
+    runner: type,
     kind: str,
     longest: int,
     stride: int,
@@ -146,7 +147,7 @@ def test_what_is_settled_is_what_the_definition_says(
     monkeypatch.setattr(sentence_best_of, "STRIDE", stride)
     monkeypatch.setattr(sentence_best_of, "RUN", run)
     monkeypatch.setattr(sentence_best_of, "MEMORY", memory)
-    if way is Plain:
+    if runner is TorchRunner:
         monkeypatch.setenv("CAROUSEL_KERNELS", "off")
     v = len(CHARACTERS)
     double: LanguageModel
@@ -155,14 +156,20 @@ def test_what_is_settled_is_what_the_definition_says(
     else:
         model = lively(v, num_layers=2, embedding_size=5, hidden_size=9, **KINDS[kind])
         double = copy.deepcopy(model).double()
-    tasks = [
-        Task(prompt=[3 + n] * (1 + 2 * n), length=20 + n, sampling=config, sample=n, marks=MARKS)
+    requests = [
+        Request(
+            prompt=[3 + n] * (1 + 2 * n),
+            length=20 + n,
+            sampling=config,
+            sample=n,
+            boundary=BOUNDARY,
+        )
         for n, config in enumerate(CONFIGS)
     ]
     engine = Engine(model)
-    assert type(engine._way) is way
-    for task, text in zip(tasks, written(engine, *tasks), strict=True):
-        assert text_of(text.ids) == text_of(settled(double, task, longest, stride, run, memory))
+    assert type(engine._runner) is runner
+    for request, text in zip(requests, written(engine, *requests), strict=True):
+        assert text_of(text.ids) == text_of(settled(double, request, longest, stride, run, memory))
         assert text.error is None
 
 
@@ -174,21 +181,21 @@ def test_the_chances_of_a_settled_text_are_told_with_its_ids(
     model = lively(len(CHARACTERS), model="lstm")
     config = SamplingConfig(temperature=1, candidates=4)
     quiet, told = (
-        Task(prompt=[4, 5, 6], length=90, sampling=config, alternatives=k, marks=MARKS)
+        Request(prompt=[4, 5, 6], length=90, sampling=config, logprobs=k, boundary=BOUNDARY)
         for k in (None, 2)
     )
     engine = Engine(model)
     (want,) = written(engine, quiet)
-    engine.join("it", told)
+    engine.add("it", told)
     ids: list[int] = []
-    chances = []
+    logprobs = []
     while len(engine):
-        (news,) = engine.advance(0.0)
-        ids, chances = ids + news.ids, chances + news.chances
-        assert len(chances) >= len(ids) + (2 if ids else 0)
+        (output,) = engine.step(0.0)
+        ids, logprobs = ids + output.ids, logprobs + output.logprobs
+        assert len(logprobs) >= len(ids) + (2 if ids else 0)
     assert ids == want.ids
     log_p = log_p_of(model, [4, 5, 6, *ids])
-    assert [c.log_p for c in chances] == pytest.approx(
+    assert [c.log_p for c in logprobs] == pytest.approx(
         log_p.gather(1, torch.tensor([5, 6, *ids])[:, None])[:, 0].tolist(), abs=1e-4
     )
 
@@ -198,9 +205,9 @@ def test_the_likeliest_of_more_candidates_is_likelier() -> None:
     means = []
     for candidates in (1, 4, 16):
         config = SamplingConfig(temperature=1, candidates=candidates)
-        task = Task(prompt=[5], length=400, sampling=config, alternatives=0, marks=MARKS)
-        (text,) = written(Engine(model), task)
-        means.append(sum(chance.log_p for chance in text.chances) / 400)
+        request = Request(prompt=[5], length=400, sampling=config, logprobs=0, boundary=BOUNDARY)
+        (text,) = written(Engine(model), request)
+        means.append(sum(logprob.log_p for logprob in text.logprobs) / 400)
     assert means[0] + 0.05 < means[1] < means[2] - 0.05
 
 
@@ -227,17 +234,19 @@ def test_a_sentence_that_repeats_a_run(
 def test_a_prompt_that_is_only_read_needs_no_candidates() -> None:
     model = lively(len(CHARACTERS), model="rnn")
     config = SamplingConfig(candidates=4)
-    task = Task(prompt=[4, 5, 6], length=0, sampling=config, alternatives=0, marks=MARKS)
-    (text,) = written(Engine(model), task)
-    assert (text.ids, len(text.chances), text.is_over) == ([], 2, True)
+    request = Request(prompt=[4, 5, 6], length=0, sampling=config, logprobs=0, boundary=BOUNDARY)
+    (text,) = written(Engine(model), request)
+    assert (text.ids, len(text.logprobs), text.is_finished) == ([], 2, True)
 
 
 def test_damaged_weights_are_told() -> None:
     model = lively(len(CHARACTERS), model="lstm")
     with torch.no_grad():
         model.output.bias[2] = torch.nan  # type: ignore[union-attr, index]
-    task = Task(prompt=[4], length=9, sampling=SamplingConfig(candidates=3), marks=MARKS)
-    (text,) = written(Engine(model), task)
+    request = Request(
+        prompt=[4], length=9, sampling=SamplingConfig(candidates=3), boundary=BOUNDARY
+    )
+    (text,) = written(Engine(model), request)
     assert text.ids == []
     assert text.error is not None
     assert "NaN" in text.error
@@ -250,8 +259,8 @@ def test_weights_that_fail_under_way_are_told() -> None:
     errors = set()
     for sample in range(12):
         config = SamplingConfig(temperature=1, candidates=2)
-        task = Task(prompt=[4], length=40, sampling=config, sample=sample, marks=MARKS)
-        (text,) = written(Engine(model), task)
+        request = Request(prompt=[4], length=40, sampling=config, sample=sample, boundary=BOUNDARY)
+        (text,) = written(Engine(model), request)
         errors.add(text.error)
         assert len(text.ids) == 40 or text.error is not None
         assert 3 not in text.ids[:-1]
@@ -263,8 +272,8 @@ def test_how_a_sentence_opens_is_the_models_own_choice() -> None:
     opened = {}
     for candidates in (1, 8):
         config = SamplingConfig(temperature=0.3, candidates=candidates)
-        task = Task(prompt=[5], length=3000, sampling=config, marks=MARKS)
-        (text,) = written(Engine(model), task)
+        request = Request(prompt=[5], length=3000, sampling=config, boundary=BOUNDARY)
+        (text,) = written(Engine(model), request)
         starts = [at.end() for at in ENDS.finditer(text_of(text.ids))]
         opened[candidates] = len({text_of(text.ids)[start : start + 2] for start in starts})
     assert opened[8] > opened[1]
@@ -273,13 +282,13 @@ def test_how_a_sentence_opens_is_the_models_own_choice() -> None:
 def test_without_chance_every_sentence_opens_and_goes_on_with_the_likeliest() -> None:
     model = lively(len(CHARACTERS), model="gru")
     one, more = (
-        Task(
+        Request(
             prompt=[5],
             length=200,
             sampling=SamplingConfig(
                 temperature=0, repetition_penalty=1.5, repetition_window=9, candidates=candidates
             ),
-            marks=MARKS,
+            boundary=BOUNDARY,
         )
         for candidates in (1, 3)
     )
@@ -291,24 +300,24 @@ def test_without_chance_every_sentence_opens_and_goes_on_with_the_likeliest() ->
 class Ledger:
     """A way that knows who was taken up and not yet left."""
 
-    def __init__(self, way: Way) -> None:
-        self._way = way
-        self.drafts: set[Draft] = set()
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.sequences: set[TokenSequence] = set()
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._way, name)
+        return getattr(self._runner, name)
 
-    def join(self, draft: Draft) -> None:
-        self.drafts.add(draft)
-        self._way.join(draft)
+    def join(self, sequence: TokenSequence) -> None:
+        self.sequences.add(sequence)
+        self._runner.add(sequence)
 
-    def fork(self, draft: Draft, other: Draft) -> None:
-        self.drafts.add(other)
-        self._way.fork(draft, other)
+    def fork(self, sequence: TokenSequence, other: TokenSequence) -> None:
+        self.sequences.add(other)
+        self._runner.fork(sequence, other)
 
-    def leave(self, draft: Draft) -> None:
-        self.drafts.discard(draft)
-        self._way.leave(draft)
+    def leave(self, sequence: TokenSequence) -> None:
+        self.sequences.discard(sequence)
+        self._runner.remove(sequence)
 
 
 @pytest.mark.parametrize("kernels", [pytest.param("auto", marks=needs_kernels), "off"])
@@ -317,15 +326,15 @@ def test_drafts_are_forgotten_as_soon_as_nobody_needs_them(
 ) -> None:
     monkeypatch.setenv("CAROUSEL_KERNELS", kernels)
     engine = Engine(lively(len(CHARACTERS), model="rnn"))
-    engine._way = ledger = Ledger(engine._way)  # type: ignore[assignment]
+    engine._runner = ledger = Ledger(engine._runner)  # type: ignore[assignment]
     config = SamplingConfig(temperature=1, candidates=3)
-    engine.join("it", Task(prompt=[4], length=300, sampling=config, marks=MARKS))
+    engine.add("it", Request(prompt=[4], length=300, sampling=config, boundary=BOUNDARY))
     most = 0
     while len(engine):
-        engine.advance(0.0)
-        most = max(most, len(ledger.drafts))
+        engine.step(0.0)
+        most = max(most, len(ledger.sequences))
     assert most == 5  # what is settled, how a sentence opens, three candidates
-    assert not ledger.drafts
+    assert not ledger.sequences
 
 
 def test_a_text_of_characters_has_sentences_and_one_of_ids_has_none() -> None:

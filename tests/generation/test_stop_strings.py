@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carousel.generation.stop import Ending, until_stop
+from carousel.generation.stop import StopMatcher, until_stop
 
 
 def read(text: Sequence[str], stop: Sequence[str]) -> tuple[list[str], str]:
@@ -83,7 +83,7 @@ def test_what_is_certain_is_not_held_back(text: str, stop: list[str]) -> None:
 def test_the_end_does_not_depend_on_how_the_text_is_cut(
     text: str, cuts: list[int], stop: list[str]
 ) -> None:
-    ending = Ending(stop)
+    ending = StopMatcher(stop)
     places = [0, *sorted(cuts), len(text)]
     got = ""
     for begin, end in pairwise(places):
@@ -99,7 +99,7 @@ def test_the_end_does_not_depend_on_how_the_text_is_cut(
 
 
 def test_nothing_is_held_back_where_nothing_can_end_the_text() -> None:
-    ending = Ending([])
+    ending = StopMatcher([])
     assert ending.add("any text") == ("any text", False)
     assert ending.rest() == ""
 

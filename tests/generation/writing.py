@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from carousel.generation.engine import Engine
-from carousel.generation.request import Chance, News, Task
+from carousel.generation.request import Output, Request, TokenLogprob
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
 from carousel.models.language_model import build
@@ -39,25 +39,25 @@ class Text:
 
     def __init__(self) -> None:
         self.ids: list[int] = []
-        self.chances: list[Chance] = []
+        self.logprobs: list[TokenLogprob] = []
         self.error: str | None = None
-        self.is_over = False
+        self.is_finished = False
 
-    def add(self, news: News) -> None:
-        assert not self.is_over
-        self.ids += news.ids
-        self.chances += news.chances
-        self.is_over, self.error = news.is_over, news.error
+    def add(self, output: Output) -> None:
+        assert not self.is_finished
+        self.ids += output.ids
+        self.logprobs += output.logprobs
+        self.is_finished, self.error = output.is_finished, output.error
 
 
-def written(engine: Engine, *tasks: Task, seconds: float = 0.01) -> list[Text]:
+def written(engine: Engine, *requests: Request, seconds: float = 0.01) -> list[Text]:
     """All texts to their ends, together from the first character on."""
-    texts = [Text() for _ in tasks]
-    for key, task in enumerate(tasks):
-        engine.join(key, task)
+    texts = [Text() for _ in requests]
+    for key, request in enumerate(requests):
+        engine.add(key, request)
     while len(engine):
-        for news in engine.advance(seconds):
-            texts[news.key].add(news)  # type: ignore[index]
+        for output in engine.step(seconds):
+            texts[output.key].add(output)  # type: ignore[index]
     return texts
 
 

@@ -97,10 +97,10 @@ def by_kernel(
     family: Family,
     given: Tensors,
     over: Tensor | None = None,
-    product: torch.dtype = torch.float32,
+    compute_dtype: torch.dtype = torch.float32,
 ) -> Tensors:
     p = asking(given, torch.float32)
-    return with_gradients(outputs(FUSED[product], family, p, over), p)
+    return with_gradients(outputs(FUSED[compute_dtype], family, p, over), p)
 
 
 def assert_same_numbers(got: Tensors, want: Tensors, bound: float) -> None:

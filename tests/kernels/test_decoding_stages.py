@@ -148,7 +148,7 @@ def compare(seed: int, v: int, rows: int) -> Count:
     counts = recent.int() * torch.randint(1, 4, (rows, v), generator=generator)
     u = torch.rand(rows, generator=generator, dtype=torch.float64)
     u[: len(US)] = torch.tensor(US, dtype=torch.float64)
-    stage_rows = torch.tensor([decoding.stage_row(s) for s in settings], dtype=torch.float64)
+    stage_rows = torch.tensor([decoding.settings_row(s) for s in settings], dtype=torch.float64)
     ids, got = decoding.choose(logits, counts.int(), stage_rows, u)
     decided = others = 0
     for row, (z, s) in enumerate(zip(logits, settings, strict=True)):
@@ -196,7 +196,7 @@ def test_the_stages_by_hand() -> None:
     logits = (torch.tensor([[8.0, 4, 2, 1, 1]]) / 16).log()
     recent = torch.tensor([[2, 0, 0, 0, 0]], dtype=torch.int32)
     s = Settings(repetition_penalty=2, temperature=0.5, top_k=4, top_p=0.95, min_p=0.5)
-    row = torch.tensor([decoding.stage_row(s)], dtype=torch.float64)
+    row = torch.tensor([decoding.settings_row(s)], dtype=torch.float64)
     for u, token in ((0.0, 0), (0.49, 0), (0.51, 1), (0.999, 1)):
         ids, log_p = decoding.choose(logits, recent, row, torch.tensor([u], dtype=torch.float64))
         assert ids.tolist() == [token]
@@ -211,7 +211,7 @@ def test_a_constant_added_to_the_logits_changes_nothing() -> None:
     logits = (8 * torch.randn(200, 50, generator=generator)).round() / 16
     settings = [some_settings(rng, 50) for _ in logits]
     settings = [s._replace(temperature=1) if 0 < s.temperature < 1e-3 else s for s in settings]
-    rows = torch.tensor([decoding.stage_row(s) for s in settings], dtype=torch.float64)
+    rows = torch.tensor([decoding.settings_row(s) for s in settings], dtype=torch.float64)
     counts = torch.randint(0, 2, (200, 50), generator=generator, dtype=torch.int32)
     u = torch.rand(200, generator=generator, dtype=torch.float64)
     ids, log_p = decoding.choose(logits, counts, rows, u)
@@ -228,7 +228,7 @@ def test_logits_that_define_no_distribution_draw_nothing(v: int) -> None:
     good = [0.0] * (v - 1) + [1.0]
     logits = torch.tensor([good, *bad, good])
     n = len(logits)
-    harmless = torch.tensor([decoding.stage_row(Settings())] * n, dtype=torch.float64)
+    harmless = torch.tensor([decoding.settings_row(Settings())] * n, dtype=torch.float64)
     ids, _ = decoding.choose(
         logits, torch.zeros(n, v, dtype=torch.int32), harmless, torch.full((n,), 0.999).double()
     )

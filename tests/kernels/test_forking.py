@@ -21,7 +21,7 @@ from carousel.models.language_model import build
 from carousel.models.config import ModelConfig
 from carousel.generation.config import SamplingConfig
 from carousel.generation.engine import Engine
-from carousel.generation.request import Task
+from carousel.generation.request import Request
 
 torch.set_num_threads(2)
 fork = multiprocessing.get_context("fork")
@@ -49,10 +49,10 @@ def decode():
     engine = Engine(model)
     sampling = SamplingConfig(seed=3)
     for key in range(8):
-        engine.join(key, Task(prompt=[1, 2], length=30, sampling=sampling, sample=key))
-    while engine.write(1.0):
+        engine.add(key, Request(prompt=[1, 2], length=30, sampling=sampling, sample=key))
+    while engine.run(1.0):
         pass
-    return [each.ids for each in engine.news()]
+    return [each.ids for each in engine.outputs()]
 
 class Data(torch.utils.data.Dataset):
     def __len__(self): return 4

@@ -69,7 +69,7 @@ def test_products_of_bfloat16_stay_near_the_op(family: Any, is_table: bool, thre
     """A ReLU's slope jumps where bfloat16 crosses zero: a bound holds for its values alone."""
     sizes = (40, 6, 64, 48)
     given = inputs(family, sizes, is_table=is_table)
-    want, got = by_op(family, given), by_kernel(family, given, product=torch.bfloat16)
+    want, got = by_op(family, given), by_kernel(family, given, compute_dtype=torch.bfloat16)
     assert got["y"].dtype == torch.bfloat16
     assert got["h_n"].dtype == torch.float32
     if family.name == "rnn_relu":
@@ -84,22 +84,22 @@ def test_biases_may_be_absent(family: Any) -> None:
     assert_same_numbers(by_kernel(family, given), by_op(family, given), BOUND)
 
 
-@pytest.mark.parametrize("product", fused.FORWARD, ids=str)
+@pytest.mark.parametrize("compute_dtype", fused.FORWARD, ids=str)
 @each_family
-def test_a_sequence_in_pieces_is_the_whole(family: Any, product: torch.dtype) -> None:
-    if fused.unavailable_reason(product) is not None:
-        product = torch.float32
+def test_a_sequence_in_pieces_is_the_whole(family: Any, compute_dtype: torch.dtype) -> None:
+    if fused.unavailable_reason(compute_dtype) is not None:
+        compute_dtype = torch.float32
     given = inputs(family, (9, 3, 5, 20))
-    whole = outputs(FUSED[product], family, given, None)
+    whole = outputs(FUSED[compute_dtype], family, given, None)
     state, pieces = {name: given[name] for name in ("h_0", "c_0") if name in given}, []
     for piece in given["x"].split([1, 5, 3]):
-        out = outputs(FUSED[product], family, given | state | {"x": piece}, None)
+        out = outputs(FUSED[compute_dtype], family, given | state | {"x": piece}, None)
         pieces.append(out["y"])
         state = {name: out[name.replace("_0", "_n")] for name in state}
     got = {"y": torch.cat(pieces)}
     got |= {name.replace("_0", "_n"): part for name, part in state.items()}
     # The products of a piece have other shapes; a sum in another order may round to the next bf16.
-    assert_same_numbers(got, whole, BOUND if product == torch.float32 else 2**-8)
+    assert_same_numbers(got, whole, BOUND if compute_dtype == torch.float32 else 2**-8)
 
 
 @each_family

@@ -103,7 +103,7 @@ def test_a_sliding_window_reads_the_whole_text_as_one_stream(kind: str, chunk: i
 def test_positions_that_end_are_begun_again(kind: str, chunk: int) -> None:
     """Pieces of 20 characters, as many as there are positions; each begins without a past."""
     model, text = random_model(CONFIGS[kind]), ids()
-    assert model.longest_stream == 20
+    assert model.max_length == 20
     pieces = [text[a : a + 21] for a in range(0, N - 1, 20)]
     assert [len(piece) for piece in pieces] == [21] * 5
     want = np.mean([one_piece(model, piece) for piece in pieces])

@@ -21,7 +21,7 @@ from carousel.models.families.family import Family
 from carousel.nn.embedding import Embedding
 from carousel.server.app import create_app
 from cli.commands import TEXT
-from server.running import thread_writer
+from server.running import thread_engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +89,8 @@ def test_a_registered_family_trains_resumes_writes_and_is_served(toy: str, tmp_p
     assert loaded.loss(TEXT) == resumed.loss(TEXT)
     text = loaded.generate("the ", length=20, seed=1)
     assert len(text) == 20
-    with thread_writer(loaded.module, loaded.vocabulary) as writer:
-        client = create_app([writer]).test_client()
+    with thread_engine(loaded.module, loaded.vocabulary) as engine:
+        client = create_app([engine]).test_client()
         asked = {"prompt": "the ", "max_tokens": 20, "seed": 1}
         assert client.post("/v1/completions", json=asked).status_code == 200
 

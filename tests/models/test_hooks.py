@@ -10,7 +10,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from assertions import assert_near
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
-from carousel.models.decoder_weights import stack_of
+from carousel.models.decoder_weights import decoder_weights
 from carousel.models.sequence import SequenceModel
 from carousel.nn.embedding_input import TokenInput
 from models.small_models import CONFIGS, random_model
@@ -137,14 +137,14 @@ def test_a_layer_of_torchs_may_stand_in_the_place_of_the_recurrence() -> None:
     theirs.load_state_dict(model.body.recurrence.state_dict())
     model.body.recurrence = theirs
     assert_near({"logits": model(IDS)[0]}, {"logits": want})
-    assert stack_of(model) is None
+    assert decoder_weights(model) is None
 
 
 @pytest.mark.parametrize("part", ["embedding", "body", "body.recurrence", "output", ""])
 def test_no_kernel_writes_for_a_model_with_hooks(part: str) -> None:
     model = random_model(CONFIGS["one layer"])
-    assert stack_of(model) is not None
+    assert decoder_weights(model) is not None
     handle = model.get_submodule(part).register_forward_hook(lambda *_: None)
-    assert stack_of(model) is None
+    assert decoder_weights(model) is None
     handle.remove()
-    assert stack_of(model) is not None
+    assert decoder_weights(model) is not None

@@ -146,9 +146,9 @@ def test_the_context_is_that_of_the_family_unless_one_is_given() -> None:
 )
 def test_only_absolute_positions_end(positions: str, longest: int | None) -> None:
     config = ModelConfig(model="transformer", positions=positions, context_length=7)
-    assert config.longest_stream == build(config, 3).longest_stream == longest
-    assert ModelConfig(model="mlp", context_length=7).longest_stream is None
-    assert ModelConfig().longest_stream is None
+    assert config.max_length == build(config, 3).max_length == longest
+    assert ModelConfig(model="mlp", context_length=7).max_length is None
+    assert ModelConfig().max_length is None
 
 
 @pytest.mark.parametrize(

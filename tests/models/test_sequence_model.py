@@ -135,7 +135,7 @@ def test_a_config_of_any_family_counts_what_it_builds_but_for_the_answers() -> N
     for config in FAMILIES.values():
         model = SequenceModel(config, vocab_size=V, output_size=V)
         assert sum(p.numel() for p in model.parameters()) == num_parameters(config, V)
-        assert model.longest_stream == config.longest_stream
+        assert model.max_length == config.max_length
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ ENDING = pytest.mark.parametrize("kind", ["learned positions", "sinusoidal posit
 @ENDING
 def test_positions_reach_to_their_end_and_no_further(kind: str) -> None:
     model, longest = random_model(CONFIGS[kind]), CONFIGS[kind].context
-    assert model.longest_stream == longest == 20
+    assert model.max_length == longest == 20
     text = tokens(length=longest + 1)
     message = f"^{kind} end after 20 characters, and here come 21; positions rotary has no end$"
     with pytest.raises(ConfigError, match=message):
@@ -182,7 +182,7 @@ def test_the_row_that_has_read_most_decides(kind: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in CONFIGS if "positions" not in kind])
 def test_the_others_have_no_end(kind: str) -> None:
     model = random_model(CONFIGS[kind])
-    assert model.longest_stream is None
+    assert model.max_length is None
     assert model(tokens(length=200))[0].shape == (B, 200, V)
 
 

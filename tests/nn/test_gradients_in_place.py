@@ -20,7 +20,7 @@ from carousel.models.loss import cross_entropy
 
 T, B, D, H = 5, 4, 16, 32
 FORMS: list[dict[str, Any]] = [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True}]
-PRODUCTS = pytest.mark.parametrize("product", [torch.float32, torch.bfloat16])
+COMPUTE_DTYPES = pytest.mark.parametrize("compute_dtype", [torch.float32, torch.bfloat16])
 
 
 def places(tensors: Iterable[Tensor]) -> list[int]:
@@ -38,12 +38,12 @@ def squares(layer: nn.Module, x: Tensor, *, state: Any = None) -> Tensor:
     return sum((part.float().square().sum() for part in parts), y.float().square().sum())
 
 
-@PRODUCTS
+@COMPUTE_DTYPES
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", [*LAYERS, "GRU reset before"])
 def test_no_two_gradients_share_memory(
-    name: str, form: dict[str, Any], backend: Any, product: torch.dtype
+    name: str, form: dict[str, Any], backend: Any, compute_dtype: torch.dtype
 ) -> None:
     extras = {"reset_after": False} if name == "GRU reset before" else {}
     layer = getattr(carousel, name.split()[0])(D, H, backend=backend, **form, **extras)
@@ -52,7 +52,7 @@ def test_no_two_gradients_share_memory(
     width = form.get("num_layers", 1) * (2 if form.get("bidirectional") else 1)
     parts = [torch.randn(width, rows, H, requires_grad=True) for _ in range(2)]
     state = tuple(parts) if name == "LSTM" else parts[0]
-    with torch.autocast("cpu", torch.bfloat16, enabled=product == torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=compute_dtype == torch.bfloat16):
         loss = squares(layer, x, state=state)
     loss.backward()  # type: ignore[no-untyped-call]
     given = [leaf.grad for leaf in (x, *parts) if leaf.grad is not None]
@@ -61,16 +61,16 @@ def test_no_two_gradients_share_memory(
     assert len(set(found)) == len(found)
 
 
-@PRODUCTS
+@COMPUTE_DTYPES
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("family", ["rnn", "gru", "lstm", "mlp", "transformer"])
 def test_nor_do_those_of_a_language_model(
-    family: Any, num_layers: int, product: torch.dtype
+    family: Any, num_layers: int, compute_dtype: torch.dtype
 ) -> None:
     sizes = {"embedding_size": H, "hidden_size": H, "num_layers": num_layers}
     model = build(ModelConfig(model=family, **sizes), 48)
     ids = torch.randint(48, (B, T))
-    with torch.autocast("cpu", torch.bfloat16, enabled=product == torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=compute_dtype == torch.bfloat16):
         logits, _ = model(ids)
     cross_entropy(logits, ids).mean().backward()  # type: ignore[no-untyped-call]
     found = places(gradients(model))

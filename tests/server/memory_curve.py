@@ -39,16 +39,16 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--pause", type=float, default=0.01, help="seconds between two requests")
     parser.add_argument("--out", type=Path, default=Path("runs/memory-curve"))
-    asked = parser.parse_args()
-    probes = asked.out / "probes"
+    params = parser.parse_args()
+    probes = params.out / "probes"
     probes.mkdir(parents=True, exist_ok=True)
     os.environ |= environment(probes)
-    runs = [save_run(asked.out / name, VOCABULARY, MODEL) for name in ("one", "two")]
+    runs = [save_run(params.out / name, VOCABULARY, MODEL) for name in ("one", "two")]
     with (
         command(*map(str, runs), "--max-streams", "16") as server,
-        (asked.out / "curve.jsonl").open("a", encoding="utf-8") as curve,
+        (params.out / "curve.jsonl").open("a", encoding="utf-8") as curve,
     ):
-        traffic = Traffic(server.port, asked.clients, asked.pause)
+        traffic = Traffic(server.port, params.clients, params.pause)
         begun = time.monotonic()
 
         def note(state: str) -> None:
@@ -59,7 +59,7 @@ def main() -> None:
             curve.flush()
 
         period = 0
-        while time.monotonic() < begun + 60 * asked.minutes:
+        while time.monotonic() < begun + 60 * params.minutes:
             traffic.begin(seed=1000 * period)
             end = time.monotonic() + 60 * PERIOD - REST
             while (left := end - time.monotonic()) > 0:
@@ -69,7 +69,7 @@ def main() -> None:
             time.sleep(REST)
             note("rest")
             period += 1
-    (asked.out / "curve.md").write_text(table(asked.out / "curve.jsonl"), encoding="utf-8")
+    (params.out / "curve.md").write_text(table(params.out / "curve.jsonl"), encoding="utf-8")
 
 
 def environment(probes: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from carousel.generation.engine import Engine
 from carousel.models.base import LanguageModel
 from carousel.server.http_server import Server, bind
 from carousel.server.protocol import send
-from carousel.server.supervised_worker import MAX_STREAMS, WatchedWriter
+from carousel.server.supervised_worker import MAX_STREAMS, SupervisedWorker
 from carousel.server.worker import make_probe, run
 from generation.markov import Markov
 
@@ -45,9 +45,9 @@ class ThreadWorker:
             self._theirs.makefile("wb", buffering=0) as outbox,
             suppress(BrokenPipeError),  # it was killed before it was ready
         ):
-            known = name, vocabulary.itos, model.longest_stream
+            known = name, vocabulary.itos, model.max_length
             opening = opening_of({}, vocabulary)
-            send(outbox, {"card": [*known, opening, 1_700_000_000, fingerprint]})
+            send(outbox, {"model": [*known, opening, 1_700_000_000, fingerprint]})
             probe = make_probe(model, 1e-3)
             engine = Engine(model)
             send(outbox, {"ready": True})
@@ -65,20 +65,20 @@ class ThreadWorker:
 
 
 @contextmanager
-def thread_writer(
+def thread_engine(
     model: LanguageModel,
     vocabulary: Vocabulary,
     *,
     name: str = "small",
     max_streams: int = MAX_STREAMS,
-) -> Iterator[WatchedWriter]:
+) -> Iterator[SupervisedWorker]:
     """Yield a writer whose workers are threads of this process."""
-    writer = WatchedWriter(lambda: ThreadWorker(model, vocabulary, name), max_streams)
+    engine = SupervisedWorker(lambda: ThreadWorker(model, vocabulary, name), max_streams)
     try:
-        writer.wait()
-        yield writer
+        engine.wait()
+        yield engine
     finally:
-        writer.close()
+        engine.close()
 
 
 @contextmanager

@@ -36,12 +36,12 @@ def main(seconds: float, max_streams: int) -> None:
     """Serve until stdin ends."""
     from carousel.server.app import create_app
     from carousel.server.http_server import bind
-    from carousel.server.supervised_worker import WatchedWriter
+    from carousel.server.supervised_worker import SupervisedWorker
     from carousel.server.worker_connection import Process
 
-    writer = WatchedWriter(lambda: Process([__file__, str(seconds)]), max_streams)
-    writer.wait()
-    server = bind(create_app([writer]), port=0, streams=max_streams)
+    engine = SupervisedWorker(lambda: Process([__file__, str(seconds)]), max_streams)
+    engine.wait()
+    server = bind(create_app([engine]), port=0, streams=max_streams)
 
     def follow() -> None:
         sys.stdin.read()
@@ -51,7 +51,7 @@ def main(seconds: float, max_streams: int) -> None:
     threading.Thread(target=follow, daemon=True).start()
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()
-    server.run(writer.close)
+    server.run(engine.close)
 
 
 def work(seconds: float) -> None:
@@ -65,7 +65,7 @@ def work(seconds: float) -> None:
     vocabulary = Vocabulary.from_text(CHARACTERS)
     model = Slow(len(vocabulary), seconds)
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
-    send(outbox, {"card": ["slow", vocabulary.itos, None, "", 1_700_000_000]})
+    send(outbox, {"model": ["slow", vocabulary.itos, None, "", 1_700_000_000]})
     probe, engine = make_probe(model, 1e-3), Engine(model)
     send(outbox, {"ready": True})
     run(engine, vocabulary, probe, inbox, outbox)

@@ -16,17 +16,17 @@ from carousel.server.app import create_app
 from carousel.server.request import MAX_BODY, MAX_LENGTH, MAX_PROMPT
 from carousel.server.types import Busy, Overloaded, Unavailable
 from server.answers import events, refused
-from server.fake_writer import CHARACTERS, FakeWriter, card
+from server.fake_engine import CHARACTERS, FakeEngine, model_info
 
 
 @pytest.fixture
-def writer() -> FakeWriter:
-    return FakeWriter(card("<b>small</b>"))
+def engine() -> FakeEngine:
+    return FakeEngine(model_info("<b>small</b>"))
 
 
 @pytest.fixture
-def client(writer: FakeWriter) -> FlaskClient:
-    return create_app([writer, FakeWriter(card("other", "ab", longest_stream=30))]).test_client()
+def client(engine: FakeEngine) -> FlaskClient:
+    return create_app([engine, FakeEngine(model_info("other", "ab", max_length=30))]).test_client()
 
 
 def samples(client: FlaskClient, name: str) -> dict[tuple[str, ...], float]:
@@ -116,10 +116,10 @@ def test_every_answer_is_protected_and_numbered(client: FlaskClient) -> None:
     assert all(re.fullmatch("req-[0-9a-f]{32}", number) for number in numbers)
 
 
-def test_health_says_why_it_is_not_ready(client: FlaskClient, writer: FakeWriter) -> None:
+def test_health_says_why_it_is_not_ready(client: FlaskClient, engine: FakeEngine) -> None:
     assert client.get("/health/live").json == {"status": "live"}
     assert client.get("/health/ready").json == {"status": "ready"}
-    writer.why_not = "its worker is being started"
+    engine.why_not = "its worker is being started"
     response = client.get("/health/ready")
     error = refused(response, 503)
     assert error["message"] == "<b>small</b>: its worker is being started"
@@ -129,14 +129,14 @@ def test_health_says_why_it_is_not_ready(client: FlaskClient, writer: FakeWriter
 
 
 def test_no_room_and_nobody_there_are_told_with_when_to_ask_again(
-    client: FlaskClient, writer: FakeWriter
+    client: FlaskClient, engine: FakeEngine
 ) -> None:
-    for refusal, status, code in (
+    for api_error, status, code in (
         (Busy("64 texts are being written"), 429, "busy"),
         (Overloaded("the server is full"), 503, "overloaded"),
         (Unavailable("its worker died"), 503, "unavailable"),
     ):
-        writer.refusal = refusal
+        engine.api_error = api_error
         for path, body in (
             ("/v1/completions", {"stream": True}),
             ("/v1/completions", {}),
@@ -149,9 +149,9 @@ def test_no_room_and_nobody_there_are_told_with_when_to_ask_again(
 
 
 def test_what_nobody_foresaw_is_500_and_says_no_more(
-    client: FlaskClient, writer: FakeWriter, caplog: pytest.LogCaptureFixture
+    client: FlaskClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer.failure = ZeroDivisionError("a secret")
+    engine.failure = ZeroDivisionError("a secret")
     for path, body in (("/v1/completions", {}), ("/v1/score", {"text": "ab"})):
         error = refused(client.post(path, json=body), 500)
         assert "secret" not in error["message"]
@@ -159,7 +159,7 @@ def test_what_nobody_foresaw_is_500_and_says_no_more(
     assert (event["error"]["code"], "secret" in str(event)) == ("failed", False)
     # Servers of other tests may log too, in threads of theirs.
     told = [record.exc_info[1] for record in caplog.records if record.exc_info]
-    assert told == [writer.failure] * 3
+    assert told == [engine.failure] * 3
     assert samples(client, "carousel_rejected_total") == {("failed",): 3}
 
 
@@ -171,7 +171,7 @@ def test_what_nobody_foresaw_is_500_and_says_no_more(
     [None, "", "Bearer", "Bearer ", "Bearer öl", "Basic to-ken", "Bearer to-kens", "to-ken"],
 )
 def test_without_the_token_only_page_and_health_are_served(header: str | None) -> None:
-    client = create_app([FakeWriter()], token="to-ken").test_client()
+    client = create_app([FakeEngine()], token="to-ken").test_client()
     headers = {} if header is None else {"Authorization": header.encode().decode("latin-1")}
     for method, path in (
         ("POST", "/v1/completions"), ("POST", "/v1/score"), ("GET", "/v1/models"),
@@ -188,7 +188,7 @@ def test_without_the_token_only_page_and_health_are_served(header: str | None) -
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER "])
 def test_with_the_token_all_are_served(scheme: str) -> None:
-    client = create_app([FakeWriter()], token="to-ken").test_client()
+    client = create_app([FakeEngine()], token="to-ken").test_client()
     headers = {"Authorization": f"{scheme} to-ken"}
     assert client.get("/v1/models", headers=headers).status_code == 200
     assert client.post("/v1/completions", json={}, headers=headers).status_code == 200
@@ -196,7 +196,7 @@ def test_with_the_token_all_are_served(scheme: str) -> None:
 
 def test_the_page_asks_for_a_token_where_one_is_needed() -> None:
     pages = [
-        create_app([FakeWriter()], token=token).test_client().get("/").text
+        create_app([FakeEngine()], token=token).test_client().get("/").text
         for token in (None, "secret")
     ]
     assert ['id="token"' in page for page in pages] == [False, True]
@@ -239,7 +239,7 @@ def test_prompts_are_logged_where_that_is_wanted_and_do_nothing_there(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "carousel.server")
-    client = create_app([FakeWriter()], log_prompts=True).test_client()
+    client = create_app([FakeEngine()], log_prompts=True).test_client()
     with client.post("/v1/completions", json={"prompt": ["a\n\x1b", "é"], "n": 2}):
         pass
     (record,) = caplog.records
@@ -249,7 +249,7 @@ def test_prompts_are_logged_where_that_is_wanted_and_do_nothing_there(
 # The counts
 
 
-def test_what_is_counted(client: FlaskClient, writer: FakeWriter) -> None:
+def test_what_is_counted(client: FlaskClient, engine: FakeEngine) -> None:
     for body in ({"prompt": ["abc", "a"], "n": 2, "max_tokens": 9}, {"temperature": 3}):
         client.post("/v1/completions", json=body).close()
     client.post("/v1/score", json={"text": "abba", "model": "other"}).close()
@@ -288,7 +288,7 @@ def test_what_is_counted(client: FlaskClient, writer: FakeWriter) -> None:
 
 
 def test_apps_count_apart() -> None:
-    first, second = (create_app([FakeWriter()]).test_client() for _ in range(2))
+    first, second = (create_app([FakeEngine()]).test_client() for _ in range(2))
     first.get("/nosuch").close()
     assert samples(second, "carousel_requests_total").keys() <= {("/metrics", "200")}
 
@@ -316,19 +316,19 @@ def test_what_stands_in_the_form_at_first_can_be_told(
     longest: int | None, opening: str, length: str
 ) -> None:
     """Also where the model's positions end before the usual length."""
-    about = card("small", sorted(set("Once upon a time")), longest_stream=longest)
-    client = create_app([FakeWriter(about)]).test_client()
+    about = model_info("small", sorted(set("Once upon a time")), max_length=longest)
+    client = create_app([FakeEngine(about)]).test_client()
     page = client.get("/").text
     assert re.search(r">([^<]*)</textarea>", page)[1] == opening
     most, value = re.search(r'id="length".*max="(\d+)" value="(\d*)"', page).groups()
     assert (most, value) == (str(longest or MAX_LENGTH), length)
-    asked = {"prompt": opening, "max_tokens": int(value or most)}
-    text = client.post("/v1/completions", json=asked).json["choices"][0]["text"]
+    params = {"prompt": opening, "max_tokens": int(value or most)}
+    text = client.post("/v1/completions", json=params).json["choices"][0]["text"]
     assert len(text) == (600 if longest is None else longest + 1 - max(1, len(opening)))
 
 
 def test_the_form_is_empty_where_the_model_cannot_spell_the_opening() -> None:
-    page = create_app([FakeWriter(card("small", "abc"))]).test_client().get("/").text
+    page = create_app([FakeEngine(model_info("small", "abc"))]).test_client().get("/").text
     assert "></textarea>" in page
 
 
@@ -347,7 +347,7 @@ def test_the_form_is_empty_where_the_model_cannot_spell_the_opening() -> None:
 )
 def test_impossible_apps_are_refused(names: list[str], settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        create_app([FakeWriter(card(name)) for name in names], **settings)
+        create_app([FakeEngine(model_info(name)) for name in names], **settings)
 
 
 def test_a_long_body_is_refused_before_it_is_read(client: FlaskClient) -> None:

@@ -17,7 +17,7 @@ from carousel.server.request import MAX_BODY
 from carousel.server.types import Busy, Unavailable
 from server.answers import events, refused
 from server.client import command
-from server.fake_writer import FakeWriter
+from server.fake_engine import FakeEngine
 from server.running import serving
 
 PAGE = "http://localhost:3000"
@@ -31,25 +31,25 @@ NAMES = "authorization,content-type,x-stainless-arch,x-stainless-os"
 
 
 @pytest.fixture
-def writer() -> FakeWriter:
-    return FakeWriter()
+def engine() -> FakeEngine:
+    return FakeEngine()
 
 
-def client_of(writer: FakeWriter, *origins: str, **settings: Any) -> FlaskClient:
-    return create_app([writer], cors_origins=origins, **settings).test_client()
+def client_of(engine: FakeEngine, *origins: str, **settings: Any) -> FlaskClient:
+    return create_app([engine], cors_origins=origins, **settings).test_client()
 
 
 def preflight(
     client: FlaskClient, path: str = "/v1/completions", origin: str = PAGE, **headers: str
 ) -> TestResponse:
     """Ask as a browser does before it sends JSON to another origin."""
-    asked = {
+    params = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": NAMES,
     }
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return client.options(path, headers=asked | named)
+    return client.options(path, headers=params | named)
 
 
 def allowed_headers(response: TestResponse) -> set[str]:
@@ -61,8 +61,8 @@ def allowed_headers(response: TestResponse) -> set[str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_preflight_is_refused_with_how_to_allow_it(writer: FakeWriter, path: str) -> None:
-    for client in (client_of(writer), client_of(writer, token="to-ken"), client_of(writer, OTHER)):
+def test_a_preflight_is_refused_with_how_to_allow_it(engine: FakeEngine, path: str) -> None:
+    for client in (client_of(engine), client_of(engine, token="to-ken"), client_of(engine, OTHER)):
         response = preflight(client, path)
         error = refused(response, 403)
         assert error["code"] == "origin_not_allowed"
@@ -75,9 +75,9 @@ def test_a_preflight_is_refused_with_how_to_allow_it(writer: FakeWriter, path: s
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 def test_what_a_page_of_another_origin_sends_is_not_processed(
-    writer: FakeWriter, site: str
+    engine: FakeEngine, site: str
 ) -> None:
-    client = client_of(writer)
+    client = client_of(engine)
     headers = {"Origin": OTHER, "Sec-Fetch-Site": site}
     for response in (
         client.post("/v1/completions", json={"prompt": "a"}, headers=headers),
@@ -89,11 +89,11 @@ def test_what_a_page_of_another_origin_sends_is_not_processed(
         error = refused(response, 403)
         assert error["message"].endswith(f"`carousel serve --cors-origin {OTHER}` allows it")
         assert not allowed_headers(response)
-    assert writer.jobs == []
+    assert engine.jobs == []
 
 
-def test_programs_and_the_page_of_the_server_itself_are_served(writer: FakeWriter) -> None:
-    client = client_of(writer)
+def test_programs_and_the_page_of_the_server_itself_are_served(engine: FakeEngine) -> None:
+    client = client_of(engine)
     for headers in (
         {},
         {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"},  # also behind a proxy
@@ -108,13 +108,13 @@ def test_programs_and_the_page_of_the_server_itself_are_served(writer: FakeWrite
     assert client.get("/", headers=link).status_code == 200
 
 
-def test_no_json_is_taken_from_what_a_form_can_send(writer: FakeWriter) -> None:
+def test_no_json_is_taken_from_what_a_form_can_send(engine: FakeEngine) -> None:
     """Without a preflight a browser sends three types of content; none of them is served."""
-    client = client_of(writer)
+    client = client_of(engine)
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         headers = {"Origin": OTHER, "Content-Type": kind}
         refused(client.post("/v1/completions", data='{"prompt": "a"}', headers=headers), 415)
-    assert writer.jobs == []
+    assert engine.jobs == []
 
 
 @pytest.mark.parametrize(
@@ -129,11 +129,11 @@ def test_no_json_is_taken_from_what_a_form_can_send(writer: FakeWriter) -> None:
     ],
 )
 def test_an_odd_origin_is_refused_in_plain_ascii(
-    writer: FakeWriter, caplog: pytest.LogCaptureFixture, origin: str, named: str
+    engine: FakeEngine, caplog: pytest.LogCaptureFixture, origin: str, named: str
 ) -> None:
     caplog.set_level(logging.INFO, "carousel.server")
     for origins in ((), (PAGE,)):
-        response = preflight(client_of(writer, *origins), origin=origin)
+        response = preflight(client_of(engine, *origins), origin=origin)
         message = refused(response, 403)["message"]
         assert named in message
         assert message.endswith("start `carousel serve --cors-origin` with its origin")
@@ -144,10 +144,10 @@ def test_an_odd_origin_is_refused_in_plain_ascii(
 
 
 def test_the_log_says_what_the_browser_hides(
-    writer: FakeWriter, caplog: pytest.LogCaptureFixture
+    engine: FakeEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "carousel.server")
-    preflight(client_of(writer)).close()
+    preflight(client_of(engine)).close()
     (record,) = caplog.records
     assert "OPTIONS /v1/completions 403 0 characters" in record.getMessage()
     assert record.getMessage().endswith(f"`carousel serve --cors-origin {PAGE}` allows it")
@@ -159,9 +159,9 @@ def test_the_log_says_what_the_browser_hides(
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("token", [None, "to-ken"])
 def test_a_preflight_of_a_listed_origin_is_granted_everywhere(
-    writer: FakeWriter, path: str, token: str | None
+    engine: FakeEngine, path: str, token: str | None
 ) -> None:
-    client = client_of(writer, "https://example.org", PAGE, token=token)
+    client = client_of(engine, "https://example.org", PAGE, token=token)
     response = preflight(client, path)
     assert response.status_code == 204
     assert response.data == b""
@@ -176,20 +176,20 @@ def test_a_preflight_of_a_listed_origin_is_granted_everywhere(
     assert headers["X-Request-Id"].startswith("req-")
 
 
-def test_a_private_network_is_granted_where_it_is_asked_for(writer: FakeWriter) -> None:
-    client = client_of(writer, PAGE)
-    asked = {"Access_Control_Request_Private_Network": "true"}
-    granted = preflight(client, **asked)
+def test_a_private_network_is_granted_where_it_is_asked_for(engine: FakeEngine) -> None:
+    client = client_of(engine, PAGE)
+    params = {"Access_Control_Request_Private_Network": "true"}
+    granted = preflight(client, **params)
     assert granted.headers["Access-Control-Allow-Private-Network"] == "true"
-    refused(preflight(client, origin=OTHER, **asked), 403)
+    refused(preflight(client, origin=OTHER, **params), 403)
 
 
 def asked_names(client: FlaskClient, names: str) -> TestResponse:
     return preflight(client, Access_Control_Request_Headers=names)
 
 
-def test_header_names_are_given_back_only_if_they_are_names(writer: FakeWriter) -> None:
-    client = client_of(writer, PAGE)
+def test_header_names_are_given_back_only_if_they_are_names(engine: FakeEngine) -> None:
+    client = client_of(engine, PAGE)
     for names, granted in (
         ("a", "a"),
         (" a ,,\tb-C_1 ,a", "a, b-C_1"),
@@ -213,10 +213,10 @@ def test_header_names_are_given_back_only_if_they_are_names(writer: FakeWriter) 
         assert "Access-Control-Allow-Headers" not in response.headers
 
 
-def test_every_answer_is_for_the_listed_origin_and_no_other(writer: FakeWriter) -> None:
+def test_every_answer_is_for_the_listed_origin_and_no_other(engine: FakeEngine) -> None:
     def answers(headers: dict[str, str]) -> dict[int, TestResponse]:
         found = {}
-        client = client_of(writer, PAGE, token="to-ken", characters_per_minute=100_000)
+        client = client_of(engine, PAGE, token="to-ken", characters_per_minute=100_000)
         with_token = headers | {"Authorization": "Bearer to-ken"}
 
         def post(body: object, status: int, path: str = "/v1/completions") -> None:
@@ -230,15 +230,15 @@ def test_every_answer_is_for_the_listed_origin_and_no_other(writer: FakeWriter) 
         found[413] = client.post("/v1/score", data=b" " * (MAX_BODY + 1), headers=with_token,
                                  content_type="application/json")  # fmt: skip
         found[415] = client.post("/v1/score", data=b"{}", headers=with_token)
-        writer.refusal = Busy("busy")
+        engine.api_error = Busy("busy")
         post({}, 429)
-        writer.refusal = None
-        writer.failure = ZeroDivisionError()
+        engine.api_error = None
+        engine.failure = ZeroDivisionError()
         post({}, 500)
-        writer.failure = None
-        writer.refusal = Unavailable("died")
+        engine.failure = None
+        engine.api_error = Unavailable("died")
         post({}, 503)
-        writer.refusal = None
+        engine.api_error = None
         return found
 
     for status, response in answers({"Origin": PAGE, "Sec-Fetch-Site": "same-site"}).items():
@@ -257,8 +257,8 @@ def test_every_answer_is_for_the_listed_origin_and_no_other(writer: FakeWriter) 
         assert not allowed_headers(response)
 
 
-def test_a_stream_is_for_the_listed_origin(writer: FakeWriter) -> None:
-    client = client_of(writer, PAGE)
+def test_a_stream_is_for_the_listed_origin(engine: FakeEngine) -> None:
+    client = client_of(engine, PAGE)
     headers = {"Origin": PAGE, "Sec-Fetch-Site": "cross-site"}
     response = client.post("/v1/completions", json={"stream": True}, headers=headers)
     assert response.headers["Access-Control-Allow-Origin"] == PAGE
@@ -270,13 +270,13 @@ def test_a_stream_is_for_the_listed_origin(writer: FakeWriter) -> None:
                                   "http://localhost", "http://localhost:30000",
                                   "http://a.localhost:3000", "http://LOCALHOST:3000"])  # fmt: skip
 def test_an_origin_that_only_resembles_a_listed_one_is_refused(
-    writer: FakeWriter, near: str
+    engine: FakeEngine, near: str
 ) -> None:
-    refused(preflight(client_of(writer, PAGE), origin=near), 403)
+    refused(preflight(client_of(engine, PAGE), origin=near), 403)
 
 
-def test_any_origin_is_allowed_by_a_star_and_the_token_still_counts(writer: FakeWriter) -> None:
-    client = client_of(writer, "*", token="to-ken")
+def test_any_origin_is_allowed_by_a_star_and_the_token_still_counts(engine: FakeEngine) -> None:
+    client = client_of(engine, "*", token="to-ken")
     for origin in (PAGE, OTHER, "null"):
         response = preflight(client, origin=origin)
         assert response.status_code == 204
@@ -293,29 +293,29 @@ def test_any_origin_is_allowed_by_a_star_and_the_token_still_counts(writer: Fake
             assert "Access-Control-Allow-Credentials" not in response.headers
 
 
-def test_the_description_names_the_origins(writer: FakeWriter) -> None:
+def test_the_description_names_the_origins(engine: FakeEngine) -> None:
     for origins, said in (
         ((), "may not use it from a browser (CORS) until the server is started with --cors-origin"),
         (("https://b.example", PAGE), f"Web pages of {PAGE}, https://b.example may use it from"),
         (("*",), "Web pages of every origin may use it from a browser (CORS, --cors-origin)"),
     ):
-        document = client_of(writer, *origins).get("/openapi.json").json
+        document = client_of(engine, *origins).get("/openapi.json").json
         assert said in document["info"]["description"]
         for item in document["paths"].values():
             for method in {"get", "post"} & {*item}:
                 assert "403" in item[method]["responses"]
 
 
-def test_an_app_refuses_what_is_no_origin(writer: FakeWriter) -> None:
+def test_an_app_refuses_what_is_no_origin(engine: FakeEngine) -> None:
     with pytest.raises(ConfigError, match=r"^'http://localhost/' is not an origin: browsers send"):
-        create_app([writer], cors_origins=["http://localhost/"])
+        create_app([engine], cors_origins=["http://localhost/"])
 
 
 # On a port, and on the command line
 
 
-def test_an_error_that_the_port_itself_sends_can_be_read_by_the_page(writer: FakeWriter) -> None:
-    with serving(create_app([writer], cors_origins=[PAGE])) as port:
+def test_an_error_that_the_port_itself_sends_can_be_read_by_the_page(engine: FakeEngine) -> None:
+    with serving(create_app([engine], cors_origins=[PAGE])) as port:
         for origin, allowed in ((PAGE, PAGE), (OTHER, None)):
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
             with closing(connection):

@@ -13,7 +13,7 @@ from waitress.adjustments import Adjustments
 from carousel.server.app import create_app
 from carousel.server.http_parser import MAX_HEADER, MAX_LINE, RequestParser
 from carousel.server.request import MAX_BODY
-from server.fake_writer import FakeWriter
+from server.fake_engine import FakeEngine
 
 
 def slowness() -> float:
@@ -27,7 +27,7 @@ def slowness() -> float:
 
 
 BOUND = 0.02 * slowness()  # seconds of the processor
-CLIENT = create_app([FakeWriter()], cors_origins=["http://localhost:3000"]).test_client()
+CLIENT = create_app([FakeEngine()], cors_origins=["http://localhost:3000"]).test_client()
 
 
 def cost(work: Callable[[], object]) -> float:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from carousel.server.app import create_app
-from server.fake_writer import FakeWriter, drawn
+from server.fake_engine import FakeEngine, drawn
 from server.running import serving
 from server.test_page import CHROMIUM, needs_chromium
 
@@ -97,44 +97,44 @@ def page(browser: Browser, origin: str) -> Iterator[Page]:
 
 
 @pytest.fixture
-def writer() -> FakeWriter:
-    return FakeWriter()
+def engine() -> FakeEngine:
+    return FakeEngine()
 
 
 @pytest.mark.parametrize("is_star", [False, True])
 def test_a_listed_page_streams_a_text_and_reads_errors(
-    page: Page, origin: str, writer: FakeWriter, is_star: bool
+    page: Page, origin: str, engine: FakeEngine, is_star: bool
 ) -> None:
-    app = create_app([writer], token="to-ken", cors_origins=["*" if is_star else origin])
+    app = create_app([engine], token="to-ken", cors_origins=["*" if is_star else origin])
     with serving(app) as port:
         url = f"http://127.0.0.1:{port}/"
         answer = page.evaluate(ASK, [url, BODY, "to-ken"])
         assert answer["status"] == 200
         assert answer["id"].startswith("req-")
         assert answer["text"].endswith("data: [DONE]\n\n")
-        assert len(writer.jobs) == 1
+        assert len(engine.jobs) == 1
         for body, token, status in ((BODY, "wrong", 401), ({"n": 0}, "to-ken", 400)):
             answer = page.evaluate(ASK, [url, body, token])
             assert answer["status"] == status
             assert '"error"' in answer["text"]
-    assert len(writer.jobs) == 1
+    assert len(engine.jobs) == 1
 
 
 @pytest.mark.parametrize("origins", [[], ["http://localhost:3000"]])
 def test_a_page_that_is_not_listed_reads_nothing_and_has_nothing_written(
-    page: Page, writer: FakeWriter, origins: list[str]
+    page: Page, engine: FakeEngine, origins: list[str]
 ) -> None:
-    with serving(create_app([writer], cors_origins=origins)) as port:
+    with serving(create_app([engine], cors_origins=origins)) as port:
         url = f"http://127.0.0.1:{port}/"
         assert page.evaluate(ASK, [url, BODY, None]) == {"error": "TypeError"}
         # without a preflight: what a page may send at once is not read as JSON, nor shown to it
         assert page.evaluate(SIMPLE, url) == ["TypeError", "TypeError", "TypeError"]
-    assert writer.jobs == []
+    assert engine.jobs == []
 
 
-def test_a_page_in_a_sandbox_is_not_listed(browser: Browser, writer: FakeWriter) -> None:
+def test_a_page_in_a_sandbox_is_not_listed(browser: Browser, engine: FakeEngine) -> None:
     """Its origin is null, whichever site put it there."""
-    with elsewhere() as origin, serving(create_app([writer], cors_origins=[origin])) as port:
+    with elsewhere() as origin, serving(create_app([engine], cors_origins=[origin])) as port:
         page = browser.new_page()
         page.goto(origin)
         page.set_content("<iframe sandbox='allow-scripts' srcdoc='<p>frame</p>'></iframe>")
@@ -145,16 +145,16 @@ def test_a_page_in_a_sandbox_is_not_listed(browser: Browser, writer: FakeWriter)
         url = f"http://127.0.0.1:{port}/"
         assert frame.evaluate(ASK, [url, BODY, None]) == {"error": "TypeError"}
         page.close()
-    assert writer.jobs == []
+    assert engine.jobs == []
 
 
 def test_the_page_of_the_server_itself_needs_no_permission(
-    browser: Browser, writer: FakeWriter
+    browser: Browser, engine: FakeEngine
 ) -> None:
-    with serving(create_app([writer])) as port:
+    with serving(create_app([engine])) as port:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/")
         answer = page.evaluate(ASK, [f"http://127.0.0.1:{port}/", BODY, None])
         assert answer["status"] == 200
         page.close()
-    assert [drawn(job) for job in writer.jobs]
+    assert [drawn(job) for job in engine.jobs]

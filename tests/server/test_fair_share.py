@@ -24,9 +24,9 @@ from carousel.server.fair_share import (
     texts_to_end,
 )
 from carousel.server.supervised_worker import OVERLOADED
-from carousel.server.types import Busy, Job, Text
+from carousel.server.types import Busy, Job, TextStream
 from server.client import JSON, get
-from server.running import Slow, served, thread_writer, until
+from server.running import Slow, served, thread_engine, until
 
 VOCABULARY = Vocabulary.from_text("\n abcde")
 V = len(VOCABULARY)
@@ -79,36 +79,36 @@ def test_who_has_nothing_may_begin_and_who_has_a_share_may_not_exceed_it() -> No
     assert not may_begin(texts, "new", 1, 64)  # whoever asks: the number is bounded
 
 
-def finish(text: Text) -> str:
+def finish_reason(text: TextStream) -> str:
     """Return the rest of a text."""
     whole = ""
-    while (piece := text.next(20)) is not None:
-        whole += piece.text
-        if piece.finish:
+    while (chunk := text.next(20)) is not None:
+        whole += chunk.text
+        if chunk.finish_reason:
             break
     return whole
 
 
-def count(text: Text, seconds: float) -> int:
+def count(text: TextStream, seconds: float) -> int:
     """Return how many characters come in so many seconds."""
     end = time.monotonic() + seconds
     number = 0
     while (left := end - time.monotonic()) > 0:
-        piece = text.next(left)
-        number += len(piece.text) if piece else 0
+        chunk = text.next(left)
+        number += len(chunk.text) if chunk else 0
     return number
 
 
 @pytest.mark.serial
 def test_who_comes_later_has_a_share_at_once() -> None:
     model = Slow(V, 0.005)
-    with thread_writer(model, VOCABULARY, max_streams=8) as it:
-        many = [text for _ in range(2) for text in it.write([LONG] * 4, "a")]
+    with thread_engine(model, VOCABULARY, max_streams=8) as it:
+        many = [text for _ in range(2) for text in it.submit([LONG] * 4, "a")]
         with pytest.raises(Busy):
-            it.write([LONG], "a")
+            it.submit([LONG], "a")
         began = time.monotonic()
-        mine = it.write([Job(prompt="a", length=20)] * 4, "b")
-        assert all(len(finish(text)) == 20 for text in mine)
+        mine = it.submit([Job(prompt="a", length=20)] * 4, "b")
+        assert all(len(finish_reason(text)) == 20 for text in mine)
         assert time.monotonic() - began < 3
         assert all(count(text, 0.1) >= 0 for text in many)
         assert until(lambda: not it._paused)
@@ -118,9 +118,9 @@ def test_who_comes_later_has_a_share_at_once() -> None:
 @pytest.mark.serial
 def test_no_more_than_the_places_are_written_at_a_time() -> None:
     model = Slow(V, 0.005)
-    with thread_writer(model, VOCABULARY, max_streams=4) as it:
-        many = it.write([LONG] * 4, "a")
-        other = it.write([LONG] * 4, "b")
+    with thread_engine(model, VOCABULARY, max_streams=4) as it:
+        many = it.submit([LONG] * 4, "a")
+        other = it.submit([LONG] * 4, "b")
         assert len(it) == 8
         assert it._paused == {2, 3, 6, 7}  # the newest of each
         time.sleep(0.3)
@@ -137,29 +137,29 @@ def test_no_more_than_the_places_are_written_at_a_time() -> None:
 
 def test_a_text_is_the_same_whether_it_was_paused_or_not() -> None:
     job = Job(prompt="a", length=300)
-    with thread_writer(Slow(V, 0), VOCABULARY, max_streams=2) as it:
-        alone = finish(it.write([job])[0])
-    with thread_writer(Slow(V, 0.001), VOCABULARY, max_streams=2) as it:
-        first, second = it.write([job, job], "a")
+    with thread_engine(Slow(V, 0), VOCABULARY, max_streams=2) as it:
+        alone = finish_reason(it.submit([job])[0])
+    with thread_engine(Slow(V, 0.001), VOCABULARY, max_streams=2) as it:
+        first, second = it.submit([job, job], "a")
         for _ in range(5):
-            (other,) = it.write([Job(prompt="b", length=20)], "b")
+            (other,) = it.submit([Job(prompt="b", length=20)], "b")
             assert it._paused
-            finish(other)
-        assert [finish(first), finish(second)] == [alone, alone]
+            finish_reason(other)
+        assert [finish_reason(first), finish_reason(second)] == [alone, alone]
 
 
 def test_a_dead_worker_leaves_nothing_paused() -> None:
-    with thread_writer(Slow(V, 0.002), VOCABULARY, max_streams=2) as it:
-        it.write([LONG] * 2, "a")
-        it.write([LONG], "b")
+    with thread_engine(Slow(V, 0.002), VOCABULARY, max_streams=2) as it:
+        it.submit([LONG] * 2, "a")
+        it.submit([LONG], "b")
         assert it.worker is not None
         it.worker.kill()
-        assert until(lambda: len(it) == 0 and it.obstacle() is None)
-        (text,) = it.write([Job(prompt="a", length=5)], "a")
-        assert len(finish(text)) == 5
+        assert until(lambda: len(it) == 0 and it.unavailable_reason() is None)
+        (text,) = it.submit([Job(prompt="a", length=5)], "a")
+        assert len(finish_reason(text)) == 5
 
 
-def asked(port: int, address: str, **body: object) -> tuple[int, float]:
+def params(port: int, address: str, **body: object) -> tuple[int, float]:
     """Ask from an address of this machine; return the status and the seconds that it took."""
     began = time.monotonic()
     connection = http.client.HTTPConnection(
@@ -176,12 +176,12 @@ def asked(port: int, address: str, **body: object) -> tuple[int, float]:
 @pytest.mark.serial
 def test_four_requests_for_all_places_do_not_keep_other_clients_waiting() -> None:
     with (
-        thread_writer(Slow(V, 0.005), VOCABULARY) as it,
+        thread_engine(Slow(V, 0.005), VOCABULARY) as it,
         served(create_app([it], seconds=load(10, 60))) as server,
     ):
         many = {"n": 16, "max_tokens": 4000}
         threads = [
-            threading.Thread(target=asked, args=(server.port, "127.0.0.2"), kwargs=many)
+            threading.Thread(target=params, args=(server.port, "127.0.0.2"), kwargs=many)
             for _ in range(4)
         ]
         for thread in threads:
@@ -189,7 +189,7 @@ def test_four_requests_for_all_places_do_not_keep_other_clients_waiting() -> Non
         assert until(lambda: len(it) == 64)
         took = []
         for _ in range(load(5, 200)):
-            status, seconds = asked(server.port, "127.0.0.3", max_tokens=10, n=4)
+            status, seconds = params(server.port, "127.0.0.3", max_tokens=10, n=4)
             assert status == 200
             took.append(seconds)
             assert get(server.port, "/health/live")[0] == 200
@@ -273,16 +273,16 @@ def test_the_newest_request_of_who_has_most_is_ended() -> None:
 @pytest.mark.serial
 def test_addresses_that_begin_all_that_may_be_begun_keep_no_newcomer_out() -> None:
     with (
-        thread_writer(Slow(V, 0.005), VOCABULARY, max_streams=8) as it,
+        thread_engine(Slow(V, 0.005), VOCABULARY, max_streams=8) as it,
         served(create_app([it]), streams=8) as server,
         ExitStack() as stack,
     ):
         crowd = [stack.enter_context(unread(server.port, f"127.0.0.{k}", n=8)) for k in (2, 3)]
         assert until(lambda: len(it) == 16)
         for k in range(3):
-            status, seconds = asked(server.port, f"127.0.0.{50 + k}", max_tokens=10)
+            status, seconds = params(server.port, f"127.0.0.{50 + k}", max_tokens=10)
             assert (status, seconds < 5) == (200, True), seconds
-        status, _ = asked(server.port, "127.0.0.60", max_tokens=10, n=9)
+        status, _ = params(server.port, "127.0.0.60", max_tokens=10, n=9)
         assert status == 400  # more than there are places at all
         assert until(lambda: len(it) == 8)
         whole = b""
@@ -316,7 +316,7 @@ def unread(port: int, address: str, **body: object) -> Iterator[socket.socket]:
 
 def test_a_request_that_is_not_streamed_is_ended_with_503_too() -> None:
     with (
-        thread_writer(Slow(V, 0.005), VOCABULARY, max_streams=2) as it,
+        thread_engine(Slow(V, 0.005), VOCABULARY, max_streams=2) as it,
         served(create_app([it]), streams=2) as server,
         ExitStack() as stack,
     ):
@@ -325,13 +325,13 @@ def test_a_request_that_is_not_streamed_is_ended_with_503_too() -> None:
         found: list[int] = []
         long = {"max_tokens": 4000, "n": 2}
         thread = threading.Thread(
-            target=lambda: found.append(asked(server.port, "127.0.0.3", **long)[0])
+            target=lambda: found.append(params(server.port, "127.0.0.3", **long)[0])
         )
         thread.start()
         assert until(lambda: len(it) == 4)
         with pytest.raises(Busy, match="or ask for at most 1 at once"):
-            it.write([LONG] * 2, "c")
-        assert asked(server.port, "127.0.0.4", max_tokens=5)[0] == 200
+            it.submit([LONG] * 2, "c")
+        assert params(server.port, "127.0.0.4", max_tokens=5)[0] == 200
         thread.join(timeout=20)
         assert found == [503]
 
@@ -341,7 +341,7 @@ def test_a_request_that_is_not_streamed_is_ended_with_503_too() -> None:
 def test_eight_addresses_with_a_request_each_keep_nobody_out() -> None:
     """Again and again, of the default size: newcomers come while the attackers come back."""
     with (
-        thread_writer(Slow(V, 0.005), VOCABULARY) as it,
+        thread_engine(Slow(V, 0.005), VOCABULARY) as it,
         served(create_app([it])) as server,
     ):
         is_over = threading.Event()
@@ -362,7 +362,7 @@ def test_eight_addresses_with_a_request_each_keep_nobody_out() -> None:
         assert until(lambda: len(it) >= 112)
         took = []
         for k in range(load(6, 400)):
-            status, seconds = asked(
+            status, seconds = params(
                 server.port, f"127.0.0.{50 + k % 3}", max_tokens=10, n=1 + k % 3
             )
             assert status == 200

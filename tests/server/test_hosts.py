@@ -14,7 +14,7 @@ from carousel.server.app import create_app
 from carousel.server.hosts import Hosts, host_of
 from server.answers import refused
 from server.client import JSON
-from server.fake_writer import FakeWriter
+from server.fake_engine import FakeEngine
 from server.running import serving
 
 LOCAL = ["localhost", "127.0.0.1", "[::1]", "LOCALHOST", "localhost.", "[0:0:0:0:0:0:0:1]"]
@@ -40,7 +40,7 @@ JUNK = [
 
 
 def client_of(**settings: object) -> FlaskClient:
-    return create_app([FakeWriter()], **settings).test_client()
+    return create_app([FakeEngine()], **settings).test_client()
 
 
 def ask(client: FlaskClient, host: str | None, path: str = "/v1/models", **environ: str):
@@ -62,8 +62,8 @@ def test_another_host_gets_nothing_but_421(host: str, path: str) -> None:
 
 
 def test_a_rebound_page_can_write_no_text() -> None:
-    writer = FakeWriter()
-    client = create_app([writer]).test_client()
+    engine = FakeEngine()
+    client = create_app([engine]).test_client()
     for headers in ({}, {"Origin": "http://evil.example"}):
         response = client.post(
             "/v1/completions",
@@ -72,14 +72,14 @@ def test_a_rebound_page_can_write_no_text() -> None:
             environ_overrides={"HTTP_HOST": "evil.example"},
         )
         refused(response, 421)
-    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    params = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
     refused(
         client.options(
-            "/v1/completions", headers=asked, environ_overrides={"HTTP_HOST": "evil.example"}
+            "/v1/completions", headers=params, environ_overrides={"HTTP_HOST": "evil.example"}
         ),
         421,
     )
-    assert writer.jobs == []
+    assert engine.jobs == []
 
 
 @pytest.mark.parametrize("host", JUNK)
@@ -99,7 +99,7 @@ def test_junk_in_the_host_header_is_400(host: str) -> None:
 )
 def test_only_health_answers_without_a_host(path: str, protocol: str, status: int) -> None:
     request = f"GET {path} {protocol}\r\n\r\n".encode()
-    with serving(create_app([FakeWriter()])) as port:
+    with serving(create_app([FakeEngine()])) as port:
         assert answered(port, request)[0] == status
 
 
@@ -124,7 +124,7 @@ def answered(port: int, request: bytes) -> tuple[int, bytes]:
     ],
 )
 def test_hosts_over_the_wire(head: bytes, status: int) -> None:
-    with serving(create_app([FakeWriter()])) as port:
+    with serving(create_app([FakeEngine()])) as port:
         found, body = answered(port, b"GET /v1/models HTTP/1.1\r\n" + head + b"\r\n")
         assert found == status
         assert status == 200 or list(json.loads(body)) == ["error"]
@@ -175,7 +175,7 @@ def test_the_default_follows_from_the_address_and_the_token(
 )
 def test_a_name_that_no_host_has_is_refused_with_what_would_work(name: str) -> None:
     with pytest.raises(ConfigError, match=r"a name or an address without scheme and port"):
-        create_app([FakeWriter()], allowed_hosts=[name])
+        create_app([FakeEngine()], allowed_hosts=[name])
     with pytest.raises(UsageError, match=r"^--allowed-host: "):
         main(["story", f"--allowed-host={name}"])
 
@@ -199,7 +199,7 @@ def test_the_flag_is_said_where_it_is_looked_for(capsys: pytest.CaptureFixture[s
 
 
 def test_a_program_behind_the_name_of_a_proxy_is_served() -> None:
-    app = create_app([FakeWriter()], allowed_hosts=["models.example.org"])
+    app = create_app([FakeEngine()], allowed_hosts=["models.example.org"])
     with serving(app) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         with closing(connection):

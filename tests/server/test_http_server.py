@@ -34,10 +34,10 @@ def make_app() -> Flask:
         time.sleep(1.5)
         return "late"
 
-    def stream(name: str, pieces: int, size: int, seconds: float) -> Iterator[bytes]:
+    def stream(name: str, chunks: int, size: int, seconds: float) -> Iterator[bytes]:
         try:
-            for piece in range(pieces):
-                taken[name] = piece
+            for chunk in range(chunks):
+                taken[name] = chunk
                 yield bytes(size)
                 time.sleep(seconds)
         finally:
@@ -47,9 +47,9 @@ def make_app() -> Flask:
     def much() -> Response:
         return Response(stream("much", 2000, 10_000, 0))
 
-    @app.get("/drops/<int:pieces>")
-    def drops(pieces: int) -> Response:
-        return Response(stream("drops", pieces, 10, 0.05))
+    @app.get("/drops/<int:chunks>")
+    def drops(chunks: int) -> Response:
+        return Response(stream("drops", chunks, 10, 0.05))
 
     return app
 
@@ -125,10 +125,10 @@ def test_a_request_that_does_not_become_complete_is_closed(strict: None) -> None
             seconds[name] = lasts(connection, lambda: drop)
 
     with serving(make_app()) as port:
-        clients = [threading.Thread(target=client, args=(port, name)) for name in SLOW]
-        for thread in clients:
+        engines = [threading.Thread(target=client, args=(port, name)) for name in SLOW]
+        for thread in engines:
             thread.start()
-        while any(thread.is_alive() for thread in clients):
+        while any(thread.is_alive() for thread in engines):
             assert get(port, "/") == (200, b"hello")
         assert set(seconds) == set(SLOW)
         assert all(0.7 < each < 1.2 for each in seconds.values()), seconds

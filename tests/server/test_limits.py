@@ -16,12 +16,12 @@ from carousel.server.no_ops import OrNoOp
 from carousel.server.request import COMPLETION, MAX_PROMPT, SCORE
 from carousel.server.strict_json import MAX_DEPTH, MAX_DIGITS
 from server.answers import refused
-from server.fake_writer import FakeWriter
+from server.fake_engine import FakeEngine
 
 PATH = "/v1/completions"
 JSON = "application/json"
 
-WRITER = FakeWriter()
+WRITER = FakeEngine()
 CLIENT = create_app([WRITER]).test_client()
 
 PROMPTS = (
@@ -254,7 +254,7 @@ def test_json_must_be_declared(kind: str | None) -> None:
 
 
 def test_a_packed_body_is_refused() -> None:
-    client = create_app([FakeWriter()]).test_client()
+    client = create_app([FakeEngine()]).test_client()
     body = {"prompt": "a", "max_tokens": 1}
     for coding, status in (("identity", 200), ("gzip", 415), ("br, identity", 415)):
         headers = {"Content-Encoding": coding}

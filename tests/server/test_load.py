@@ -19,9 +19,9 @@ from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
 from carousel.models.language_model import build
 from carousel.server.app import create_app
-from carousel.server.supervised_worker import WatchedWriter
+from carousel.server.supervised_worker import SupervisedWorker
 from server.client import JSON, Stream, ask, get, post, text
-from server.running import Slow, at_rest, descriptors, served, thread_writer, threads, until
+from server.running import Slow, at_rest, descriptors, served, thread_engine, threads, until
 from server.slow_server import slow_server
 
 pytestmark = [soak, pytest.mark.serial]
@@ -30,13 +30,13 @@ V = len(VOCABULARY)
 
 
 @contextmanager
-def api(model: LanguageModel, max_streams: int = 64) -> Iterator[tuple[int, WatchedWriter]]:
+def api(model: LanguageModel, max_streams: int = 64) -> Iterator[tuple[int, SupervisedWorker]]:
     """Yield the port of a served model, and its writer."""
     with (
-        thread_writer(model, VOCABULARY, max_streams=max_streams) as writer,
-        served(create_app([writer]), streams=max_streams) as server,
+        thread_engine(model, VOCABULARY, max_streams=max_streams) as engine,
+        served(create_app([engine]), streams=max_streams) as server,
     ):
-        yield server.port, writer
+        yield server.port, engine
 
 
 def together(work: Callable[[int], None], number: int) -> None:
@@ -103,7 +103,7 @@ def test_equal_requests_get_one_text_whoever_else_is_served() -> None:
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_the_work_stops_when_the_client_goes(is_streamed: bool) -> None:
     model = Slow(V, 0.004)
-    with api(model) as (port, writer):
+    with api(model) as (port, engine):
         for _ in range(load(3, 30)):
             with socket.create_connection(("127.0.0.1", port)) as connection:
                 body = {"prompt": "a", "max_tokens": 4000, "stream": is_streamed}
@@ -112,19 +112,19 @@ def test_the_work_stops_when_the_client_goes(is_streamed: bool) -> None:
                 head += f"Content-Length: {len(data)}\r\n"
                 head += "Content-Type: application/json\r\n\r\n"
                 connection.sendall(head.encode() + data)
-                assert until(lambda: len(writer) == 1)
+                assert until(lambda: len(engine) == 1)
                 time.sleep(0.1)
             time.sleep(0.1)  # the figure
             steps = model.steps
             time.sleep(0.15)
             assert model.steps - steps <= 4  # at work it makes 35; a probe makes 2 or 3
-            assert len(writer) == 0
+            assert len(engine) == 0
 
 
 def test_those_who_hang_up_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("carousel.server.threads.IDLE", 0.2)  # at rest no thread is left
     model = Slow(V, 0.001)
-    with api(model) as (port, writer):
+    with api(model) as (port, engine):
         post(port, max_tokens=3)
         before = at_rest()
         chooser = random.Random(0)
@@ -147,7 +147,7 @@ def test_those_who_hang_up_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch)
                     time.sleep(chooser.random() * 0.05)
 
         together(client, 10)
-        assert until(lambda: len(writer) == 0, seconds=5)
+        assert until(lambda: len(engine) == 0, seconds=5)
         assert until(lambda: (descriptors(), threads()) == before, seconds=5)
         active = [
             line for line in get(port, "/metrics")[1].decode().splitlines() if "active" in line
@@ -158,7 +158,7 @@ def test_those_who_hang_up_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch)
         assert model.steps - steps < 20
 
 
-def rate(port: int, clients: int, seconds: float) -> tuple[float, float]:
+def rate(port: int, engines: int, seconds: float) -> tuple[float, float]:
     """Return texts and requests a second, the first second aside; what is accepted is whole."""
     body = {"prompt": "a", "max_tokens": 15}
     begun = time.monotonic() + 1
@@ -167,7 +167,7 @@ def rate(port: int, clients: int, seconds: float) -> tuple[float, float]:
     tried: list[float] = []
 
     def client(k: int) -> None:
-        time.sleep(0.6 * k / clients)
+        time.sleep(0.6 * k / engines)
         while time.monotonic() < end:
             tried.append(time.monotonic())
             with ask(port, **body) as response:
@@ -180,7 +180,7 @@ def rate(port: int, clients: int, seconds: float) -> tuple[float, float]:
                     assert int(response.headers["Retry-After"]) >= 1
                     time.sleep(0.5)
 
-    together(client, clients)
+    together(client, engines)
     return tuple(sum(begun <= t < end for t in times) / seconds for times in (done, tried))
 
 

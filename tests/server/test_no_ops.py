@@ -11,14 +11,14 @@ from openai.types.chat.chat_completion_stream_options_param import (
     ChatCompletionStreamOptionsParam,
 )
 
-from carousel.server.api_error import Refusal
+from carousel.server.api_error import ApiError
 from carousel.server.app import create_app
 from carousel.server.fields import NoOp, Text, read_fields
 from carousel.server.no_ops import MAX_NAME, NO_OPS, Anything, Constants, ZeroBiases
 from carousel.server.request import COMPLETION
 from carousel.server.types import Job
 from server.answers import events, refused
-from server.fake_writer import FakeWriter
+from server.fake_engine import FakeEngine
 
 PATH = "/v1/completions"
 BODY = {"prompt": ["ab", "e"], "n": 2, "max_tokens": 9, "seed": 3}
@@ -58,37 +58,37 @@ def is_accepted(body: dict[str, Any]) -> bool:
     """Tell whether the fields of a request are accepted."""
     try:
         read_fields(body, COMPLETION)
-    except Refusal:
+    except ApiError:
         return False
     return True
 
 
 @pytest.fixture
-def writer() -> FakeWriter:
-    return FakeWriter()
+def engine() -> FakeEngine:
+    return FakeEngine()
 
 
 @pytest.fixture
-def client(writer: FakeWriter) -> FlaskClient:
-    return create_app([writer]).test_client()
+def client(engine: FakeEngine) -> FlaskClient:
+    return create_app([engine]).test_client()
 
 
-def jobs(client: FlaskClient, writer: FakeWriter, body: dict[str, Any]) -> list[Job]:
+def jobs(client: FlaskClient, engine: FakeEngine, body: dict[str, Any]) -> list[Job]:
     """Return the jobs that a request becomes."""
-    writer.jobs.clear()
+    engine.jobs.clear()
     response = client.post(PATH, json=BODY | body)
     assert response.status_code == 200, (body, response.text)
-    return list(writer.jobs)
+    return list(engine.jobs)
 
 
 @pytest.mark.parametrize("name", NO_OPS)
-def test_a_no_op_value_changes_nothing(client: FlaskClient, writer: FakeWriter, name: str) -> None:
-    expected = jobs(client, writer, {})
+def test_a_no_op_value_changes_nothing(client: FlaskClient, engine: FakeEngine, name: str) -> None:
+    expected = jobs(client, engine, {})
     assert len(expected) == 4
     for value in (None, *no_ops(NO_OPS[name])):
-        found = jobs(client, writer, body_with(name, value))
+        found = jobs(client, engine, body_with(name, value))
         if name == "logprobs" and value is False:  # read as the number 0
-            found = [replace(job, alternatives=None) for job in found]
+            found = [replace(job, logprobs=None) for job in found]
         assert found == expected, value
 
 
@@ -101,9 +101,9 @@ def test_false_for_logprobs_is_the_number_0(client: FlaskClient) -> None:
     )
 
 
-def test_top_k_without_a_limit_has_three_spellings(client: FlaskClient, writer: FakeWriter) -> None:
+def test_top_k_without_a_limit_has_three_spellings(client: FlaskClient, engine: FakeEngine) -> None:
     for value in (None, 0, -1):
-        assert jobs(client, writer, {"top_k": value})[0].sampling.top_k is None
+        assert jobs(client, engine, {"top_k": value})[0].sampling.top_k is None
 
 
 UNSUPPORTED = [name for name in NO_OPS if isinstance(COMPLETION.get(name), NoOp)]
@@ -111,7 +111,7 @@ UNSUPPORTED = [name for name in NO_OPS if isinstance(COMPLETION.get(name), NoOp)
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_any_other_value_is_refused_by_name_value_and_what_works(
-    client: FlaskClient, writer: FakeWriter, name: str
+    client: FlaskClient, engine: FakeEngine, name: str
 ) -> None:
     no_op = NO_OPS[name]
     if isinstance(no_op.values, Anything):
@@ -129,7 +129,7 @@ def test_any_other_value_is_refused_by_name_value_and_what_works(
         assert ", got " in error["message"]
         if no_op.use:
             assert f"use {no_op.use} instead" in error["message"]
-    assert writer.jobs == []
+    assert engine.jobs == []
 
 
 def test_the_description_has_the_same_values(client: FlaskClient) -> None:
@@ -160,10 +160,10 @@ def test_every_parameter_of_the_official_client_is_known() -> None:
 
 
 def test_null_asks_for_nothing_in_an_unknown_field_and_anything_else_is_refused(
-    client: FlaskClient, writer: FakeWriter
+    client: FlaskClient, engine: FakeEngine
 ) -> None:
-    assert jobs(client, writer, {"no_such": None, "": None}) == jobs(client, writer, {})
-    jobs(client, writer, {"stream_options": {"no_such": None}})
+    assert jobs(client, engine, {"no_such": None, "": None}) == jobs(client, engine, {})
+    jobs(client, engine, {"stream_options": {"no_such": None}})
     for value in (False, 0, "", [], {}):
         error = refused(client.post(PATH, json={"no_such": value}))
         assert (error["code"], error["param"]) == ("unknown_field", "no_such")

@@ -9,11 +9,11 @@ from openai import OpenAI
 from carousel.errors import CarouselError
 from carousel.server.app import create_app
 from carousel.server.types import Busy, Unavailable
-from server.fake_writer import FakeWriter, card, drawn, log_p
+from server.fake_engine import FakeEngine, drawn, log_p, model_info
 from server.running import serving
 
-WRITER = FakeWriter()
-OTHER = FakeWriter(card("other", "ab"))
+WRITER = FakeEngine()
+OTHER = FakeEngine(model_info("other", "ab"))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def client(port: int) -> Iterator[OpenAI]:
 @pytest.fixture(autouse=True)
 def anew() -> Iterator[None]:
     yield
-    WRITER.refusal = WRITER.failure = None
+    WRITER.api_error = WRITER.failure = None
     WRITER.delay = 0
     WRITER.jobs.clear()
 
@@ -158,14 +158,14 @@ def test_errors_are_those_of_the_client(client: OpenAI, port: int) -> None:
 
 
 def test_a_server_that_is_busy_or_not_there(client: OpenAI) -> None:
-    WRITER.refusal = Busy("64 texts are being written already; try again in a moment")
+    WRITER.api_error = Busy("64 texts are being written already; try again in a moment")
     with pytest.raises(openai.RateLimitError) as busy:
         client.completions.create(model="small", prompt="a")
     assert busy.value.response.headers["Retry-After"] == "1"
-    WRITER.refusal = Unavailable("its worker died; a new one is on its way")
+    WRITER.api_error = Unavailable("its worker died; a new one is on its way")
     with pytest.raises(openai.InternalServerError, match="its worker died"):
         client.completions.create(model="small", prompt="a")
-    WRITER.refusal = None
+    WRITER.api_error = None
     WRITER.failure = CarouselError("the model's weights are damaged")
     with pytest.raises(openai.APIError, match="weights are damaged") as failed:
         list(client.completions.create(model="small", prompt="a", stream=True))
@@ -173,10 +173,10 @@ def test_a_server_that_is_busy_or_not_there(client: OpenAI) -> None:
 
 
 def test_a_client_that_retries_gets_its_text() -> None:
-    writer = FakeWriter(max_texts=1)
-    writer.delay = 0.3
+    engine = FakeEngine(max_texts=1)
+    engine.delay = 0.3
     with (
-        serving(create_app([writer])) as port,
+        serving(create_app([engine])) as port,
         connect(port) as first,
         connect(port).with_options(max_retries=2) as second,
         first.completions.create(model="small", prompt="a", max_tokens=7, stream=True) as stream,

@@ -10,17 +10,17 @@ from schemathesis.engine import Status, from_schema
 from budgets import SOAK, load, soak
 from carousel.server.app import create_app
 from carousel.server.request import COMPLETION, SCORE
-from server.fake_writer import CHARACTERS, FakeWriter, card
+from server.fake_engine import CHARACTERS, FakeEngine, model_info
 
 EXAMPLES = load(40, 700)  # of each address and kind of data
 
 APPS = {
-    "one": create_app([FakeWriter()]),
+    "one": create_app([FakeEngine()]),
     # A model that knows what means something in a pattern, and no line feed; and a short one.
     "two": create_app(
         [
-            FakeWriter(card("first", r"ab^c-]\[$.*")),
-            FakeWriter(card("second", CHARACTERS, longest_stream=30)),
+            FakeEngine(model_info("first", r"ab^c-]\[$.*")),
+            FakeEngine(model_info("second", CHARACTERS, max_length=30)),
         ]
     ),
 }
@@ -98,7 +98,7 @@ def test_the_description_has_every_address_and_field() -> None:
 
 
 def test_it_says_where_a_token_is_needed() -> None:
-    app = create_app([FakeWriter()], token="secret")
+    app = create_app([FakeEngine()], token="secret")
     headers = {"Authorization": "Bearer secret"}
     document = app.test_client().get("/openapi.json", headers=headers).json
     assert document["security"] == [{"token": []}]

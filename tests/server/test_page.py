@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from carousel.generation.config import TELLING
+from carousel.generation.config import DEFAULT_SAMPLING
 from carousel.server.app import create_app
 from carousel.server.types import Busy, Job, Unavailable
-from server.fake_writer import FakeWriter, card, drawn
+from server.fake_engine import FakeEngine, drawn, model_info
 from server.running import serving
 
 CHROMIUM = (
@@ -41,20 +41,20 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def writers() -> list[FakeWriter]:
-    odd = card("<i>odd</i>", sorted(set(ODD)), longest_stream=120)
-    return [FakeWriter(card("small", LETTERS), pace=2, delay=DELAY), FakeWriter(odd)]
+def engines() -> list[FakeEngine]:
+    odd = model_info("<i>odd</i>", sorted(set(ODD)), max_length=120)
+    return [FakeEngine(model_info("small", LETTERS), pace=2, delay=DELAY), FakeEngine(odd)]
 
 
 @pytest.fixture(scope="module")
-def address(writers):
-    with serving(create_app(writers[:1])) as port:
+def address(engines):
+    with serving(create_app(engines[:1])) as port:
         yield f"http://127.0.0.1:{port}/"
 
 
 @pytest.fixture(scope="module")
-def two(writers):
-    with serving(create_app(writers)) as port:
+def two(engines):
+    with serving(create_app(engines)) as port:
         yield f"http://127.0.0.1:{port}/"
 
 
@@ -92,14 +92,17 @@ def page(open_page, address):
 @pytest.fixture(autouse=True)
 def anew(request):
     yield
-    if "writers" in request.fixturenames:
-        for writer in request.getfixturevalue("writers"):
-            writer.refusal = writer.failure = None
-        request.getfixturevalue("writers")[0].delay = DELAY
+    if "engines" in request.fixturenames:
+        for engine in request.getfixturevalue("engines"):
+            engine.api_error = engine.failure = None
+        request.getfixturevalue("engines")[0].delay = DELAY
 
 
 def story(prompt: str, length: int, letters: list[str] = LETTERS, **settings: float) -> str:
-    return drawn(Job(prompt=prompt, length=length, sampling=replace(TELLING, **settings)), letters)
+    return drawn(
+        Job(prompt=prompt, length=length, sampling=replace(DEFAULT_SAMPLING, **settings)),
+        letters,
+    )
 
 
 def fill(page: Page, **fields: object) -> None:
@@ -149,8 +152,8 @@ def test_without_a_seed_each_story_is_another_and_names_its_own(page: Page) -> N
 
 
 @needs_chromium
-def test_keys_tell_and_stop(page: Page, writers: list[FakeWriter]) -> None:
-    writers[0].delay = 0.05  # 100 s to the end
+def test_keys_tell_and_stop(page: Page, engines: list[FakeEngine]) -> None:
+    engines[0].delay = 0.05  # 100 s to the end
     fill(page, length=4000)
     page.press("#prompt", "Control+Enter")
     expect(page.locator("#text")).to_have_text(re.compile(r"[\s\S]{20}"))
@@ -180,20 +183,20 @@ def test_a_mistake_is_shown_as_text_and_the_story_before_it_stays(page: Page) ->
 
 
 @needs_chromium
-def test_one_clear_line_where_there_is_no_room(page: Page, writers: list[FakeWriter]) -> None:
-    for refusal, line in (
+def test_one_clear_line_where_there_is_no_room(page: Page, engines: list[FakeEngine]) -> None:
+    for api_error, line in (
         (Busy("64 texts are being written"), "The story-teller is busy. Try again in 1 s."),
         (Unavailable("died"), "The story-teller is starting anew. Try again in 1 s."),
     ):
-        writers[0].refusal = refusal
+        engines[0].api_error = api_error
         page.click("#tell")
         expect(page.get_by_role("alert")).to_have_text(line)
         expect(page.locator("#stop")).to_be_disabled()
-    writers[0].refusal = None
+    engines[0].api_error = None
     fill(page, length=3000)
     page.click("#tell")
     expect(page.locator("#text")).to_have_text(re.compile(r"[\s\S]"))
-    writers[0].failure = Unavailable("its worker died: the text ends here")
+    engines[0].failure = Unavailable("its worker died: the text ends here")
     expect(page.get_by_role("alert")).to_have_text("its worker died: the text ends here")
     assert page.text_content("#text")  # what was told stays
     expect(page.locator("#story")).to_have_attribute("aria-busy", "false")
@@ -201,7 +204,7 @@ def test_one_clear_line_where_there_is_no_room(page: Page, writers: list[FakeWri
 
 @needs_chromium
 def test_who_has_had_enough_is_told_when_there_is_more(open_page) -> None:
-    app = create_app([FakeWriter(card("small", LETTERS))], characters_per_minute=1000)
+    app = create_app([FakeEngine(model_info("small", LETTERS))], characters_per_minute=1000)
     with serving(app) as port:
         page = open_page(f"http://127.0.0.1:{port}/")
         page.fill("#candidates", "1")
@@ -235,7 +238,7 @@ def test_what_a_model_writes_is_shown_and_not_obeyed(open_page, two: str) -> Non
 
 
 @needs_chromium
-def test_another_model_suits_the_form_to_itself(open_page, two: str, writers) -> None:
+def test_another_model_suits_the_form_to_itself(open_page, two: str, engines) -> None:
     page = open_page(two)
     model = page.get_by_label("Who tells it")
     expect(model).to_have_value("small")
@@ -279,7 +282,7 @@ def test_what_telephones_write_by_themselves_is_given_as_the_model_has_it(
 
 @needs_chromium
 def test_a_token_is_asked_for_and_kept_nowhere(open_page) -> None:
-    with serving(create_app([FakeWriter(card("small", LETTERS))], token="sesame")) as port:
+    with serving(create_app([FakeEngine(model_info("small", LETTERS))], token="sesame")) as port:
         page = open_page(f"http://127.0.0.1:{port}/")
         token = page.get_by_label("Access token")
         expect(token).to_have_attribute("type", "password")
@@ -300,7 +303,7 @@ def test_a_token_is_asked_for_and_kept_nowhere(open_page) -> None:
 @needs_chromium
 def test_a_server_that_is_gone_is_told(browser) -> None:
     page = browser.new_page()
-    with serving(create_app([FakeWriter(card("small", LETTERS))])) as port:
+    with serving(create_app([FakeEngine(model_info("small", LETTERS))])) as port:
         page.goto(f"http://127.0.0.1:{port}/")
     page.click("#tell")
     expect(page.get_by_role("alert")).to_have_text(re.compile("does not answer"))

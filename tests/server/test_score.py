@@ -6,35 +6,35 @@ import pytest
 from flask.testing import FlaskClient
 
 from carousel.server.app import create_app
-from carousel.server.types import Chance, Job, Piece, Unavailable
+from carousel.server.types import CharacterLogprob, Chunk, Job, Unavailable
 from server.answers import refused
-from server.fake_writer import FakeWriter, card, log_p, mean_surprise
+from server.fake_engine import FakeEngine, log_p, mean_surprise, model_info
 
 PATH = "/v1/score"
 
 
 @pytest.fixture
-def writer() -> FakeWriter:
-    return FakeWriter()
+def engine() -> FakeEngine:
+    return FakeEngine()
 
 
 @pytest.fixture
-def client(writer: FakeWriter) -> FlaskClient:
-    return create_app([writer, FakeWriter(card("other", "ab", longest_stream=30))]).test_client()
+def client(engine: FakeEngine) -> FlaskClient:
+    return create_app([engine, FakeEngine(model_info("other", "ab", max_length=30))]).test_client()
 
 
 @pytest.mark.parametrize("alternatives", [0, 2, 5])
 def test_each_character_but_the_first_has_its_chance(
-    client: FlaskClient, writer: FakeWriter, alternatives: int
+    client: FlaskClient, engine: FakeEngine, alternatives: int
 ) -> None:
     text = "abé<\x1b"
     answer = client.post(PATH, json={"text": text, "alternatives": alternatives}).json
-    assert writer.jobs == [Job(prompt=text, length=0, alternatives=alternatives, is_scored=True)]
+    assert engine.jobs == [Job(prompt=text, length=0, logprobs=alternatives, prompt_logprobs=True)]
     first, *others = answer["characters"]
     assert first == {"character": "a", "log_p": None, "bits": None, "alternatives": None}
     likeliest = [
         {"character": character, "log_p": -0.1 - i}
-        for i, character in enumerate(writer.card.characters[:alternatives])
+        for i, character in enumerate(engine.model_info.characters[:alternatives])
     ]
     for place, other in enumerate(others, start=1):
         p = log_p(text, place)
@@ -54,8 +54,8 @@ def test_certainty_is_no_surprise_and_impossibility_a_number(
     client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for p, nats in ((0.0, 0.0), (-math.inf, 9999.0)):
-        piece = Piece("", [Chance(p, [("a", p)])], "length")
-        monkeypatch.setattr("server.fake_writer.FakeText.next", lambda *_, piece=piece: piece)
+        chunk = Chunk("", [CharacterLogprob(p, [("a", p)])], "length")
+        monkeypatch.setattr("server.fake_engine.FakeText.next", lambda *_, chunk=chunk: chunk)
         answer = client.post(PATH, json={"text": "ab"})
         assert answer.json["nats_per_character"] == nats
         assert answer.json["characters"][1]["alternatives"] == [{"character": "a", "log_p": -nats}]
@@ -86,8 +86,8 @@ def test_a_wrong_value_is_named(
 
 
 def test_a_text_that_cannot_be_read_to_its_end_is_told(
-    client: FlaskClient, writer: FakeWriter
+    client: FlaskClient, engine: FakeEngine
 ) -> None:
-    writer.failure = Unavailable("its worker died")
+    engine.failure = Unavailable("its worker died")
     assert refused(client.post(PATH, json={"text": "ab"}), 503)["message"] == "its worker died"
-    assert [text.is_cancelled for text in writer.texts] == [True]
+    assert [text.is_cancelled for text in engine.texts] == [True]

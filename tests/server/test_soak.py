@@ -111,10 +111,10 @@ def test_no_fuzzed_request_is_a_fault_of_the_server(tmp_path: Path) -> None:
                         response.read()
                         statuses[response.status] += 1
 
-        clients = [threading.Thread(target=client, args=(seed,)) for seed in range(4)]
-        for thread in clients:
+        engines = [threading.Thread(target=client, args=(seed,)) for seed in range(4)]
+        for thread in engines:
             thread.start()
-        for thread in clients:
+        for thread in engines:
             thread.join()
         say(f"fuzzed: {dict(statuses)}")
         assert sum(statuses.values()) >= load(400, 20_000)
@@ -146,10 +146,10 @@ def test_no_fuzzed_bytes_are_a_fault_of_the_server(tmp_path: Path) -> None:
             for _ in range(load(400, 4_000) // 4):
                 statuses.update(answered(server.port, fuzz.raw(chooser)))
 
-        clients = [threading.Thread(target=client, args=(seed,)) for seed in range(4)]
-        for thread in clients:
+        engines = [threading.Thread(target=client, args=(seed,)) for seed in range(4)]
+        for thread in engines:
             thread.start()
-        for thread in clients:
+        for thread in engines:
             thread.join()
         say(f"fuzzed bytes: {dict(statuses)}")
         assert statuses.keys() <= {200, 204, 400, 403, 404, 405, 413, 415, 421, 429, 431}, statuses

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carousel.server import threads as threads_
-from carousel.server.threads import Threads
+from carousel.server.threads import ThreadDispatcher
 from server.running import at_rest, until
 
 
@@ -31,7 +31,7 @@ class Task:
 
 
 def test_one_after_the_other_is_done_by_one_thread() -> None:
-    threads = Threads(8)
+    threads = ThreadDispatcher(8)
     tasks = [Task() for _ in range(50)]
     for task in tasks:
         threads.add_task(task)
@@ -42,7 +42,7 @@ def test_one_after_the_other_is_done_by_one_thread() -> None:
 
 def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads_, "IDLE", 0.2)
-    threads, gate = Threads(8), threading.Event()
+    threads, gate = ThreadDispatcher(8), threading.Event()
     tasks = [Task(gate) for _ in range(5)]
     for task in tasks:
         threads.add_task(task)
@@ -58,7 +58,7 @@ def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_no_task_is_lost_to_a_thread_that_is_about_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads_, "IDLE", 0.001)
-    threads = Threads(2)
+    threads = ThreadDispatcher(2)
     for _ in range(300):
         task = Task()
         threads.add_task(task)
@@ -69,7 +69,7 @@ def test_no_task_is_lost_to_a_thread_that_is_about_to_end(monkeypatch: pytest.Mo
 
 def test_as_many_at_once_as_there_are_and_the_rest_in_order() -> None:
     before = at_rest()
-    threads, gate = Threads(3), threading.Event()
+    threads, gate = ThreadDispatcher(3), threading.Event()
     tasks = [Task(gate) for _ in range(10)]
     for task in tasks:
         threads.add_task(task)
@@ -82,7 +82,7 @@ def test_as_many_at_once_as_there_are_and_the_rest_in_order() -> None:
 
 
 def test_what_waits_at_the_end_is_cancelled_and_what_is_done_is_waited_for() -> None:
-    threads, gate = Threads(1), threading.Event()
+    threads, gate = ThreadDispatcher(1), threading.Event()
     done, waiting = Task(gate), Task()
     threads.add_task(done)
     threads.add_task(waiting)
@@ -100,7 +100,7 @@ def test_a_fault_of_one_task_is_told_and_does_no_harm_to_the_next(
         def service(self) -> None:
             raise RuntimeError("at fault")
 
-    threads, next_ = Threads(1), Task()
+    threads, next_ = ThreadDispatcher(1), Task()
     threads.add_task(Faulty())
     threads.add_task(next_)
     assert until(lambda: next_.by is not None)
@@ -111,7 +111,7 @@ def test_a_fault_of_one_task_is_told_and_does_no_harm_to_the_next(
 def test_memory_is_given_back_when_the_last_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads_, "IDLE", 0.05)
     left: list[int] = []
-    threads = Threads(3)
+    threads = ThreadDispatcher(3)
     monkeypatch.setattr(threads_, "give_back_memory", lambda: left.append(len(threads)))
     gate = threading.Event()
     for task in [Task(gate) for _ in range(3)]:

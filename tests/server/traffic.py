@@ -26,9 +26,9 @@ class Traffic:
         statuses: How often each kind got which status.
     """
 
-    def __init__(self, port: int, clients: int, pause: float = 0.01) -> None:
+    def __init__(self, port: int, engines: int, pause: float = 0.01) -> None:
         self.port = port
-        self.clients = clients
+        self.engines = engines
         self.pause = pause
         self.statuses: Counter[tuple[str, int]] = Counter()
         self.problems: list[BaseException] = []
@@ -39,7 +39,7 @@ class Traffic:
         self._is_over.clear()
         self._threads = [
             threading.Thread(target=self._client, args=(random.Random(seed + k),))
-            for k in range(self.clients)
+            for k in range(self.engines)
         ]
         for thread in self._threads:
             thread.start()

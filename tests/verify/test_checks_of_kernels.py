@@ -70,7 +70,9 @@ def test_without_bfloat16_the_rest_is_run(monkeypatch: pytest.MonkeyPatch) -> No
     true = fused.unavailable_reason
     lacking = {torch.bfloat16: "there is none"}
     monkeypatch.setattr(
-        fused, "unavailable_reason", lambda product: lacking.get(product) or true(product)
+        fused,
+        "unavailable_reason",
+        lambda compute_dtype: lacking.get(compute_dtype) or true(compute_dtype),
     )
     figures = {
         check.name: examine(BY_NAME["kernel gru"], check._replace(seeds=2)) for check in CHECKS
@@ -83,7 +85,7 @@ def test_without_bfloat16_the_rest_is_run(monkeypatch: pytest.MonkeyPatch) -> No
 @needs_kernels
 def test_a_check_runs_the_kernel_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were it to fall back, it would prove nothing."""
-    monkeypatch.setattr(fused, "_operators", lambda: None)
+    monkeypatch.setattr(fused, "operators", lambda: None)
     applies = {"torch.nn float32"}  # of GRU_RESET_BEFORE there is none
     not_run = set() if fused.unavailable_reason(torch.bfloat16) is None else {"bfloat16"}
     for row in kernel_rows.ROWS[:-3:4]:
@@ -104,7 +106,7 @@ def test_a_check_of_a_head_runs_its_kernel(name: str, monkeypatch: pytest.Monkey
     module = f"carousel.kernels.{name.replace('-', '_')}"
     row = BY_NAME[f"kernel {name}"]
     assert seen_by(row, *NAMES) == set()
-    monkeypatch.setattr(f"{module}._operators", lambda: None)
+    monkeypatch.setattr(f"{module}.operators", lambda: None)
     assert seen_by(row, *NAMES) == HEADS[name]
     monkeypatch.setattr(f"{module}.unsupported_reason", lambda *args: "something")
     assert seen_by(row, *NAMES) == HEADS[name] - {"torch.nn float32"}  # that would do without
@@ -191,7 +193,7 @@ def test_a_fault_in_a_kernel_is_seen(
     seers: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fused, "_operators", lambda: Operators(of_forward, of_backward))
+    monkeypatch.setattr(fused, "operators", lambda: Operators(of_forward, of_backward))
     assert seen_by(BY_NAME["kernel lstm"], *NAMES, seeds=SOME) == seers
 
 
@@ -211,7 +213,7 @@ class Unwritten(Operators):
 
 @needs_kernels
 def test_a_number_that_nobody_wrote_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "_operators", lambda: Unwritten(true, true))
+    monkeypatch.setattr(fused, "operators", lambda: Unwritten(true, true))
     assert seen_by(BY_NAME["kernel lstm"], *NAMES) == {"unwritten"}
 
 
@@ -248,31 +250,31 @@ class Writing:
 
 
 def no_output_bias(*args: Any) -> Any:
-    *others, bias, product = args
-    return torch.ops.carousel.machine(*others, 0 * bias, product)
+    *others, bias, compute_dtype = args
+    return torch.ops.carousel.make_decoder(*others, 0 * bias, compute_dtype)
 
 
 def forgetful(*args: Any) -> Any:
     """Each character is the first one to the last layer."""
     family, embedding, w_ih, w_hh, *rest = args
     forgetting = [*w_hh[:-1], 0 * w_hh[-1]]
-    return torch.ops.carousel.machine(family, embedding, w_ih, forgetting, *rest)
+    return torch.ops.carousel.make_decoder(family, embedding, w_ih, forgetting, *rest)
 
 
 def bfloat16_in_silence(*args: Any) -> Any:
-    return torch.ops.carousel.machine(*args[:-1], torch.bfloat16)
+    return torch.ops.carousel.make_decoder(*args[:-1], torch.bfloat16)
 
 
 def forgotten_state(machine: Any, *args: Any) -> None:
     """A call begins anew."""
     for state in args[6]:
         state.zero_()
-    torch.ops.carousel.write(machine, *args)
+    torch.ops.carousel.decode(machine, *args)
 
 
 def neighbours_told(machine: Any, *args: Any) -> None:
     """A text is told a little of the next one's chances."""
-    torch.ops.carousel.write(machine, *args)
+    torch.ops.carousel.decode(machine, *args)
     for own, other in pairwise(args[4]):
         own[1:2] *= 1 + 1e-3 * other[1, 0]
 
@@ -287,7 +289,7 @@ def no_window(logits: Tensor, counts: Tensor, stages: Tensor, u: Tensor) -> Any:
 
 def poisoned(machine: Any, *args: Any) -> None:
     """What it tells is what stood in fresh memory: by luck as it should be, or NaN."""
-    torch.ops.carousel.write(machine, *args)
+    torch.ops.carousel.decode(machine, *args)
     if Unwritten.is_poisoned:
         args[4][0][1:2] = float("nan")
 
@@ -297,11 +299,11 @@ def poisoned(machine: Any, *args: Any) -> None:
 @pytest.mark.parametrize(
     ("operator", "fault", "seers"),
     [
-        ("machine", no_output_bias, {"ops float64", "bfloat16"}),
-        ("machine", forgetful, {"ops float64", "bfloat16"}),
-        ("machine", bfloat16_in_silence, {"ops float64"}),
-        ("write", forgotten_state, {"streaming"}),
-        ("write", neighbours_told, {"ops float64", "streaming", "causality"}),
+        ("make_decoder", no_output_bias, {"ops float64", "bfloat16"}),
+        ("make_decoder", forgetful, {"ops float64", "bfloat16"}),
+        ("make_decoder", bfloat16_in_silence, {"ops float64"}),
+        ("decode", forgotten_state, {"streaming"}),
+        ("decode", neighbours_told, {"ops float64", "streaming", "causality"}),
         ("choose", other_uniform, {"ops float64"}),
         ("choose", no_window, {"ops float64"}),
     ],
@@ -311,7 +313,7 @@ def test_a_fault_in_writing_is_seen(
 ) -> None:
     row = BY_NAME["kernel writing"]
     assert seen_by(row, *NAMES, seeds=SOME) == set()
-    monkeypatch.setattr(decoding, "_operators", lambda: Writing(**{operator: fault}))
+    monkeypatch.setattr(decoding, "operators", lambda: Writing(**{operator: fault}))
     assert seen_by(row, *NAMES, seeds=8) == seers
 
 
@@ -323,11 +325,11 @@ def test_what_writes_is_the_kernel_and_what_nobody_wrote_is_seen(
     row = BY_NAME["kernel writing"]
     all_of_them = NAMES - {"torch.nn float32"}
     with monkeypatch.context() as planted:
-        planted.setattr(decoding, "_operators", lambda: None)
+        planted.setattr(decoding, "operators", lambda: None)
         assert seen_by(row, *NAMES) == all_of_them
     with monkeypatch.context() as planted:
         planted.setattr(decoding, "unsupported_reason", lambda *args: "something")
         assert seen_by(row, *NAMES) == all_of_them
-    monkeypatch.setattr(fused, "_operators", lambda: Unwritten(true, true))
-    monkeypatch.setattr(decoding, "_operators", lambda: Writing(write=poisoned))
+    monkeypatch.setattr(fused, "operators", lambda: Unwritten(true, true))
+    monkeypatch.setattr(decoding, "operators", lambda: Writing(decode=poisoned))
     assert seen_by(row, *NAMES) == {"unwritten"}

@@ -27,11 +27,11 @@ WORDS = {None: "kernel", LATER: "not yet"}
 
 @dataclass(frozen=True, kw_only=True)
 class Kernels:
-    """Compile the C++ kernels ahead of time, or say what runs on this machine, and why.
+    """Compile the C++ kernels ahead of time, or show what runs on this machine, and why.
 
-    build compiles them, unless they are there. status says of each recurrence, with products in
-    float32 and in bfloat16, what runs it; it compiles nothing. Without kernels everything runs too,
-    slower. CAROUSEL_KERNELS=off turns them off, CAROUSEL_KERNEL_CACHE says where they are kept,
+    build compiles them unless that was done. status shows what runs each recurrence in float32 and
+    in bfloat16; it compiles nothing. Without kernels everything works, but slower.
+    CAROUSEL_KERNELS=off turns them off, CAROUSEL_KERNEL_CACHE sets the folder of compiled ones,
     CAROUSEL_CPU=avx2, avx512 or avx512_bf16 limits their instructions.
 
     Attributes:
@@ -64,7 +64,11 @@ def _build(as_json: bool) -> int:
     if setting == "off":
         console.print("note: the layers do without: CAROUSEL_KERNELS=off", style="yellow")
     if as_json:
-        print(dump_json({"library": str(library), "was_there": was_there, "obstacle": reason}))
+        print(
+            dump_json(
+                {"library": str(library), "was_there": was_there, "unavailable_reason": reason}
+            )
+        )
     return 1 if reason and setting == "auto" else 0
 
 
@@ -79,8 +83,8 @@ class Status(NamedTuple):
         compiler: What would compile; None: nothing.
         library: Where it is, or would be; None: there is none for such a processor.
         is_compiled: Whether it is there, whole.
-        obstacle: What is in the way of all kernels; None: nothing.
-        obstacles: Of each recurrence and each type of its products, why no kernel runs it; None:
+        unavailable_reason: Why no kernel runs at all; None if some do.
+        unsupported_reasons: By recurrence and compute dtype, why no kernel runs it; None:
             one does.
     """
 
@@ -91,8 +95,8 @@ class Status(NamedTuple):
     compiler: str | None
     library: Path | None
     is_compiled: bool
-    obstacle: str | None
-    obstacles: dict[str, dict[str, str | None]]
+    unavailable_reason: str | None
+    unsupported_reasons: dict[str, dict[str, str | None]]
 
 
 def _status(as_json: bool) -> int:
@@ -127,19 +131,19 @@ def examine() -> Status:
     from carousel.kernels.instruction_set import NO_LIMIT, multiplies_bf16
     from carousel.verify.recurrences import RECURRENCES
 
-    command, library, is_compiled, obstacle = None, None, False, LATER
+    command, library, is_compiled, reason = None, None, False, LATER
     try:
         command = " ".join(compiler.compiler())
     except CarouselError as error:
-        obstacle = str(error)
+        reason = str(error)
     try:
         library = _entry() / build.LIBRARY
         is_compiled = build.is_whole(library.parent)
     except CarouselError as error:
-        obstacle = str(error)
+        reason = str(error)
     setting = os.environ.get("CAROUSEL_KERNELS", "auto")
-    why = fused.unavailable_reason(torch.float32) if is_compiled or setting != "auto" else obstacle
-    products = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    why = fused.unavailable_reason(torch.float32) if is_compiled or setting != "auto" else reason
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     return Status(
         setting=setting,
         cpu_limit=os.environ.get("CAROUSEL_CPU") or NO_LIMIT,
@@ -148,9 +152,9 @@ def examine() -> Status:
         compiler=command,
         library=library,
         is_compiled=is_compiled,
-        obstacle=why,
-        obstacles={
-            spec.name: {name: _obstacle(spec, of, why) for name, of in products.items()}
+        unavailable_reason=why,
+        unsupported_reasons={
+            spec.name: {name: _reason(spec, of, why) for name, of in dtypes.items()}
             for spec in RECURRENCES.values()
         },
     )
@@ -163,7 +167,7 @@ def _entry() -> Path:
     return build.trusted_folder() / build.key(compiler.compiler_flags())
 
 
-def _obstacle(spec: "RecurrentSpec", product: "torch.dtype", why: str | None) -> str | None:
+def _reason(spec: "RecurrentSpec", compute_dtype: "torch.dtype", why: str | None) -> str | None:
     """Return why no kernel runs the smallest recurrence of a kind; None: one did.
 
     Where something is in the way of all, the kernels are not asked: they would be compiled for it.
@@ -179,11 +183,11 @@ def _obstacle(spec: "RecurrentSpec", product: "torch.dtype", why: str | None) ->
     inputs = {name: torch.ones(s) for name, s in shapes(spec.differentiable, sizes).items()}
     source, state, weights = arguments(inputs)
     masks = Masks((None,) * len(state))
-    call = fused.Call(spec.family, source, weights, masks, product)
-    reason = fused.unsupported_call(call) or why or fused.unavailable_reason(product)
+    call = fused.Call(spec.family, source, weights, masks, compute_dtype)
+    reason = fused.unsupported_call(call) or why or fused.unavailable_reason(compute_dtype)
     if reason is None:
         try:
-            fused.INFER[product](spec.family, source, state, weights, masks)
+            fused.INFER[compute_dtype](spec.family, source, state, weights, masks)
         except RuntimeError as error:
             return str(error).splitlines()[0]
     return reason
@@ -197,13 +201,13 @@ def _facts(status: Status) -> list[str]:
         library = str(status.library) if status.is_compiled else f"would be {status.library}"
     limit = "" if status.cpu_limit == NO_LIMIT else f", CAROUSEL_CPU={status.cpu_limit}"
     natively = "multiplies" if status.multiplies_bf16 else "does not multiply"
-    kernels = f"none runs: {status.obstacle}" if status.obstacle else "run"
+    kernels = f"none runs: {status.unavailable_reason}" if status.unavailable_reason else "run"
     facts = {
         "setting": f"CAROUSEL_KERNELS={status.setting}" + limit,
         "processor": f"{status.processor}; {natively} bfloat16 natively",
         "compiler": status.compiler or "none",
         "library": library,
-        "kernels": LATER if status.obstacle == LATER else kernels,
+        "kernels": LATER if status.unavailable_reason == LATER else kernels,
     }
     columns = width(sys.stdout)
     return [folded(f"{name:<11}", text, columns) for name, text in facts.items()]
@@ -211,13 +215,17 @@ def _facts(status: Status) -> list[str]:
 
 def _table(status: Status) -> list[str]:
     """Return what runs each recurrence, and where it is no kernel for reasons of its own, why."""
-    products = list(next(iter(status.obstacles.values())))
-    lines = [_row("recurrence", products)]
-    for name, of in status.obstacles.items():
-        own = {key: reason for key, reason in of.items() if reason not in (None, status.obstacle)}
+    dtypes = list(next(iter(status.unsupported_reasons.values())))
+    lines = [_row("recurrence", dtypes)]
+    for name, of in status.unsupported_reasons.items():
+        own = {
+            key: reason
+            for key, reason in of.items()
+            if reason not in (None, status.unavailable_reason)
+        }
         is_shared = len(own) == len(of) and len(set(own.values())) == 1
-        why = own[products[0]] if is_shared else "; ".join(f"{k}: {r}" for k, r in own.items())
-        words = [WORDS.get(of[product], "bptt") for product in products]
+        why = own[dtypes[0]] if is_shared else "; ".join(f"{k}: {r}" for k, r in own.items())
+        words = [WORDS.get(of[compute_dtype], "bptt") for compute_dtype in dtypes]
         lines.append(folded(_row(name, words), why or "", width(sys.stdout)))
     return [line.rstrip() for line in lines]
 

@@ -14,7 +14,12 @@ from carousel.data.plain_text import decode_utf8
 from carousel.data.reading import normalise_newlines
 from carousel.data.vocabulary import OnUnknown, Vocabulary
 from carousel.errors import TextError, UsageError
-from carousel.generation.config import TELLING, Precision, SamplingConfig, check_integer
+from carousel.generation.config import (
+    DEFAULT_SAMPLING,
+    Precision,
+    SamplingConfig,
+    check_integer,
+)
 from carousel.input_files import PROMPT_LIMIT, read_input, read_stream
 
 
@@ -53,7 +58,7 @@ class Sample:
     num_samples: int = 1
     stop: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     precision: Precision = "bf16"
-    sampling: SamplingConfig = field(default_factory=lambda: TELLING)
+    sampling: SamplingConfig = field(default_factory=lambda: DEFAULT_SAMPLING)
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before a model is loaded."""

@@ -25,7 +25,7 @@ from carousel.server.hosts import check_names, is_loopback
 from carousel.server.origin import ANY, check_origins
 
 if TYPE_CHECKING:
-    from carousel.server.supervised_worker import WatchedWriter
+    from carousel.server.supervised_worker import SupervisedWorker
 
 TOKEN = "CAROUSEL_TOKEN"
 
@@ -98,21 +98,23 @@ def main(arguments: list[str]) -> int:
 
     from carousel.server.app import create_app  # late: --help answers at once
     from carousel.server.http_server import bind
-    from carousel.server.supervised_worker import process_writer
+    from carousel.server.supervised_worker import start_supervised_worker
     from carousel.server.threads import share_one_heap
 
     _log_to_stderr()
     share_one_heap()
-    writers = [
-        process_writer(run, name, precision=request.precision, max_streams=request.max_streams)
+    engines = [
+        start_supervised_worker(
+            run, name, precision=request.precision, max_streams=request.max_streams
+        )
         for run, name in zip(runs, names, strict=True)
     ]
     try:
         with console.status("loading …") if can_redraw(console) else nullcontext():
-            for writer in writers:
-                writer.wait()
+            for engine in engines:
+                engine.wait()
         app = create_app(
-            writers,
+            engines,
             token=token,
             characters_per_minute=request.characters_per_minute,
             log_prompts=request.log_prompts,
@@ -120,20 +122,20 @@ def main(arguments: list[str]) -> int:
             host=request.host,
             allowed_hosts=request.allowed_host,
         )
-        streams = request.max_streams * len(writers)
+        streams = request.max_streams * len(engines)
         server = bind(app, request.host, request.port, streams=streams)
         with _stopping(server.stop):
             _announce(runs, request.host, server.port, has_token=token is not None)
             _announce_origins(request.cors_origin, has_token=token is not None)
-            server.run(end_texts=lambda: _close(writers))
+            server.run(end_texts=lambda: _close(engines))
     finally:
-        _close(writers)
+        _close(engines)
     return 0
 
 
-def _close(writers: "Sequence[WatchedWriter]") -> None:
-    for writer in writers:
-        writer.close()
+def _close(engines: "Sequence[SupervisedWorker]") -> None:
+    for engine in engines:
+        engine.close()
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

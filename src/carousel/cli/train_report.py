@@ -135,8 +135,8 @@ def sum_up(
     print()
     console.print("\ntry next", style="bold")
     begin = f" {_flag(prompt)}" if prompt else ""
-    if best.model.longest_stream is not None:
-        begin = f" --length {best.model.longest_stream}"
+    if best.model.max_length is not None:
+        begin = f" --length {best.model.max_length}"
     name = str(path if path.exists() else root)  # as typed, unless the system finds nothing there
     suggestions = [
         f"{command} sample {shell_word(name)}{begin}",

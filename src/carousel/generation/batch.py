@@ -1,4 +1,4 @@
-"""Many texts of one model, written together; each is what it would be alone."""
+"""Generate many texts of one model together; each is what it would be alone."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ import numpy as np
 from carousel.data.vocabulary import Vocabulary
 from carousel.errors import DivergenceError, TextError
 from carousel.generation.config import Precision, SamplingConfig
-from carousel.generation.engine import PRODUCTS, ROWS, Engine
+from carousel.generation.engine import COMPUTE_DTYPES, ROWS, Engine
 from carousel.generation.generate import check_request, length_after
-from carousel.generation.request import Task
-from carousel.generation.sentence_boundary import Marks
-from carousel.generation.stop import Ending
+from carousel.generation.request import Request
+from carousel.generation.sentence_boundary import SentenceBoundary
+from carousel.generation.stop import StopMatcher
 from carousel.models.base import LanguageModel
 
-_SECONDS = 0.05  # of each call of the engine, after which stop strings are looked for
+_SECONDS = 0.05  # of each engine step, after which stop strings are searched for
 
 
 def continue_batch(
@@ -28,20 +28,20 @@ def continue_batch(
     samples: int = 1,
     precision: Precision = "bf16",
 ) -> list[list[str]]:
-    """Continue each prompt several times; each text is what `continue_text` writes.
+    """Continue each prompt several times; each text is what `continue_text` gives.
 
     Args:
         model: In evaluation mode.
         vocabulary: The characters of the model's ids.
         prompts: Not repeated in the texts.
-        config: How the characters are drawn.
-        length: Characters drawn at most; None: 500, or as far as the model's positions go.
-        stop: A text ends before the first of these that comes up in it.
+        config: How characters are drawn.
+        length: Maximum number of characters. Default: 500, or as many as the model has positions.
+        stop: A text ends before the first of these strings in it.
         samples: Texts of each prompt.
-        precision: Of the products, as in `continue_text`.
+        precision: Of the matrix products, as in `continue_text`.
 
     Returns:
-        For each prompt its samples, in order of their numbers.
+        For each prompt its samples, in the order of their numbers.
 
     Raises:
         ConfigError: If length, stop or precision are not as above, or the model's positions end
@@ -50,33 +50,36 @@ def continue_batch(
         DivergenceError: If the model's weights are not finite numbers.
     """
     check_request(length, stop, precision)
-    marks = Marks.of(vocabulary.itos) if config.candidates > 1 else None
-    # As many rows as for one text alone: last bits may depend on their number.
-    engine = Engine(model, product=PRODUCTS[precision], rows=min(ROWS, config.candidates))
-    endings: dict[tuple[int, int], Ending] = {}
+    boundary = SentenceBoundary.of(vocabulary.itos) if config.candidates > 1 else None
+    # As many rows as `continue_text` has: the last bits may depend on their number.
+    engine = Engine(
+        model, compute_dtype=COMPUTE_DTYPES[precision], rows=min(ROWS, config.candidates)
+    )
+    matchers: dict[tuple[int, int], StopMatcher] = {}
     for number, prompt in enumerate(prompts):
         ids = _encode(vocabulary, prompt, number)
         for sample in range(samples):
-            task = Task(
+            request = Request(
                 prompt=ids,
                 length=length_after(model, len(ids), length),
                 sampling=config,
                 sample=sample,
-                marks=marks,
+                boundary=boundary,
             )
-            engine.join((number, sample), task)
-            endings[number, sample] = Ending(stop)
-    texts = dict.fromkeys(endings, "")
+            engine.add((number, sample), request)
+            matchers[number, sample] = StopMatcher(stop)
+    texts = dict.fromkeys(matchers, "")
     while len(engine):
-        for news in engine.advance(_SECONDS):
-            if news.error is not None:
-                raise DivergenceError(f"the model's weights are damaged or diverged: {news.error}")
-            key, ending = news.key, endings[news.key]  # type: ignore[index]
-            certain, is_met = ending.add("".join(vocabulary.itos[token] for token in news.ids))
+        for output in engine.step(_SECONDS):
+            if output.error is not None:
+                error = f"the model's weights are damaged or diverged: {output.error}"
+                raise DivergenceError(error)
+            key, matcher = output.key, matchers[output.key]  # type: ignore[index]
+            certain, is_met = matcher.add("".join(vocabulary.itos[token] for token in output.ids))
             if is_met:
-                engine.leave(key)
-            elif news.is_over:
-                certain += ending.rest()
+                engine.abort(key)
+            elif output.is_finished:
+                certain += matcher.rest()
             texts[key] += certain  # type: ignore[index]
     return [[texts[number, sample] for sample in range(samples)] for number in range(len(prompts))]
 

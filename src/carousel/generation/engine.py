@@ -1,7 +1,7 @@
-"""Many texts at once: they join and leave at any character, and all go on at the same pace.
+"""Continuous batching: texts of one model are generated together, added and aborted at any token.
 
-What a text becomes depends on its model and its task alone: not on who else is written, when it
-joined, or how long it is let go on at a time.
+A text depends on its model and its request alone: not on the others in the batch, on when it was
+added, or on how long each call lasts.
 """
 
 import time
@@ -10,29 +10,32 @@ from collections.abc import Hashable
 import torch
 
 from carousel.errors import ConfigError
-from carousel.generation.kernel_runner import compiled
-from carousel.generation.request import Draft, News, Task
-from carousel.generation.sentence_best_of import Sentences
-from carousel.generation.single_sample import Straight, Way
-from carousel.generation.torch_runner import Plain
+from carousel.generation.kernel_runner import kernel_runner
+from carousel.generation.request import Output, Request
+from carousel.generation.runner import Runner
+from carousel.generation.sentence_best_of import SentenceBestOf
+from carousel.generation.single_sample import SingleSample
+from carousel.generation.token_sequence import TokenSequence
+from carousel.generation.torch_runner import TorchRunner
 from carousel.models.base import LanguageModel
 
 ROWS = 16  # of a batch, where the model is run by its own forward
-PRODUCTS = {"float32": torch.float32, "bf16": torch.bfloat16}  # by the names that people give
+COMPUTE_DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}  # by `precision`
 
 
 class Engine:
-    """Writes the texts of one model; used by one thread, but for `interrupt`."""
+    """Generates the texts of one model. Not thread-safe, except for `interrupt`."""
 
     def __init__(
-        self, model: LanguageModel, *, product: torch.dtype = torch.float32, rows: int = ROWS
+        self, model: LanguageModel, *, compute_dtype: torch.dtype = torch.float32, rows: int = ROWS
     ) -> None:
-        """Prepare to write.
+        """Choose a runner: the kernel's if it supports the model, else the model's own forward.
 
         Args:
             model: In evaluation mode; its parameters are not touched, and must not change.
-            product: The type of the products, where a kernel can give it: float32, or bfloat16.
-            rows: Texts computed together where there is no kernel; more in turns.
+            compute_dtype: Of the kernel's matrix products: float32, or bfloat16 where the processor
+                has it.
+            rows: Batch size of the model's own forward; further texts take turns.
 
         Raises:
             ValueError: If the model is in training mode, where dropout would make a text depend
@@ -41,56 +44,56 @@ class Engine:
         if model.training:
             raise ValueError("the model is in training mode: call model.eval() first")
         self._model = model
-        self._texts: dict[Hashable, Straight | Sentences] = {}
-        self._counted: dict[Hashable, int] = {}  # ids drawn that were reported
+        self._texts: dict[Hashable, SingleSample | SentenceBestOf] = {}
+        self._reported: dict[Hashable, int] = {}  # tokens drawn, up to the last output
         self._paused: set[Hashable] = set()
         self._interrupted = torch.zeros(1, dtype=torch.int32)
-        self._way: Way = compiled(model, product) or Plain(model, rows)
+        self._runner: Runner = kernel_runner(model, compute_dtype) or TorchRunner(model, rows)
 
     def __len__(self) -> int:
-        """Return how many texts are not over."""
+        """Return how many texts are unfinished."""
         return len(self._texts)
 
-    def join(self, key: Hashable, task: Task) -> None:
-        """Take up a text; the next `advance` begins it.
+    def add(self, key: Hashable, request: Request) -> None:
+        """Add a text; the next `step` begins it.
 
         Raises:
             ConfigError: If the model's positions end before the text does.
-            ValueError: If an id is none of the model's, or the key is in use.
+            ValueError: If an id is outside the vocabulary, or the key is in use.
         """
         if key in self._texts:
-            raise ValueError(f"a text is being written under the key {key!r}")
-        if not all(0 <= token < self._model.vocab_size for token in task.prompt):
+            raise ValueError(f"a text is being generated under the key {key!r}")
+        if not all(0 <= token < self._model.vocab_size for token in request.prompt):
             raise ValueError(f"ids must be from 0 to {self._model.vocab_size - 1}")
-        longest = self._model.longest_stream
-        # The last id that is drawn need not be read.
-        if longest is not None and len(task.prompt) + task.length - 1 > longest:
+        max_length = self._model.max_length
+        # The last token that is drawn need not be read.
+        if max_length is not None and len(request.prompt) + request.length - 1 > max_length:
             raise ConfigError(
-                f"this model has positions for {longest} characters; the prompt has "
-                f"{len(task.prompt)} and {task.length} are to follow"
+                f"this model has positions for {max_length} characters; the prompt has "
+                f"{len(request.prompt)} and {request.length} are to follow"
             )
-        vocab_size = self._model.vocab_size
-        if task.sampling.candidates > 1 and task.marks is not None and task.length:
-            self._texts[key] = Sentences(task, task.marks, vocab_size, self._way)
+        vocab_size, boundary = self._model.vocab_size, request.boundary
+        if request.sampling.candidates > 1 and boundary is not None and request.length:
+            self._texts[key] = SentenceBestOf(request, boundary, vocab_size, self._runner)
         else:
-            self._texts[key] = Straight(task, vocab_size, self._way)
+            self._texts[key] = SingleSample(request, vocab_size, self._runner)
 
-    def leave(self, key: Hashable) -> int:
-        """Forget a text, if it is there; return the ids drawn for it since the last news."""
+    def abort(self, key: Hashable) -> int:
+        """Remove a text, if it is there; return the tokens drawn for it since its last output."""
         text = self._texts.pop(key, None)
         if text is None:
             return 0
-        text.leave()
+        text.remove()
         self._paused.discard(key)
-        return text.drawn - self._counted.pop(key, 0)
+        return text.num_drawn - self._reported.pop(key, 0)
 
     def pause(self, key: Hashable) -> None:
-        """Leave a text as it is, until it is resumed."""
+        """Skip a text until it is resumed."""
         if key in self._texts:
             self._paused.add(key)
 
     def resume(self, key: Hashable) -> None:
-        """Go on with a text that is paused."""
+        """Continue a text that is paused."""
         self._paused.discard(key)
 
     @property
@@ -98,48 +101,46 @@ class Engine:
         """Whether there is no text, or all are paused."""
         return len(self._paused) == len(self._texts)
 
-    def advance(self, seconds: float) -> list[News]:
-        """Go on with all texts for about so long, and return the news of each."""
-        self.write(seconds)
-        return self.news()
+    def step(self, seconds: float) -> list[Output]:
+        """Continue all texts for about this long, and return what each has gained."""
+        self.run(seconds)
+        return self.outputs()
 
-    def write(self, seconds: float) -> bool:
-        """Go on with all texts for about so long, or to their ends, by one step at least.
-
-        A step reads a character of the prompt or draws one.
+    def run(self, seconds: float) -> bool:
+        """Continue all texts for about this long, or to their ends, by one token at least.
 
         Returns:
-            Whether there is more to write.
+            Whether there is more to generate.
         """
         end = time.monotonic() + seconds
-        while writing := self._writing():
-            for draft in writing:
-                draft.make_room()
-            self._way.write(writing, max(0.0, end - time.monotonic()), self._interrupted)
+        while unfinished := self._unfinished():
+            for sequence in unfinished:
+                sequence.ensure_capacity()
+            self._runner.run(unfinished, max(0.0, end - time.monotonic()), self._interrupted)
             for text in self._texts.values():
-                text.go_on()
+                text.update()
             if self._interrupted or time.monotonic() >= end:
                 break
         self._interrupted.zero_()
-        return bool(self._writing())
+        return bool(self._unfinished())
 
-    def news(self) -> list[News]:
-        """Return what has become of each text since the last news; those that are over leave."""
-        news = []
+    def outputs(self) -> list[Output]:
+        """Return what each text has gained since the last call, and remove the finished ones."""
+        outputs = []
         for key, text in self._texts.items():
-            drawn = text.drawn
-            news.append(text.news(key)._replace(drawn=drawn - self._counted.get(key, 0)))
-            self._counted[key] = drawn
-        for each in news:
-            if each.is_over:
-                self.leave(each.key)
-        return news
-
-    def _writing(self) -> list[Draft]:
-        """Return what is to be gone on with, of all texts that are not paused."""
-        texts = (text for key, text in self._texts.items() if key not in self._paused)
-        return [draft for text in texts for draft in text.writing]
+            num_drawn = text.num_drawn - self._reported.get(key, 0)
+            outputs.append(text.output(key)._replace(num_drawn=num_drawn))
+            self._reported[key] = text.num_drawn
+        for output in outputs:
+            if output.is_finished:
+                self.abort(output.key)
+        return outputs
 
     def interrupt(self) -> None:
-        """End a `write` under way, or the next, after a few characters; from any thread."""
+        """End the present call of `run`, or the next, after a few tokens; from any thread."""
         self._interrupted.fill_(1)
+
+    def _unfinished(self) -> list[TokenSequence]:
+        """Return the sequences to run, of all texts that are not paused."""
+        texts = (text for key, text in self._texts.items() if key not in self._paused)
+        return [sequence for text in texts for sequence in text.unfinished]

@@ -1,4 +1,4 @@
-"""Writing with a kernel: recurrent models, many characters of every text at a time."""
+"""Run recurrent models by a kernel, many tokens of every text in one call."""
 
 import time
 from collections.abc import Sequence
@@ -9,119 +9,116 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from carousel.generation.next_token import as_settings, recent
-from carousel.generation.request import Draft
+from carousel.generation.next_token import recent_ids, sampler_settings
+from carousel.generation.token_sequence import TokenSequence
 from carousel.kernels import decoding
 from carousel.kernels.dispatch import choose_kernel
 from carousel.models.base import LanguageModel
-from carousel.models.decoder_weights import stack_of
+from carousel.models.decoder_weights import decoder_weights
 
-MOST_STEPS = 4096  # of one call, so that the first ones, whose time is not known, end soon
-TOGETHER = 16  # steps that a call may take although a text ends before: the others go on
+MAX_STEPS = 4096  # of one call: the first call must end soon, though its speed is not known
+SHARED_STEPS = 16  # steps that a call may take although one text ends before: the others go on
 
 
 @dataclass(eq=False)
-class _Hand:
-    """What the kernel keeps of a text beside its draft."""
+class _KernelState:
+    """What the kernel needs of a text beside its token sequence."""
 
     counts: Tensor  # (V,)
     state: Tensor
     numbers: list[int]
-    stages: list[float]
-    kept: tuple[int, Tensor] | None = None  # ids that were read, and the state then
+    settings: list[float]
+    saved: tuple[int, Tensor] | None = None  # num_read, and the state then
 
 
-class Compiled:
-    """The texts of one model. Their numbers do not depend on how many there are."""
+class KernelRunner:
+    """The texts of one model. Their numbers do not depend on the size of the batch."""
 
-    def __init__(self, machine: Any, vocab_size: int) -> None:
-        self._machine = machine
+    def __init__(self, decoder: Any, vocab_size: int) -> None:
+        self._decoder = decoder
         self._vocab_size = vocab_size
-        self._hands: dict[Draft, _Hand] = {}
-        self._seconds_per_step, self._texts = 1e-3, 1  # of the last call
+        self._states: dict[TokenSequence, _KernelState] = {}
+        self._seconds_per_step, self._batch_size = 1e-3, 1  # of the last call
 
-    def join(self, draft: Draft) -> None:
-        """Take up a text."""
-        self._take_up(draft, torch.zeros(decoding.state_size(self._machine)))
+    def add(self, sequence: TokenSequence) -> None:
+        """Add a sequence of which nothing is read."""
+        self._add(sequence, torch.zeros(decoding.state_size(self._decoder)))
 
-    def fork(self, draft: Draft, other: Draft) -> None:
-        """Take up a text that has come as far as another."""
-        self._take_up(other, self._hands[draft].state.clone())
+    def fork(self, sequence: TokenSequence, other: TokenSequence) -> None:
+        """Add another sequence with a copy of this one's state."""
+        self._add(other, self._states[sequence].state.clone())
 
-    def keep(self, draft: Draft) -> None:
-        """Remember where a text stands."""
-        hand = self._hands[draft]
-        hand.kept = int(draft.place[0]), hand.state.clone()
+    def save_state(self, sequence: TokenSequence) -> None:
+        """Keep the state of a sequence."""
+        own = self._states[sequence]
+        own.saved = sequence.num_read, own.state.clone()
 
-    def go_back(self, draft: Draft, other: Draft) -> None:
-        """Let another text stand where this one was kept, if it was."""
-        if (kept := self._hands[draft].kept) is not None:
-            other.place[0], self._hands[other].state = kept
+    def restore_state(self, sequence: TokenSequence, other: TokenSequence) -> None:
+        """Give another sequence the state saved here, if there is one."""
+        if (saved := self._states[sequence].saved) is not None:
+            other.num_read, self._states[other].state = saved
 
-    def _take_up(self, draft: Draft, state: Tensor) -> None:
-        task = draft.task
-        config = task.sampling
-        counts = torch.bincount(recent(draft), minlength=self._vocab_size).int()
-        self._hands[draft] = _Hand(
-            counts,
-            state,
-            [
-                len(task.prompt),
-                config.repetition_window,
-                _signed(config.seed),
-                _signed(task.sample),
-            ],
-            decoding.stage_row(as_settings(config)),
-        )
+    def remove(self, sequence: TokenSequence) -> None:
+        """Remove a sequence."""
+        self._states.pop(sequence, None)
 
-    def leave(self, draft: Draft) -> None:
-        """Forget a text."""
-        self._hands.pop(draft, None)
-
-    def write(self, drafts: Sequence[Draft], seconds: float, interrupted: Tensor) -> None:
-        """Go on with all texts for about so long, until one of them ends or needs room."""
-        hands = [self._hands[draft] for draft in drafts]
-        page = decoding.DecodeBatch(
-            [draft.ids for draft in drafts],
-            [draft.place for draft in drafts],
-            [draft.log_p for draft in drafts],
-            [draft.best for draft in drafts],
-            [draft.best_log_p for draft in drafts],
-            [hand.counts for hand in hands],
-            [hand.state for hand in hands],
-            torch.tensor([hand.numbers for hand in hands]),
-            torch.tensor([hand.stages for hand in hands], dtype=torch.float64),
+    def run(self, sequences: Sequence[TokenSequence], seconds: float, interrupted: Tensor) -> None:
+        """Run for about this long, until one sequence is complete or full, or until interrupted."""
+        states = [self._states[sequence] for sequence in sequences]
+        batch = decoding.DecodeBatch(
+            [sequence.ids for sequence in sequences],
+            [sequence.progress for sequence in sequences],
+            [sequence.log_p for sequence in sequences],
+            [sequence.top_ids for sequence in sequences],
+            [sequence.top_log_p for sequence in sequences],
+            [own.counts for own in states],
+            [own.state for own in states],
+            torch.tensor([own.numbers for own in states]),
+            torch.tensor([own.settings for own in states], dtype=torch.float64),
         )
         start = time.monotonic()
         end = start + seconds
-        while all(ahead := [draft.steps_ahead for draft in drafts]):
-            possible = max(min(ahead), min(max(ahead), TOGETHER))
-            expected = self._seconds_per_step * max(1, len(drafts) / self._texts)
-            steps = max(1, int(min((end - start) / expected, possible, MOST_STEPS)))
-            decoding.decode(self._machine, page, steps, interrupted)
+        while all(left := [sequence.steps_until_full for sequence in sequences]):
+            possible = max(min(left), min(max(left), SHARED_STEPS))
+            expected = self._seconds_per_step * max(1, len(sequences) / self._batch_size)
+            steps = max(1, int(min((end - start) / expected, possible, MAX_STEPS)))
+            decoding.decode(self._decoder, batch, steps, interrupted)
             now = time.monotonic()
             if interrupted:  # it may have been fewer steps
                 return
-            self._seconds_per_step, self._texts = max(1e-7, (now - start) / steps), len(drafts)
+            self._seconds_per_step = max(1e-7, (now - start) / steps)
+            self._batch_size = len(sequences)
             if now >= end:
                 return
             start = now
 
+    def _add(self, sequence: TokenSequence, state: Tensor) -> None:
+        request = sequence.request
+        config = request.sampling
+        counts = torch.bincount(recent_ids(sequence), minlength=self._vocab_size).int()
+        seed, sample = _as_int64(config.seed), _as_int64(request.sample)
+        self._states[sequence] = _KernelState(
+            counts,
+            state,
+            [len(request.prompt), config.repetition_window, seed, sample],
+            decoding.settings_row(sampler_settings(config)),
+        )
 
-def compiled(model: LanguageModel, product: torch.dtype) -> Compiled | None:
-    """Return the kernel's way to write with a model; None where there is none.
 
-    Products that the processor lacks give way to those in float32.
+def kernel_runner(model: LanguageModel, compute_dtype: torch.dtype) -> KernelRunner | None:
+    """Return the kernel's runner of a model; None if there is no kernel for it.
+
+    Falls back to float32 if the processor lacks `compute_dtype`.
     """
-    stack = stack_of(model)
-    if stack is None:
+    weights = decoder_weights(model)
+    if weights is None:
         return None
-    for kind in dict.fromkeys((product, torch.float32)):
-        if choose_kernel(partial(decoding.unsupported_reason, stack, kind)):
-            return Compiled(decoding.make_decoder(stack, kind), model.vocab_size)
+    for dtype in dict.fromkeys((compute_dtype, torch.float32)):
+        if choose_kernel(partial(decoding.unsupported_reason, weights, dtype)):
+            return KernelRunner(decoding.make_decoder(weights, dtype), model.vocab_size)
     return None
 
 
-def _signed(word: int) -> int:
-    """Return the int64 of the same 64 bits."""
+def _as_int64(word: int) -> int:
+    """Return the int64 with the bits of an unsigned 64-bit number."""
     return word - 2**64 if word >= 2**63 else word

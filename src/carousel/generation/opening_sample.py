@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from carousel.data.vocabulary import Vocabulary
 from carousel.generation.config import SamplingConfig
-from carousel.generation.generate import continue_text, room
+from carousel.generation.generate import continue_text, length_left
 from carousel.models.base import LanguageModel
 
 SAMPLING = SamplingConfig(temperature=0.6)
@@ -23,7 +23,7 @@ def opening_sample(
         prompt: How the text begins.
         length: Characters to write.
     """
-    if room(model, len(prompt)) < length:
+    if length_left(model, len(prompt)) < length:
         prompt = ""
-    length = int(min(length, room(model, 1)))
+    length = int(min(length, length_left(model, 1)))
     return prompt, continue_text(model, vocabulary, prompt, SAMPLING, length=length)

@@ -7,18 +7,18 @@ from typing import NamedTuple, Self
 ENDERS = frozenset(".!?…‽؟۔")
 WIDE = frozenset("。！？।॥")  # no space follows these
 QUOTES = frozenset("\"'*_")
-CLOSING = frozenset({"Pe", "Pf", "Pi"})  # categories of brackets and quotation marks
+CLOSING = frozenset({"Pe", "Pf", "Pi"})  # Unicode categories of brackets and quotation marks
 
 
-class Marks(NamedTuple):
-    """The ids by which a sentence ends.
+class SentenceBoundary(NamedTuple):
+    """The tokens at which a sentence ends.
 
     Attributes:
-        enders: Full stops and what is like them.
+        enders: Full stops and similar marks.
         wide: Those that need no space.
         closers: Quotation marks and brackets, which may stand between a full stop and its space.
         spaces: White space.
-        line_feed: Its id; -1: there is none.
+        line_feed: Its id; -1 if the vocabulary has none.
     """
 
     enders: frozenset[int]
@@ -29,7 +29,7 @@ class Marks(NamedTuple):
 
     @classmethod
     def of(cls, characters: Sequence[str]) -> Self:
-        """Return the marks among these characters, which stand in the order of their ids."""
+        """Return the boundary for a vocabulary, given as its characters in the order of ids."""
 
         def ids(is_one: Callable[[str], bool]) -> frozenset[int]:
             return frozenset(token for token, c in enumerate(characters) if is_one(c))
@@ -42,8 +42,8 @@ class Marks(NamedTuple):
             line_feed=characters.index("\n") if "\n" in characters else -1,
         )
 
-    def end(self, ids: Sequence[int]) -> bool:
-        """Tell whether the last of these ids ends the sentence that the first one begins."""
+    def is_end(self, ids: Sequence[int]) -> bool:
+        """Return whether the last of these ids ends the sentence that the first one begins."""
         if ids[-1] not in self.spaces:
             return ids[-1] in self.wide
         if ids[-1] == self.line_feed:

@@ -1,61 +1,37 @@
-"""A text that is drawn once, from its first character to its last; and what writes drafts."""
+"""A text that is drawn once, from its first token to its last."""
 
-from collections.abc import Hashable, Sequence
-from typing import Protocol
+from collections.abc import Hashable
 
-from torch import Tensor
-
-from carousel.generation.request import Draft, News, Task
-
-
-class Way(Protocol):
-    """How drafts are written: `Compiled` or `Plain`."""
-
-    def join(self, draft: Draft) -> None:
-        """Take up a text."""
-
-    def fork(self, draft: Draft, other: Draft) -> None:
-        """Take up a text that has come as far as another, but for the last id, which it reads."""
-
-    def keep(self, draft: Draft) -> None:
-        """Remember where a text stands, all read but its last id."""
-
-    def go_back(self, draft: Draft, other: Draft) -> None:
-        """Let another text, of the same ids so far, stand where this one was kept, if it was."""
-
-    def leave(self, draft: Draft) -> None:
-        """Forget a text."""
-
-    def write(self, drafts: Sequence[Draft], seconds: float, interrupted: Tensor) -> None:
-        """Go on with these for about so long, until one of them ends or needs room."""
+from carousel.generation.request import Output, Request
+from carousel.generation.runner import Runner
+from carousel.generation.token_sequence import TokenSequence
 
 
-class Straight:
-    """A text that the engine writes; `Sentences` is the other kind."""
+class SingleSample:
+    """One request of the engine, drawn once; `SentenceBestOf` is the other kind."""
 
-    def __init__(self, task: Task, vocab_size: int, way: Way) -> None:
-        """Take up a task, in such a way."""
-        self._draft = Draft(task, vocab_size)
-        self._way = way
-        way.join(self._draft)
+    def __init__(self, request: Request, vocab_size: int, runner: Runner) -> None:
+        self._sequence = TokenSequence(request, vocab_size)
+        self._runner = runner
+        runner.add(self._sequence)
 
     @property
-    def writing(self) -> list[Draft]:
-        """The draft, if the engine is to go on with it."""
-        return [self._draft] if self._draft.steps_left else []
+    def unfinished(self) -> list[TokenSequence]:
+        """Return the sequence if it is not complete."""
+        return [self._sequence] if self._sequence.steps_left else []
 
     @property
-    def drawn(self) -> int:
-        """Return how many ids were drawn so far."""
-        return int(self._draft.place[1]) - len(self._draft.task.prompt)
+    def num_drawn(self) -> int:
+        """Return how many tokens were drawn so far."""
+        return self._sequence.num_tokens - len(self._sequence.request.prompt)
 
-    def go_on(self) -> None:
-        """Do what is due, now that the engine has gone on: nothing."""
+    def update(self) -> None:
+        """Do nothing: there is nothing to choose between."""
 
-    def news(self, key: Hashable) -> News:
-        """Return what is new since this was last asked."""
-        return self._draft.news(key)
+    def output(self, key: Hashable) -> Output:
+        """Return what is new since the last call."""
+        return self._sequence.output(key)
 
-    def leave(self) -> None:
-        """Let the way forget the text."""
-        self._way.leave(self._draft)
+    def remove(self) -> None:
+        """Remove the sequence from the runner."""
+        self._runner.remove(self._sequence)

@@ -1,28 +1,28 @@
-"""Where a text ends: at a stop string, which is not part of it."""
+"""End a text before the first stop string in it."""
 
 from collections.abc import Generator, Iterable, Sequence
 from typing import Literal
 
-Finish = Literal["stop", "length"]  # a stop string was met, or there was no more text
+FinishReason = Literal["stop", "length"]  # a stop string was found, or the text is complete
 
 
-class Ending:
-    """Looks for the end of a text that comes in pieces.
+class StopMatcher:
+    """Searches a text that comes in pieces for stop strings.
 
-    Characters that may yet turn out to begin a stop string are held back until it is clear that
-    they do not, or until the text ends. Where several stop strings end at the same character,
-    the longest of them is cut off.
+    Characters that may be the beginning of a stop string are held back until it is clear that they
+    are not, or until the text ends. If several stop strings end at the same character, the longest
+    is cut off.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
-        """Look for these strings, of at least one character each."""
+        """Search for these strings, of at least one character each."""
         self._stop = stop
         self._held = ""
 
     def add(self, text: str) -> tuple[str, bool]:
-        """Read on; return what is certain to belong to the text now, and whether it ends there.
+        """Add a piece; return what surely belongs to the text, and whether a stop string ended it.
 
-        What is behind a stop string is ignored, and nothing may be added after it.
+        Whatever follows a stop string is ignored, and nothing may be added after it.
         """
         if not self._stop:
             return text, False
@@ -42,7 +42,7 @@ class Ending:
         return self._held
 
 
-def until_stop(text: Iterable[str], stop: Sequence[str]) -> Generator[str, None, Finish]:
+def until_stop(text: Iterable[str], stop: Sequence[str]) -> Generator[str, None, FinishReason]:
     """Yield a text as it comes, up to the first stop string to be complete (see Ending).
 
     Args:
@@ -52,14 +52,14 @@ def until_stop(text: Iterable[str], stop: Sequence[str]) -> Generator[str, None,
     Returns:
         Why it ended, as the value of the generator (`finish = yield from until_stop(…)`).
     """
-    ending = Ending(stop)
+    matcher = StopMatcher(stop)
     for piece in text:
-        certain, is_met = ending.add(piece)
+        certain, is_met = matcher.add(piece)
         if certain:
             yield certain
         if is_met:
             return "stop"
-    if rest := ending.rest():
+    if rest := matcher.rest():
         yield rest
     return "length"
 

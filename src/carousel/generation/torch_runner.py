@@ -1,9 +1,9 @@
-"""Writing with any model, one character of every text at a time, by its own forward.
+"""Run any model by its own forward, one token of every text at a time.
 
-A row of a matrix product may differ in its last bits with the number of rows. So a batch always
-has the same number of them, whoever writes in it, and rows that nobody uses are computed too; and a
-prompt is read alone, in pieces of PIECE from its beginning. Then a text is a function of its task;
-and, in last bits, of the number of torch's threads, which share out such a product.
+The last bits of a row of a matrix product may depend on the number of rows. So a batch always has
+the same number of them, unused rows included, and a prompt is read alone, in pieces of CHUNK from
+its beginning. That makes a text a function of its request, and, in its last bits, of the number of
+torch's threads.
 """
 
 import time
@@ -13,178 +13,176 @@ import torch
 from torch import Tensor
 
 from carousel.generation.next_token import draw_next
-from carousel.generation.request import Draft
+from carousel.generation.token_sequence import TokenSequence
 from carousel.models.base import LanguageModel, State
 from carousel.ops.sampling import log_probabilities
 
-PIECE = 256  # characters of a prompt read at once: bounds the memory it takes
+CHUNK = 256  # tokens of a prompt read at once: bounds the memory
 
 
-class Plain:
-    """The texts of one model, in batches of so many rows."""
+class TorchRunner:
+    """The texts of one model, in batches of `rows`."""
 
     def __init__(self, model: LanguageModel, rows: int) -> None:
         self._model = model
         self._device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self._rows = rows if rows > 1 and is_one_row_as_another(model, rows) else 1
-        self._reading: dict[Draft, State | None] = {}
-        # How many ids were read, and the state then.
-        self._kept: dict[Draft, tuple[int, State | None]] = {}
+        self._rows = rows if rows > 1 and rows_are_identical(model, rows) else 1
+        self._waiting: dict[TokenSequence, State | None] = {}  # in no batch, with their states
+        self._saved: dict[TokenSequence, tuple[int, State | None]] = {}  # num_read, and the state
         self._batches: list[_Batch] = []
 
-    def join(self, draft: Draft) -> None:
-        """Take up a text."""
-        self._reading[draft] = None
+    def add(self, sequence: TokenSequence) -> None:
+        """Add a sequence of which nothing is read."""
+        self._waiting[sequence] = None
 
-    def fork(self, draft: Draft, other: Draft) -> None:
-        """Take up a text that has come as far as another."""
-        self._reading[other] = self._state_of(draft)
+    def fork(self, sequence: TokenSequence, other: TokenSequence) -> None:
+        """Add another sequence with a copy of this one's state."""
+        self._waiting[other] = self._state_of(sequence)
 
-    def keep(self, draft: Draft) -> None:
-        """Remember where a text stands."""
-        self._kept[draft] = int(draft.place[0]), self._state_of(draft)
+    def save_state(self, sequence: TokenSequence) -> None:
+        """Keep the state of a sequence."""
+        self._saved[sequence] = sequence.num_read, self._state_of(sequence)
 
-    def go_back(self, draft: Draft, other: Draft) -> None:
-        """Let another text stand where this one was kept, if it was."""
-        if (kept := self._kept.get(draft)) is not None:
-            other.place[0], self._reading[other] = kept
+    def restore_state(self, sequence: TokenSequence, other: TokenSequence) -> None:
+        """Give another sequence the state saved here, if there is one."""
+        if (saved := self._saved.get(sequence)) is not None:
+            other.num_read, self._waiting[other] = saved
 
-    def leave(self, draft: Draft) -> None:
-        """Forget a text."""
-        self._reading.pop(draft, None)
-        self._kept.pop(draft, None)
+    def remove(self, sequence: TokenSequence) -> None:
+        """Remove a sequence."""
+        self._waiting.pop(sequence, None)
+        self._saved.pop(sequence, None)
         for batch in self._batches:
-            batch.leave(draft)
-        self._batches = [batch for batch in self._batches if any(batch.drafts)]
-
-    def _state_of(self, draft: Draft) -> State | None:
-        if draft in self._reading:
-            return self._reading[draft]
-        (batch,) = (batch for batch in self._batches if draft in batch.drafts)
-        return batch.state_of(draft)
+            batch.remove(sequence)
+        self._batches = [batch for batch in self._batches if any(batch.sequences)]
 
     @torch.inference_mode()
-    def write(self, drafts: Sequence[Draft], seconds: float, interrupted: Tensor) -> None:
-        """Go on with these texts for about so long, until one of them ends or needs room."""
+    def run(self, sequences: Sequence[TokenSequence], seconds: float, interrupted: Tensor) -> None:
+        """Run for about this long, until one sequence is complete or full, or until interrupted."""
         end = time.monotonic() + seconds
-        wanted = set(drafts)
-        self._set_aside(wanted)
+        wanted = set(sequences)
+        self._evict_others(wanted)
         while True:
-            read = 0
-            for draft in [d for d in self._reading if d in wanted and d.steps_left]:
-                read += self._read(draft)
-                if read >= PIECE and (time.monotonic() >= end or interrupted):
+            num_read = 0
+            for sequence in [s for s in self._waiting if s in wanted and s.steps_left]:
+                num_read += self._read_chunk(sequence)
+                if num_read >= CHUNK and (time.monotonic() >= end or interrupted):
                     break
             for batch in self._batches:
-                batch.write()
-            if time.monotonic() >= end or interrupted or not all(d.steps_ahead for d in drafts):
+                batch.step()
+            is_late = time.monotonic() >= end or interrupted
+            if is_late or not all(s.steps_until_full for s in sequences):
                 return
 
-    def _set_aside(self, wanted: set[Draft]) -> None:
-        """Take texts that are not wanted now out of their batches, with their states."""
-        for batch in self._batches:
-            for draft in list(batch.drafts):
-                if draft is not None and draft.steps_left and draft not in wanted:
-                    self._reading[draft] = batch.state_of(draft)
-                    batch.leave(draft)
+    def _state_of(self, sequence: TokenSequence) -> State | None:
+        if sequence in self._waiting:
+            return self._waiting[sequence]
+        (batch,) = (batch for batch in self._batches if sequence in batch.sequences)
+        return batch.state_of(sequence)
 
-    def _read(self, draft: Draft) -> int:
-        """Read a piece of what stands, but for its last id; then a text to draw joins a batch.
+    def _evict_others(self, wanted: set[TokenSequence]) -> None:
+        """Take sequences that are not to run now out of their batches, with their states."""
+        for batch in self._batches:
+            for sequence in list(batch.sequences):
+                if sequence is not None and sequence.steps_left and sequence not in wanted:
+                    self._waiting[sequence] = batch.state_of(sequence)
+                    batch.remove(sequence)
+
+    def _read_chunk(self, sequence: TokenSequence) -> int:
+        """Read a chunk of the known tokens but the last; then move the sequence to a batch.
 
         Returns:
-            How many ids were read.
+            How many tokens were read.
         """
-        read, last = int(draft.place[0]), int(draft.place[1]) - 1
-        state = self._reading.pop(draft)
-        piece = draft.ids[read : min(read + PIECE, last)]
-        if len(piece):
-            logits, state = self._model(piece[None].to(self._device), state)
-            if draft.is_scored and not score(draft, read + 1, logits[0].cpu()):
-                return len(piece)
-            draft.place[0] += len(piece)
-        if int(draft.place[0]) < last or not draft.steps_left:
-            self._reading[draft] = state  # behind those that wait
+        num_read, last = sequence.num_read, sequence.num_tokens - 1
+        state = self._waiting.pop(sequence)
+        chunk = sequence.ids[num_read : min(num_read + CHUNK, last)]
+        if len(chunk):
+            logits, state = self._model(chunk[None].to(self._device), state)
+            if sequence.is_scored and not score(sequence, num_read + 1, logits[0].cpu()):
+                return len(chunk)
+            sequence.num_read += len(chunk)
+        if sequence.num_read < last or not sequence.steps_left:
+            self._waiting[sequence] = state  # behind the others
         else:
-            batch = next((batch for batch in self._batches if None in batch.drafts), None)
+            batch = next((batch for batch in self._batches if None in batch.sequences), None)
             if batch is None:
                 batch = _Batch(self._model, self._rows, self._device)
                 self._batches.append(batch)
-            batch.join(draft, state or self._model.initial_state(1))
-        return len(piece)
+            batch.add(sequence, state or self._model.initial_state(1))
+        return len(chunk)
 
 
 class _Batch:
-    """Rows of a model's state, each for a text or free."""
+    """Rows of a model's state, each for a sequence or free."""
 
     def __init__(self, model: LanguageModel, rows: int, device: torch.device) -> None:
-        self.drafts: list[Draft | None] = [None] * rows
+        self.sequences: list[TokenSequence | None] = [None] * rows
         self._model = model
         self._device = device
         self._state = model.initial_state(rows)
 
-    def join(self, draft: Draft, state: State) -> None:
-        row = self.drafts.index(None)
-        self.drafts[row] = draft
+    def add(self, sequence: TokenSequence, state: State) -> None:
+        row = self.sequences.index(None)
+        self.sequences[row] = sequence
         self._set_states([row], state)
 
-    def state_of(self, draft: Draft) -> State:
-        row = self.drafts.index(draft)
+    def state_of(self, sequence: TokenSequence) -> State:
+        row = self.sequences.index(sequence)
         return tuple(part[:, row : row + 1].clone() for part in self._state)
 
-    def leave(self, draft: Draft) -> None:
-        if draft in self.drafts:
-            self.drafts[self.drafts.index(draft)] = None
+    def remove(self, sequence: TokenSequence) -> None:
+        if sequence in self.sequences:
+            self.sequences[self.sequences.index(sequence)] = None
 
-    def write(self) -> None:
-        """Read one id of every text, and draw the next."""
-        writing = {row: d for row, d in enumerate(self.drafts) if d and d.steps_left}
-        free = [row for row in range(len(self.drafts)) if row not in writing]
-        if free and self._model.longest_stream is not None:  # nobody's positions must not end
+    def step(self) -> None:
+        """Read one token of every sequence, and draw the next."""
+        unfinished = {row: s for row, s in enumerate(self.sequences) if s and s.steps_left}
+        free = [row for row in range(len(self.sequences)) if row not in unfinished]
+        if free and self._model.max_length is not None:  # unused rows must not run out of positions
             self._set_states(free, self._model.initial_state(len(free)))
-        tokens = torch.zeros(len(self.drafts), 1, dtype=torch.int64)
-        for row, draft in writing.items():
-            tokens[row] = draft.ids[draft.place[0]]
+        tokens = torch.zeros(len(self.sequences), 1, dtype=torch.int64)
+        for row, sequence in unfinished.items():
+            tokens[row] = sequence.ids[sequence.num_read]
         logits, self._state = self._model(tokens.to(self._device), self._state)
-        _go_on(list(writing.values()), logits[list(writing), 0].cpu())
+        _draw_all(list(unfinished.values()), logits[list(unfinished), 0].cpu())
 
     def _set_states(self, rows: Sequence[int], states: State) -> None:
         for part, new in zip(self._state, states, strict=True):
             part[:, rows] = new
 
 
-def _go_on(drafts: Sequence[Draft], logits: Tensor) -> None:
-    """Draw the next id of each text by its logits (M, V), where the task asks for one."""
-    for draft, token, z in zip(drafts, draw_next(drafts, logits), logits, strict=True):
+def _draw_all(sequences: Sequence[TokenSequence], logits: Tensor) -> None:
+    """Draw the next token of each sequence from its logits (M, V), and score what is requested."""
+    for sequence, token, z in zip(sequences, draw_next(sequences, logits), logits, strict=True):
         if token is None:
-            draft.place[3] = 1
+            sequence.fail()
             continue
-        read, known, end, _ = draft.place.tolist()
-        draft.place[0] = read + 1
-        if known < end:
-            draft.ids[known] = token
-            draft.place[1] += 1
-        if draft.is_scored:
-            score(draft, read + 1, z[None])
+        sequence.num_read += 1
+        if sequence.num_tokens < sequence.limit:
+            sequence.draw(token)
+        if sequence.is_scored:
+            score(sequence, sequence.num_read, z[None])
 
 
-def score(draft: Draft, first: int, logits: Tensor) -> bool:
-    """Note the chances of the ids from a place on, by the logits there (T, V), if they are."""
-    places = slice(first, first + len(logits))
+def score(sequence: TokenSequence, first: int, logits: Tensor) -> bool:
+    """Set log-probabilities from position `first` on by logits (T, V); False if not finite."""
+    positions = slice(first, first + len(logits))
     try:
         log_p = log_probabilities(logits)
     except ValueError:
-        draft.place[3] = 1
+        sequence.fail()
         return False
-    draft.log_p[places] = log_p.gather(1, draft.ids[places, None])[:, 0]
-    order = log_p.argsort(dim=1, descending=True, stable=True)[:, : draft.best.shape[1]]
-    draft.best[places] = order
-    draft.best_log_p[places] = log_p.gather(1, order)
+    sequence.log_p[positions] = log_p.gather(1, sequence.ids[positions, None])[:, 0]
+    order = log_p.argsort(dim=1, descending=True, stable=True)[:, : sequence.top_ids.shape[1]]
+    sequence.top_ids[positions] = order
+    sequence.top_log_p[positions] = log_p.gather(1, order)
     return True
 
 
 @torch.inference_mode()
-def is_one_row_as_another(model: LanguageModel, rows: int) -> bool:
-    """Tell whether equal rows of a batch give equal bits, wherever they stand, for some steps."""
+def rows_are_identical(model: LanguageModel, rows: int) -> bool:
+    """Return whether equal rows of a batch give equal bits at every row, for some steps."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     state = None
     for token in range(min(8, model.vocab_size)):

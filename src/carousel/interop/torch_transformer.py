@@ -94,7 +94,7 @@ class TorchTransformer(nn.Module):
 
     def _placed(self, x: Tensor, read: int) -> Tensor:
         """Add what says where each position stands, where the attention does not."""
-        longest = self.config.longest_stream
+        longest = self.config.max_length
         if longest is None:
             return x
         if read + x.shape[1] > longest:

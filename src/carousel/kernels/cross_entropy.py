@@ -1,11 +1,10 @@
 """The cross-entropy of a softmax as a CPU kernel, with the arguments and results of its op."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from carousel.kernels import fused
+from carousel.kernels.operators import operators
 from carousel.kernels.tensors import unsupported_tensor
 
 
@@ -22,15 +21,11 @@ def forward(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         IndexError: If a target is not in [0, V).
     """
-    losses, p = _operators().cross_entropy(logits, targets)
+    losses, p = operators().cross_entropy(logits, targets)
     return losses, p
 
 
 def backward(dlosses: Tensor, p: Tensor, targets: Tensor) -> Tensor:
     """Pull the gradient of each target's loss back to the logits (N, V)."""
-    dlogits: Tensor = _operators().cross_entropy_backward(dlosses, p, targets)
+    dlogits: Tensor = operators().cross_entropy_backward(dlosses, p, targets)
     return dlogits
-
-
-def _operators() -> Any:
-    return torch.ops.carousel

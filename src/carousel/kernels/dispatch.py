@@ -1,7 +1,7 @@
-"""Which code runs a recurrence: chosen at run time, all proven equal to ops/.
+"""Choose the code that runs a recurrence; all choices are proven equal to ops/.
 
-`autograd`: the time loop, differentiated by torch. `bptt`: the time loop and its hand-derived
-reverse. `fused`: a kernel that is both in one. `auto` picks the fastest that applies; under
+`autograd` is the time loop, differentiated by torch. `bptt` is the time loop with the hand-derived
+backward pass. `fused` is a kernel for both. `auto` picks the fastest that applies; under
 torch.func, with forward-mode tangents, and in a traced or exported program that is `autograd`.
 """
 
@@ -22,13 +22,13 @@ Backend = Literal["auto", "autograd", "bptt", "fused"]
 
 
 class Implementation(NamedTuple):
-    """A way to run a family.
+    """Functions that run a family.
 
     Attributes:
-        name: Its backend.
-        forward: Outputs, last state, and the trace for the reverse.
-        backward: The reverse; None: torch differentiates forward.
-        infer: Outputs and last state alone; None: forward is no dearer.
+        name: The backend.
+        forward: Returns the outputs, the last state, and what the backward pass reads.
+        backward: The backward pass; None: torch differentiates forward.
+        infer: Returns the outputs and the last state; None: forward costs no more.
     """
 
     name: str
@@ -43,22 +43,23 @@ class Implementation(NamedTuple):
 AUTOGRAD = Implementation("autograd", recurrence.forward, None)
 BPTT = Implementation("bptt", recurrence.forward, recurrence.backward)
 FUSED = {
-    product: Implementation("fused", forward, fused.backward, fused.INFER[product])
-    for product, forward in fused.FORWARD.items()
-}  # by the type of their products
+    compute_dtype: Implementation("fused", forward, fused.backward, fused.INFER[compute_dtype])
+    for compute_dtype, forward in fused.FORWARD.items()
+}  # by compute_dtype
 
-_of_auto: ContextVar[str] = ContextVar("backend of layers that say auto", default="auto")
+_auto_backend: ContextVar[str] = ContextVar("backend of layers that say auto", default="auto")
 
 
 def choose(backend: str, *tensors: Tensor | None) -> Implementation:
-    """Return the implementation that a backend's name asks for, where there is no kernel.
+    """Return the implementation of a backend for an op that has no kernel.
 
     Args:
-        backend: Its name.
-        tensors: What it is to compute with; None counts for nothing.
+        backend: The name of the backend.
+        tensors: All tensors that it will compute with; None is ignored.
 
     Raises:
-        ValueError: If there is no such backend, or it cannot serve a tool of torch's at work.
+        ValueError: If there is no such backend, or it cannot run under the torch transform that is
+            active.
     """
     return AUTOGRAD if _name(backend, *tensors) == "autograd" else BPTT
 
@@ -70,96 +71,98 @@ def choose_recurrence(
     state: State,
     weights: Weights,
     masks: Masks,
-    product: torch.dtype,
+    compute_dtype: torch.dtype,
 ) -> Implementation:
-    """Return the implementation of a recurrence that a backend's name asks for.
+    """Return the implementation of a backend for this recurrence.
 
     Args:
-        backend: Its name.
-        family: What is to run, and the rest: on what.
+        backend: The name of the backend.
+        family: The family to run.
         source: Its input.
         state: Its initial state.
         weights: Its weights.
         masks: Its masks.
-        product: The type that the products should have: autocast's, else that of the weights.
-            A half precision that the kernels lack gives way to the precision of the weights.
+        compute_dtype: Type of the matrix products: autocast's, else that of the weights. If the
+            kernels lack it, they use the type of the weights.
 
     Raises:
-        ValueError: If there is no such backend, it cannot serve a tool of torch's at work, or the
-            one named by "fused" cannot run this.
+        ValueError: If there is no such backend, it cannot run under the torch transform that is
+            active, or `backend` is "fused" and no kernel supports this.
     """
     name = _name(backend, *source, *state, *weights.values())
     T, B = source[0].shape[:2]
     if name == "autograd":
         return AUTOGRAD
-    if name == "bptt" or (name == "auto" and _is_small(T * B, product)):
+    if name == "bptt" or (name == "auto" and _is_small(T * B, compute_dtype)):
         return BPTT
-    call = fused.Call(family, source, weights, masks, product)
-    obstacle = fused.unsupported_reason(call)
+    call = fused.Call(family, source, weights, masks, compute_dtype)
+    reason = fused.unsupported_reason(call)
     own = state[0].dtype  # as the weights
-    if obstacle is not None and product != own:
-        product, obstacle = own, fused.unsupported_reason(call._replace(product=own))
-    if obstacle is None:
-        return FUSED[product]
+    if reason is not None and compute_dtype != own:
+        compute_dtype, reason = own, fused.unsupported_reason(call._replace(compute_dtype=own))
+    if reason is None:
+        return FUSED[compute_dtype]
     if name == "fused":
-        raise ValueError(f"backend 'fused' cannot run here: {obstacle}; 'auto' would do without")
+        raise ValueError(f"backend 'fused' cannot run here: {reason}; 'auto' would do without")
     return BPTT
 
 
-def _is_small(rows: int, product: torch.dtype) -> bool:
-    """Tell whether torch multiplies so few rows sooner than a kernel has packed its weights.
+def _is_small(rows: int, compute_dtype: torch.dtype) -> bool:
+    """Return whether the time loop is faster because the kernel's packing of weights dominates.
 
-    So a character is written. In float32 alone: the loop's state would have the type of bf16.
+    This is how a single character is generated. Only in float32: in bf16 the loop would also round
+    the state.
     """
-    return rows <= 3 and product == torch.float32
+    return rows <= 3 and compute_dtype == torch.float32
 
 
-def choose_kernel(obstacle: Callable[[], str | None], *tensors: Tensor | None) -> bool:
-    """Tell whether a kernel is to run: "auto" may mean one, and nothing is in the way.
+def choose_kernel(unsupported_reason: Callable[[], str | None], *tensors: Tensor | None) -> bool:
+    """Return whether a kernel should run: "auto" allows one, and it supports this call.
 
     Args:
-        obstacle: Says why it cannot run; asked only where it might.
-        tensors: What it is to compute with, where that may be differentiated.
+        unsupported_reason: Returns why it cannot run; called only if "auto" allows a kernel.
+        tensors: All tensors that it will compute with, if those may be differentiated.
     """
-    return _name("auto", *tensors) in ("auto", "fused") and obstacle() is None
+    return _name("auto", *tensors) in ("auto", "fused") and unsupported_reason() is None
 
 
 @contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Say for a while what "auto" means; a layer that names its backend keeps it.
+    """Set what "auto" means inside a `with` block; layers with another backend are not affected.
 
         with carousel.backend("autograd"):
             y, _ = layer(x)  # its gradients too are torch's, also when taken outside
 
-    It holds for this thread or task alone; inside another, the inner one counts.
+    It affects the current thread or task only. Blocks may be nested.
 
     Raises:
-        ValueError: If there is no such backend; the message lists those there are.
+        ValueError: If there is no such backend; the message lists them.
     """
     check_backend(name)
-    token = _of_auto.set(name)
+    token = _auto_backend.set(name)
     try:
         yield
     finally:
-        _of_auto.reset(token)
+        _auto_backend.reset(token)
 
 
 def check_backend(backend: str) -> None:
-    """Raise ValueError if there is no such backend; the message lists those there are."""
+    """Raise ValueError if there is no such backend; the message lists them."""
     if backend not in get_args(Backend):
         raise ValueError(f"backend must be one of {get_args(Backend)}, got {backend!r}")
 
 
 def _name(backend: str, *tensors: Tensor | None) -> str:
-    """Return the backend that a name means here: for "auto" what the context and torch's tools say.
+    """Return the backend that a name means in the present context and under torch's transforms.
 
     Raises:
-        ValueError: If there is no such backend, or it cannot serve a tool of torch's at work.
+        ValueError: If there is no such backend, or it cannot run under the torch transform that is
+            active.
     """
     check_backend(backend)
     if backend == "auto" and has_symbolic_sizes():  # whatever the context says
         return "autograd"
-    name = _of_auto.get() if backend == "auto" else backend
+    name = _auto_backend.get() if backend == "auto" else backend
     if name == "autograd":
         return name
     transform = active_transform(*tensors)

@@ -9,7 +9,7 @@ import logging
 import os
 from functools import lru_cache, partial
 from threading import Lock, RLock
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from carousel.errors import CarouselError
 from carousel.kernels import build
 from carousel.kernels.forking import make_fork_safe
 from carousel.kernels.instruction_set import multiplies_bf16
+from carousel.kernels.operators import operators
 from carousel.machine import available_memory
 from carousel.ops.recurrence import (
     DenseInput,
@@ -47,12 +48,12 @@ class Call(NamedTuple):
     source: Source
     weights: Weights
     masks: Masks
-    product: torch.dtype
+    compute_dtype: torch.dtype
 
 
 def unsupported_reason(call: Call) -> str | None:
     """Say why the kernels cannot run this; None if they can. May compile them: that comes last."""
-    return unsupported_call(call) or unavailable_reason(call.product)
+    return unsupported_call(call) or unavailable_reason(call.compute_dtype)
 
 
 def unsupported_call(call: Call) -> str | None:
@@ -94,7 +95,7 @@ def _ends_only(hold: tuple[Tensor | None, ...]) -> bool:
     )
 
 
-def unavailable_reason(product: torch.dtype) -> str | None:
+def unavailable_reason(compute_dtype: torch.dtype) -> str | None:
     """Say why there are no kernels with products of this type; None if there are. May compile."""
     setting = os.environ.get("CAROUSEL_KERNELS", "auto")
     if setting == "off":
@@ -102,14 +103,14 @@ def unavailable_reason(product: torch.dtype) -> str | None:
     if setting != "auto":
         return _mistaken(setting)
     with _loading:
-        return _load() or _refusal(product)
+        return _load() or _refusal(compute_dtype)
 
 
 def status() -> dict[str, str]:
     """Say of each type of products whether the kernels run, or why not. May compile."""
     return {
-        name: unavailable_reason(product) or f"fused: {', '.join(FAMILIES)}"
-        for name, product in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+        name: unavailable_reason(compute_dtype) or f"fused: {', '.join(FAMILIES)}"
+        for name, compute_dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
     }
 
 
@@ -144,23 +145,31 @@ def _load() -> str | None:
 
 
 @lru_cache
-def _refusal(product: torch.dtype) -> str | None:
+def _refusal(compute_dtype: torch.dtype) -> str | None:
     """Try the smallest recurrence; return what is in the way."""
-    if product == torch.bfloat16 and not multiplies_bf16():
+    if compute_dtype == torch.bfloat16 and not multiplies_bf16():
         return "the processor does not multiply bfloat16"
-    if product not in (torch.float32, torch.bfloat16):
-        return f"the kernels have no products of {product}"
+    if compute_dtype not in (torch.float32, torch.bfloat16):
+        return f"the kernels have no products of {compute_dtype}"
     one = torch.ones(1, 1, 1)
     weights: Weights = {"w_hh": torch.ones(1, 1)}
     try:
-        _run(product, "rnn_tanh", DenseInput(one, weights["w_hh"]), (one[0],), weights, None, False)
+        _run(
+            compute_dtype,
+            "rnn_tanh",
+            DenseInput(one, weights["w_hh"]),
+            (one[0],),
+            weights,
+            None,
+            False,
+        )
     except RuntimeError as error:
         return str(error).splitlines()[0]
     return None
 
 
 def forward(
-    product: torch.dtype,
+    compute_dtype: torch.dtype,
     family: Family,
     source: Source,
     state: State,
@@ -168,13 +177,13 @@ def forward(
     masks: Masks,
 ) -> tuple[Tensor, State, Saved]:
     """Run T steps, and keep what the reverse needs: one cache for all of them."""
-    y, *rest = _run(product, family.name, source, state, weights, _ended(masks), True)
+    y, *rest = _run(compute_dtype, family.name, source, state, weights, _ended(masks), True)
     last, caches = rest[: len(state)], rest[len(state) :]
     return y, tuple(last), Saved(source, [tuple(caches)])
 
 
 def infer(
-    product: torch.dtype,
+    compute_dtype: torch.dtype,
     family: Family,
     source: Source,
     state: State,
@@ -182,7 +191,7 @@ def infer(
     masks: Masks,
 ) -> tuple[Tensor, State]:
     """Run T steps, and keep nothing."""
-    y, *last = _run(product, family.name, source, state, weights, _ended(masks), False)
+    y, *last = _run(compute_dtype, family.name, source, state, weights, _ended(masks), False)
     return y, tuple(last)
 
 
@@ -192,7 +201,7 @@ def backward(
     """Return the gradients as ops/ does; that of x is empty where x asks for none."""
     source = trace.source
     x, w_input, b_ih = _tensors(source)
-    dx, *rest = _operators().recurrence_backward(
+    dx, *rest = operators().recurrence_backward(
         family.name,
         x,
         _ended(masks),
@@ -217,11 +226,11 @@ def backward(
 
 def limit_idle_memory(size: int) -> None:
     """Let the kernels keep no more than so many bytes of unused memory for later calls."""
-    _operators().limit_idle_memory(size)
+    operators().limit_idle_memory(size)
 
 
 class MemoryUsage(NamedTuple):
-    """What the kernels hold (cpu/memory.h).
+    """What the kernels hold (cpu/allocator.h).
 
     Attributes:
         live: Bytes of tensors that exist.
@@ -236,16 +245,16 @@ class MemoryUsage(NamedTuple):
 
 def memory_usage() -> MemoryUsage:
     """Return what the kernels hold now; they must be loaded."""
-    return MemoryUsage(*_operators().memory_usage())
+    return MemoryUsage(*operators().memory_usage())
 
 
 def poison(is_on: bool) -> None:
     """Say whether what the kernels allocate holds NaN until it is written: so are gaps found."""
-    _operators().poison(is_on)
+    operators().poison(is_on)
 
 
 def _run(
-    product: torch.dtype,
+    compute_dtype: torch.dtype,
     family: str,
     source: Source,
     state: State,
@@ -256,8 +265,8 @@ def _run(
     """Call the forward kernel: y, the last state, and if they are to be kept, three caches."""
     x, w_input, b_ih = _tensors(source)
     w_hh, b_hh = weights["w_hh"], weights.get("b_hh")
-    outputs: list[Tensor] = _operators().recurrence(
-        family, x, ended, list(state), w_input, b_ih, w_hh, b_hh, product, is_kept
+    outputs: list[Tensor] = operators().recurrence(
+        family, x, ended, list(state), w_input, b_ih, w_hh, b_hh, compute_dtype, is_kept
     )
     return outputs
 
@@ -272,10 +281,6 @@ def _tensors(source: Source) -> tuple[Tensor, Tensor, Tensor | None]:
 def _ended(masks: Masks) -> Tensor | None:
     """Return (T, B), where a sequence is over; None where all are of one length."""
     return None if masks.hold[0] is None else masks.hold[0].squeeze(2) == 1
-
-
-def _operators() -> Any:
-    return torch.ops.carousel
 
 
 def _forget_holder() -> None:

@@ -19,11 +19,11 @@ class LanguageModel(nn.Module, ABC):
 
     Attributes:
         vocab_size: Number of distinct tokens, V.
-        longest_stream: Tokens that it can read from one beginning; None: there is no end.
+        max_length: Tokens that it can read from one beginning; None: there is no end.
     """
 
     vocab_size: int
-    longest_stream: int | None = None
+    max_length: int | None = None
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> State:

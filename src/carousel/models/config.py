@@ -127,7 +127,7 @@ class ModelConfig:
         return 0
 
     @property
-    def longest_stream(self) -> int | None:
+    def max_length(self) -> int | None:
         """Characters after which there are no positions left; None: there is no end."""
         return None
 

@@ -13,7 +13,7 @@ from carousel.nn.parameters import collect
 from carousel.nn.recurrent_layer import RecurrentLayer
 
 
-def stack_of(model: LanguageModel) -> DecoderWeights | None:
+def decoder_weights(model: LanguageModel) -> DecoderWeights | None:
     """Return the layers of a model in evaluation mode; None if it is of another kind.
 
     A model with a hook, which the kernel would not call, or with a layer of another kind in place

@@ -41,11 +41,11 @@ def evaluate(
     try:
         total, done = 0.0, 0
         state: State | None = None
-        for batch in evaluation_lanes(ids, lanes, model.longest_stream or chunk):
+        for batch in evaluation_lanes(ids, lanes, model.max_length or chunk):
             tokens = torch.from_numpy(batch.tokens).to(device)
             targets = torch.from_numpy(batch.targets).to(device)
             logits, after = model(tokens, state)
-            state = after if model.longest_stream is None else None
+            state = after if model.max_length is None else None
             losses = cross_entropy(logits, targets).cpu().double()  # mps has no float64
             total += float(losses[torch.from_numpy(batch.mask)].sum())
             done += int(batch.mask.sum())

@@ -23,7 +23,7 @@ class CharacterModel(LanguageModel):
         super().__init__()
         self.config = config
         self.vocab_size = vocab_size = as_size("vocab_size", vocab_size)
-        self.longest_stream = config.longest_stream
+        self.max_length = config.max_length
         self.embedding = Embedding(vocab_size, config.embedding_size)
         self.body: Backbone = FAMILIES[config.model].build(config, None)
         self.output = Linear(config.output_size, vocab_size)

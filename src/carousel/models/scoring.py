@@ -30,10 +30,10 @@ def log_probabilities(
     device = next(model.parameters()).device
     state: State | None = None
     found = []
-    for batch in evaluation_lanes(ids, 1, model.longest_stream or chunk):
+    for batch in evaluation_lanes(ids, 1, model.max_length or chunk):
         tokens = torch.from_numpy(batch.tokens).to(device)
         targets = torch.from_numpy(batch.targets).to(device)
         logits, after = model(tokens, state)
-        state = after if model.longest_stream is None else None
+        state = after if model.max_length is None else None
         found.append(-cross_entropy(logits, targets)[0].cpu().double())
     return torch.cat(found)

@@ -48,7 +48,7 @@ class SequenceModel(nn.Module):
         self.config = config
         self.input_size = input_size
         self.supervision = supervision
-        self.longest_stream = config.longest_stream
+        self.max_length = config.max_length
         self.embedding: nn.Module
         if input_size is None:
             self.embedding = Embedding(vocab_size or 0, config.embedding_size)

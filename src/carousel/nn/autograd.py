@@ -94,7 +94,7 @@ def is_autocast_on(device: torch.device) -> bool:
         return False
 
 
-def product_type(weight: Tensor) -> torch.dtype:
+def compute_dtype_of(weight: Tensor) -> torch.dtype:
     """Return the type that products with a weight should have: autocast's, else the weight's."""
     kind = weight.device.type
     return torch.get_autocast_dtype(kind) if is_autocast_on(weight.device) else weight.dtype

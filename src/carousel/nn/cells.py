@@ -10,7 +10,7 @@ from torch import Tensor
 
 from carousel.kernels.dispatch import Backend, check_backend, choose_recurrence
 from carousel.nn import parameters, validation
-from carousel.nn.autograd import disable_autocast, opaque, product_type, wants_gradient
+from carousel.nn.autograd import compute_dtype_of, disable_autocast, opaque, wants_gradient
 from carousel.nn.layer import Layer
 from carousel.nn.recurrence import run
 from carousel.nn.rnn import FAMILIES
@@ -96,13 +96,13 @@ class RecurrentCell(Layer):
         named = zip(("input", *self.state_names), (input, *state), strict=True)
         for name, tensor in named:
             validation.check_fits(name, tensor, own.w_ih, RuntimeError)
-        dtype, product = own.w_ih.dtype, product_type(own.w_ih)
+        dtype, compute_dtype = own.w_ih.dtype, compute_dtype_of(own.w_ih)
         with disable_autocast(input.device):
             x = input.to(dtype).reshape(1, -1, self.input_size)  # (T = 1, B, D)
             rows = tuple(part.to(dtype).reshape(-1, self.hidden_size) for part in state)
             source = DenseInput(x, own.w_ih, own.b_ih, own.gain)
             implementation = choose_recurrence(
-                self.backend, self.family, source, rows, own.weights, NO_MASKS, product
+                self.backend, self.family, source, rows, own.weights, NO_MASKS, compute_dtype
             )
             _, last = run(implementation, self.family, source, rows, own.weights)
         h, *others = last

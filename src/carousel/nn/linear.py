@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from carousel.kernels import linear as kernel
 from carousel.kernels.dispatch import choose_kernel
 from carousel.nn.autograd import (
+    compute_dtype_of,
     disable_autocast,
     hand_derived,
     is_autocast_on,
-    product_type,
 )
 
 
@@ -58,10 +58,11 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         # Time first, as recurrences have it: to put the fewer logits in order is cheaper.
         return linear(h.transpose(0, 1), weight, bias).transpose(0, 1).contiguous()
     is_lowered = is_autocast_on(weight.device) and weight.dtype == torch.float32
-    product = product_type(weight)
+    compute_dtype = compute_dtype_of(weight)
     tensors = h, weight, bias
     if not (
-        is_lowered and choose_kernel(lambda: kernel.unsupported_reason(*tensors, product), *tensors)
+        is_lowered
+        and choose_kernel(lambda: kernel.unsupported_reason(*tensors, compute_dtype), *tensors)
     ):
         return F.linear(h, weight, bias)
     z: Tensor = _Linear.apply(h.flatten(0, 1), weight, bias)  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from carousel.kernels.dispatch import Backend, check_backend
 from carousel.nn import packing, parameters, validation
-from carousel.nn.autograd import disable_autocast, product_type
+from carousel.nn.autograd import compute_dtype_of, disable_autocast
 from carousel.nn.embedding import Embedding
 from carousel.nn.embedding_input import Embedded, TokenInput, check_ids, is_quicker_by_table
 from carousel.nn.packing import Layout
@@ -249,7 +249,7 @@ class RecurrentLayer(RNNBase):
         """
         layers = [parameters.collect(self, names) for names in self._all_weights]
         directions = 2 if self.bidirectional else 1
-        dtype, product = layers[0].w_ih.dtype, product_type(layers[0].w_ih)
+        dtype, compute_dtype = layers[0].w_ih.dtype, compute_dtype_of(layers[0].w_ih)
         with disable_autocast(x.device):
             return stack(
                 self.family,
@@ -262,7 +262,7 @@ class RecurrentLayer(RNNBase):
                 extras=self.extras,
                 is_training=self.training,
                 backend=self.backend,
-                product=product,
+                compute_dtype=compute_dtype,
             )
 
     def _check_features(self, x: Tensor, kind: type[Exception]) -> None:

@@ -32,7 +32,7 @@ def stack(
     extras: Extras,
     is_training: bool,
     backend: str,
-    product: torch.dtype,
+    compute_dtype: torch.dtype,
 ) -> tuple[Tensor, State]:
     """Run x (T, B, D), or ids (T, B), through the layers, each given by its one or two directions.
 
@@ -57,7 +57,7 @@ def stack(
             read = source(reverse_time(x, lengths) if is_reverse else x, own, backend)
             masks = draw(extras, start, steps, ended, is_training)
             implementation = choose_recurrence(
-                backend, family, read, start, own.weights, masks, product
+                backend, family, read, start, own.weights, masks, compute_dtype
             )
             y, last = run(implementation, family, read, start, own.weights, masks)
             outputs.append(reverse(y, lengths) if is_reverse else y)

@@ -38,10 +38,10 @@ def step_backward(
     dz = dh * (h_prev - n) * z * (1 - z)
     da = torch.cat([dr, dz, dn], dim=-1)  # (B, 3H)
     du = torch.cat([dr, dz, dn * r], dim=-1)  # (B, 3H)  (gru.7): n reads u through r
-    products = [WeightGradient("w_hh", du, h_prev)]  # (gru.8)
+    gradients = [WeightGradient("w_hh", du, h_prev)]  # (gru.8)
     if "b_hh" in weights:
-        products.append(WeightGradient("b_hh", du, None))
-    return da, (dh * z + du @ weights["w_hh"],), products  # (gru.9)
+        gradients.append(WeightGradient("b_hh", du, None))
+    return da, (dh * z + du @ weights["w_hh"],), gradients  # (gru.9)
 
 
 def step_reset_before(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -73,13 +73,13 @@ def step_reset_before_backward(
     dz = dh * (h_prev - n) * z * (1 - z)
     da = torch.cat([dr, dz, dn], dim=-1)  # (B, 3H)
     none = 0 * dn  # w_hh multiplies two things: its rows r and z read h, its rows n read r ⊙ h
-    products = [
+    gradients = [
         WeightGradient("w_hh", torch.cat([dr, dz, none], dim=-1), h_prev),  # (gru.13)
         WeightGradient("w_hh", torch.cat([none, none, dn], dim=-1), read),
     ]
     if "b_hh" in weights:
-        products.append(WeightGradient("b_hh", da, None))
-    return da, (dh * z + dread * r + dr @ w_r + dz @ w_z,), products  # (gru.14)
+        gradients.append(WeightGradient("b_hh", da, None))
+    return da, (dh * z + dread * r + dr @ w_r + dz @ w_z,), gradients  # (gru.14)
 
 
 GRU = Family("gru", gates=3, step=step, step_backward=step_backward)

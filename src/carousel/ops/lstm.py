@@ -42,10 +42,10 @@ def step_backward(
     da_g = dc * i * (1 - g * g)
     da_o = dh * tanh_c * o * (1 - o)
     da = torch.cat([da_i, da_f, da_g, da_o], dim=-1)  # (B, 4H)
-    products = [WeightGradient("w_hh", da, h_prev)]  # (lstm.7)
+    gradients = [WeightGradient("w_hh", da, h_prev)]  # (lstm.7)
     if "b_hh" in weights:
-        products.append(WeightGradient("b_hh", da, None))
-    return da, (da @ weights["w_hh"], dc * f), products  # (lstm.8)
+        gradients.append(WeightGradient("b_hh", da, None))
+    return da, (da @ weights["w_hh"], dc * f), gradients  # (lstm.8)
 
 
 LSTM = Family("lstm", gates=4, step=step, step_backward=step_backward)

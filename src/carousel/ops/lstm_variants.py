@@ -60,15 +60,15 @@ def step_with_options_backward(
     """
     dh, dc = dstate
     h_prev, c_prev, i, f, g, o, tanh_c, c = cache
-    products = []
+    gradients = []
     if "w_hr" in weights:
-        products.append(WeightGradient("w_hr", dh, o * tanh_c))  # (lstm.12)
+        gradients.append(WeightGradient("w_hr", dh, o * tanh_c))  # (lstm.12)
         dh = dh @ weights["w_hr"]  # (B, H)
     da_o = dh * tanh_c * o * (1 - o)  # (lstm.6)
     dc = dc + dh * o * (1 - tanh_c * tanh_c)  # (lstm.5)
     if "w_co" in weights:
         dc = dc + da_o * weights["w_co"]  # (lstm.13)
-        products.append(WeightGradient("w_co", da_o * c, None))
+        gradients.append(WeightGradient("w_co", da_o * c, None))
     dadded = dc if mask is None else dc * mask  # (lstm.15)
     da_i = dadded * g * i * (1 - i)  # (lstm.6)
     da_f = dc * c_prev * f * (1 - f)
@@ -76,15 +76,15 @@ def step_with_options_backward(
     dc_prev = dc * f  # (lstm.8)
     if "w_ci" in weights:
         dc_prev = dc_prev + da_i * weights["w_ci"] + da_f * weights["w_cf"]  # (lstm.14)
-        products += [
+        gradients += [
             WeightGradient("w_ci", da_i * c_prev, None),
             WeightGradient("w_cf", da_f * c_prev, None),
         ]
     da = torch.cat([da_i, da_f, da_g, da_o], dim=-1)  # (B, 4H)
-    products.append(WeightGradient("w_hh", da, h_prev))  # (lstm.7)
+    gradients.append(WeightGradient("w_hh", da, h_prev))  # (lstm.7)
     if "b_hh" in weights:
-        products.append(WeightGradient("b_hh", da, None))
-    return da, (da @ weights["w_hh"], dc_prev), products  # (lstm.8)
+        gradients.append(WeightGradient("b_hh", da, None))
+    return da, (da @ weights["w_hh"], dc_prev), gradients  # (lstm.8)
 
 
 def step_1997(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -106,8 +106,8 @@ def step_1997_backward(
     da_i = dc * g * i * (1 - i)  # (lstm3.6)
     da_g = dc * i * (1 - g * g)
     da_o = dh * tanh_c * o * (1 - o)
-    da, dh_prev, products = gates_backward(da_i, da_g, da_o, h_prev, weights)
-    return da, (dh_prev, dc), products  # (lstm3.7): unchanged, however many steps
+    da, dh_prev, gradients = gates_backward(da_i, da_g, da_o, h_prev, weights)
+    return da, (dh_prev, dc), gradients  # (lstm3.7): unchanged, however many steps
 
 
 def step_coupled(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -129,8 +129,8 @@ def step_coupled_backward(
     da_i = dc * (g - c_prev) * i * (1 - i)  # (lstm3.8)
     da_g = dc * i * (1 - g * g)  # (lstm3.6)
     da_o = dh * tanh_c * o * (1 - o)
-    da, dh_prev, products = gates_backward(da_i, da_g, da_o, h_prev, weights)
-    return da, (dh_prev, dc * (1 - i)), products  # (lstm3.9)
+    da, dh_prev, gradients = gates_backward(da_i, da_g, da_o, h_prev, weights)
+    return da, (dh_prev, dc * (1 - i)), gradients  # (lstm3.9)
 
 
 def gates(a: Tensor, h_prev: Tensor, weights: Weights) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,10 +147,10 @@ def gates_backward(
 ) -> tuple[Tensor, Tensor, list[WeightGradient]]:
     """Return da (B, 3H), dh_prev (B, H), and the shares of the weights' gradients."""
     da = torch.cat([da_i, da_g, da_o], dim=-1)
-    products = [WeightGradient("w_hh", da, h_prev)]  # (lstm3.10)
+    gradients = [WeightGradient("w_hh", da, h_prev)]  # (lstm3.10)
     if "b_hh" in weights:
-        products.append(WeightGradient("b_hh", da, None))
-    return da, da @ weights["w_hh"], products
+        gradients.append(WeightGradient("b_hh", da, None))
+    return da, da @ weights["w_hh"], gradients
 
 
 def step_layer_norm(a: Tensor, state: State, weights: Weights) -> tuple[State, Cache]:
@@ -192,15 +192,15 @@ def step_layer_norm_backward(
         dim=-1,
     )
     du = normalise_backward(da * weights["gain_hh"], unit_u, scale_u)  # (lnlstm.9)
-    products = [
+    gradients = [
         WeightGradient("w_hh", du, h_prev),  # (lnlstm.10)
         WeightGradient("gain_hh", da * unit_u, None),
         WeightGradient("gain_c", dv * unit_c, None),
         WeightGradient("shift_c", dv, None),
     ]
     if "b_hh" in weights:
-        products.append(WeightGradient("b_hh", da, None))
-    return da, (du @ weights["w_hh"], dc * f), products  # (lnlstm.11)
+        gradients.append(WeightGradient("b_hh", da, None))
+    return da, (du @ weights["w_hh"], dc * f), gradients  # (lnlstm.11)
 
 
 LSTM_WITH_OPTIONS = Family(

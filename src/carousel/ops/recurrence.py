@@ -122,11 +122,11 @@ def backward(
         dstate = (dstate[0] + dy_t, *dstate[1:])  # (bptt.3): h_t is output and next step's input
         holds = _holds(t, masks)
         dnew = tuple(map(_released, dstate, holds))  # (bptt.9)
-        da_t, dread, products = family.step_backward(dnew, cache, weights, *_candidate(t, masks))
+        da_t, dread, gradients = family.step_backward(dnew, cache, weights, *_candidate(t, masks))
         dread = dread if masks.h is None else (dread[0] * masks.h, *dread[1:])  # (bptt.10)
         dstate = tuple(map(_kept, dread, dstate, holds))  # (bptt.9)
         da.append(da_t)
-        for product in products:
+        for product in gradients:
             shares[product.weight].append(product)
     dsource = project_backward(torch.stack(da[::-1]), trace.source)
     return dsource, dstate, {name: _sum(steps) for name, steps in shares.items()}

@@ -36,10 +36,10 @@ def step_backward(
     (dh,) = dstate
     h_prev, slope = cache
     da = dh * slope  # (B, H)  (rnn.4)
-    products = [WeightGradient("w_hh", da, h_prev)]  # (rnn.5)
+    gradients = [WeightGradient("w_hh", da, h_prev)]  # (rnn.5)
     if "b_hh" in weights:
-        products.append(WeightGradient("b_hh", da, None))
-    return da, (da @ weights["w_hh"],), products  # (rnn.6)
+        gradients.append(WeightGradient("b_hh", da, None))
+    return da, (da @ weights["w_hh"],), gradients  # (rnn.6)
 
 
 RNN_TANH = Family("rnn_tanh", gates=1, step=step_tanh, step_backward=step_backward)

@@ -5,7 +5,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 
-from carousel.server.api_error import Refusal
+from carousel.server.api_error import ApiError
 from carousel.server.cors import FORBIDDEN
 from carousel.server.hosts import FOREIGN
 
@@ -34,7 +34,7 @@ class Record:
     begun: float = field(default_factory=time.monotonic)
     characters: int = 0
     prompts: tuple[str, ...] = ()
-    refusal: Refusal | None = None
+    api_error: ApiError | None = None
 
     @property
     def seconds(self) -> float:
@@ -52,8 +52,10 @@ def log(record: Record, status: int) -> None:
         status: What it came to.
     """
     prompts = "".join(f" prompt={prompt!a}" for prompt in record.prompts)
-    refusal = record.refusal
-    note = f" {refusal}" if refusal is not None and refusal.code in (FORBIDDEN, FOREIGN) else ""
+    api_error = record.api_error
+    note = (
+        f" {api_error}" if api_error is not None and api_error.code in (FORBIDDEN, FOREIGN) else ""
+    )
     logger.info(
         "%s %s %s %d %d characters %d ms%s%s",
         record.id,

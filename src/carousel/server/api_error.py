@@ -30,7 +30,7 @@ _STATUSES = {
 }
 
 
-class Refusal(CarouselError):
+class ApiError(CarouselError):
     """A request that is not, or no longer, served.
 
     Attributes:
@@ -71,20 +71,20 @@ def code_of(status: int) -> str:
     return _CODES.get(status, "invalid" if status < 500 else "failed")
 
 
-def refusal(error: Exception) -> Refusal:
+def api_error(error: Exception) -> ApiError:
     """Return the refusal that an error becomes; what nobody foresaw goes to the log, not out."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ApiError):
         return error
     if not isinstance(error, CarouselError):
         logger.error("a request failed", exc_info=error)
-        return Refusal("the server made a mistake; its log says more", status=500, code="failed")
+        return ApiError("the server made a mistake; its log says more", status=500, code="failed")
     known = (answer for cause, answer in _STATUSES.items() if isinstance(error, cause))
     status, code = next(known, (500, "failed"))
     headers = {"Retry-After": "1"} if status in (429, 503) else None
-    return Refusal(str(error), status=status, code=code, headers=headers)
+    return ApiError(str(error), status=status, code=code, headers=headers)
 
 
-def http_refusal(error: HTTPException) -> Refusal:
+def from_http_error(error: HTTPException) -> ApiError:
     """Return the refusal that an error of the web framework becomes, in one line."""
     status = error.code or 500
     code = code_of(status)
@@ -93,4 +93,4 @@ def http_refusal(error: HTTPException) -> Refusal:
         methods = sorted({*error.valid_methods} - {"HEAD", "OPTIONS"})
         message = f"this address takes {' and '.join(methods)}"
     headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-    return Refusal(message, status=status, code=code, headers=headers)
+    return ApiError(message, status=status, code=code, headers=headers)

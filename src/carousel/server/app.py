@@ -19,21 +19,21 @@ from carousel.errors import ConfigError
 from carousel.generation.config import check_integer
 from carousel.server import openapi, strict_json
 from carousel.server.access_log import Record, log
-from carousel.server.active_request import Client, Front, Work
-from carousel.server.api_error import Refusal, http_refusal, refusal
+from carousel.server.active_request import ActiveRequest, Client, ServerContext
+from carousel.server.api_error import ApiError, api_error, from_http_error
 from carousel.server.completions import complete
 from carousel.server.connection_limit import client_of
 from carousel.server.cors import Cors, is_preflight
 from carousel.server.host_check import HostCheck, check_host
 from carousel.server.hosts import Hosts
-from carousel.server.metrics import Meters
+from carousel.server.metrics import Metrics
 from carousel.server.models_endpoint import list_models, one_model, readiness
 from carousel.server.page import page
-from carousel.server.rate_limit import Budget
+from carousel.server.rate_limit import RateLimit
 from carousel.server.request import MAX_BODY, Model, find_model, read_completion, read_score
 from carousel.server.score import score
 from carousel.server.strict_json import answer
-from carousel.server.types import Job, Writer
+from carousel.server.types import EngineClient, Job
 
 HOST = "127.0.0.1"  # that a server binds to unless told otherwise
 SECONDS = 60.0  # that a request may last
@@ -52,7 +52,7 @@ OPEN = {"show_page", "static", *HEALTH}  # to those without a token
 
 
 def create_app(
-    writers: Sequence[Writer],
+    engines: Sequence[EngineClient],
     *,
     token: str | None = None,
     characters_per_minute: int | None = None,
@@ -65,7 +65,7 @@ def create_app(
     """Build the app around those who write.
 
     Args:
-        writers: One for each model; the first is asked by those who name none.
+        engines: One for each model; the first is the default.
         token: What `Authorization: Bearer …` must say, in visible ASCII; None: everybody is served.
             The page, its files and the health checks ask for none.
         characters_per_minute: That each client may have written or scored. Clients are told apart
@@ -81,75 +81,80 @@ def create_app(
     Raises:
         ConfigError: If one of these makes no sense.
     """
-    front = _front(writers, token, characters_per_minute, seconds)
+    context = _front(engines, token, characters_per_minute, seconds)
     cors = Cors(cors_origins)
     hosts = Hosts(host, allowed_hosts, has_token=token is not None)
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.url_map.merge_slashes = False  # no redirects: an address is right or wrong
-    _add_page(app, front, has_token=token is not None)
+    _add_page(app, context, has_token=token is not None)
     description = openapi.document(
-        front.models, has_token=token is not None, origins=cors.origins, hosts=hosts.describe()
+        context.models, has_token=token is not None, origins=cors.origins, hosts=hosts.describe()
     )
-    _add_api(app, front, description, has_token=token is not None, log_prompts=log_prompts)
-    _add_rules(app, front, token, cors, hosts)
+    _add_api(app, context, description, has_token=token is not None, log_prompts=log_prompts)
+    _add_rules(app, context, token, cors, hosts)
     app.wsgi_app = HostCheck(app.wsgi_app)  # type: ignore[assignment, method-assign]
     app.extensions["cors"] = cors  # the port asks it about requests that never come this far
     return app
 
 
 def _front(
-    writers: Sequence[Writer], token: str | None, budget: int | None, seconds: float
-) -> Front:
-    cards = [writer.card for writer in writers]
-    names = [card.name for card in cards]
+    engines: Sequence[EngineClient], token: str | None, rate_limit: int | None, seconds: float
+) -> ServerContext:
+    infos = [engine.model_info for engine in engines]
+    names = [info.name for info in infos]
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"models need names of their own, and one at least, got {names}")
     if token is not None and not re.fullmatch("[!-~]+", token):  # what every client can send
         raise ConfigError("token must be of letters, digits and signs of ASCII, without spaces")
-    if budget is not None:
-        check_integer("characters_per_minute", budget, at_least=1)
+    if rate_limit is not None:
+        check_integer("characters_per_minute", rate_limit, at_least=1)
     if not 0 < seconds < math.inf:
         raise ConfigError(f"seconds must be a positive number, got {seconds}")
-    accounts = None if budget is None else Budget(budget)
+    accounts = None if rate_limit is None else RateLimit(rate_limit)
     models = {
-        card.name: Model(card, frozenset(card.characters), writer)
-        for card, writer in zip(cards, writers, strict=True)
+        info.name: Model(info, frozenset(info.characters), engine)
+        for info, engine in zip(infos, engines, strict=True)
     }
-    return Front(models, Meters(models), accounts, seconds)
+    return ServerContext(models, Metrics(models), accounts, seconds)
 
 
-def _add_page(app: Flask, front: Front, *, has_token: bool) -> None:
+def _add_page(app: Flask, context: ServerContext, *, has_token: bool) -> None:
     @app.get("/")
     def show_page() -> str:
-        return page(front.models, has_token=has_token)
+        return page(context.models, has_token=has_token)
 
 
 def _add_api(
-    app: Flask, front: Front, description: dict[str, Any], *, has_token: bool, log_prompts: bool
+    app: Flask,
+    context: ServerContext,
+    description: dict[str, Any],
+    *,
+    has_token: bool,
+    log_prompts: bool,
 ) -> None:
-    def begin(model: Model, jobs: Sequence[Job]) -> Work:
+    def begin(model: Model, jobs: Sequence[Job]) -> ActiveRequest:
         if log_prompts:
             g.record.prompts = tuple(dict.fromkeys(job.prompt for job in jobs))
-        return Work(front, model, jobs, _client(has_token), g.record)
+        return ActiveRequest(context, model, jobs, _client(has_token), g.record)
 
     @app.post("/v1/completions")
     def completions() -> Response:
-        asked = read_completion(_json_body(), front.models)
-        return complete(asked, partial(begin, asked.model, asked.jobs))
+        params = read_completion(_json_body(), context.models)
+        return complete(params, partial(begin, params.model, params.jobs))
 
     @app.post("/v1/score")
     def scores() -> Response:
-        asked = read_score(_json_body(), front.models)
-        return score(asked, partial(begin, asked.model, [asked.job]))
+        params = read_score(_json_body(), context.models)
+        return score(params, partial(begin, params.model, [params.job]))
 
     @app.get("/v1/models")
     def models() -> Response:
-        return answer(list_models(front.models))
+        return answer(list_models(context.models))
 
     @app.get("/v1/models/<model>")
     def model(model: str) -> Response:
-        return answer(one_model(find_model(model, front.models)))
+        return answer(one_model(find_model(model, context.models)))
 
     @app.get("/health/live")
     def live() -> Response:
@@ -157,18 +162,20 @@ def _add_api(
 
     @app.get("/health/ready")
     def ready() -> Response:
-        return answer(readiness(front.models))
+        return answer(readiness(context.models))
 
     @app.get("/metrics")
     def metrics() -> Response:
-        return Response(front.meters.text(), content_type=front.meters.content_type)
+        return Response(context.metrics.text(), content_type=context.metrics.content_type)
 
     @app.get("/openapi.json")
     def describe() -> Response:
         return answer(description)
 
 
-def _add_rules(app: Flask, front: Front, token: str | None, cors: Cors, hosts: Hosts) -> None:
+def _add_rules(
+    app: Flask, context: ServerContext, token: str | None, cors: Cors, hosts: Hosts
+) -> None:
     """Add what holds for every request: number, host, origin, token, form of errors, log."""
 
     @app.before_request
@@ -184,31 +191,31 @@ def _add_rules(app: Flask, front: Front, token: str | None, cors: Cors, hosts: H
 
     @app.errorhandler(Exception)
     def refuse(error: Exception) -> Response:
-        return _refused(refusal(error))
+        return _refused(api_error(error))
 
     @app.errorhandler(HTTPException)
     def fail(error: HTTPException) -> Response:
-        return _refused(http_refusal(error))
+        return _refused(from_http_error(error))
 
     @app.after_request
     def protect(response: Response) -> Response:
         response.headers.update(HEADERS)
         response.headers.update(cors.headers(request.headers.get("Origin")))
         response.headers["X-Request-Id"] = g.record.id
-        response.call_on_close(partial(finish, g.record, response.status_code))
+        response.call_on_close(partial(record_end, g.record, response.status_code))
         return response
 
-    def finish(record: Record, status: int) -> None:
-        if record.refusal is not None:
-            status = record.refusal.status
-            front.meters.rejected.labels(record.refusal.code).inc()
-        front.meters.requests.labels(record.route, status).inc()
-        front.meters.whole.labels(record.route).observe(record.seconds)
+    def record_end(record: Record, status: int) -> None:
+        if record.api_error is not None:
+            status = record.api_error.status
+            context.metrics.rejected.labels(record.api_error.code).inc()
+        context.metrics.requests.labels(record.route, status).inc()
+        context.metrics.whole.labels(record.route).observe(record.seconds)
         log(record, status)
 
 
-def _refused(error: Refusal) -> Response:
-    g.record.refusal = error
+def _refused(error: ApiError) -> Response:
+    g.record.api_error = error
     response = answer(error.body(), error.status)
     response.headers.update(error.headers)
     return response
@@ -220,7 +227,7 @@ def _check_token(token: str) -> None:
     if scheme.lower() != "bearer" or not is_right:
         message = "the access token is missing or wrong: send Authorization: Bearer TOKEN"
         headers = {"WWW-Authenticate": "Bearer"}
-        raise Refusal(message, status=401, code="invalid_api_key", headers=headers)
+        raise ApiError(message, status=401, code="invalid_api_key", headers=headers)
 
 
 def _client(has_token: bool) -> Client:
@@ -234,17 +241,17 @@ def _json_body() -> object:
     """Return the JSON value that was sent.
 
     Raises:
-        Refusal: If there is none, or it is too long.
+        ApiError: If there is none, or it is too long.
     """
     # The content type is demanded: with it, no page of another origin can send this in silence.
     if request.mimetype != "application/json":
         message = "send JSON, with the header Content-Type: application/json"
-        raise Refusal(message, status=415, code="not_json")
+        raise ApiError(message, status=415, code="not_json")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         message = "send the JSON as it is: no Content-Encoding is understood"
-        raise Refusal(message, status=415, code="not_json")
+        raise ApiError(message, status=415, code="not_json")
     try:
         return strict_json.parse(request.get_data())
     except RequestEntityTooLarge:
         message = f"a request holds at most {MAX_BODY} bytes"
-        raise Refusal(message, status=413, code="too_large") from None
+        raise ApiError(message, status=413, code="too_large") from None

@@ -14,11 +14,11 @@ from typing import Any
 from flask import Response
 
 from carousel.errors import CarouselError
-from carousel.server.active_request import Work
+from carousel.server.active_request import ActiveRequest
 from carousel.server.choice import Choice, whole
 from carousel.server.request import Completion
 from carousel.server.strict_json import answer, write
-from carousel.server.types import Piece
+from carousel.server.types import Chunk
 
 STREAM_HEADERS = {
     "Cache-Control": "no-store",
@@ -26,73 +26,75 @@ STREAM_HEADERS = {
 }
 
 
-def complete(asked: Completion, begin: Callable[[], Work]) -> Response:
+def complete(params: Completion, begin: Callable[[], ActiveRequest]) -> Response:
     """Answer in the way that was asked for.
 
     Raises:
         CarouselError: If the texts cannot be begun; if they are not streamed, or finished.
     """
-    work = begin()
-    if not asked.is_streamed:
-        with closing(work):
-            return _answer(asked, work)
-    response = Response(_events(asked, work), mimetype="text/event-stream", headers=STREAM_HEADERS)
+    active = begin()
+    if not params.is_streamed:
+        with closing(active):
+            return _answer(params, active)
+    response = Response(
+        _events(params, active), mimetype="text/event-stream", headers=STREAM_HEADERS
+    )
     # On close, not in the generator: one that never began would never reach its `finally`.
-    response.call_on_close(work.close)
+    response.call_on_close(active.close)
     return response
 
 
-def _answer(asked: Completion, work: Work) -> Response:
-    pieces: list[list[Piece]] = [[] for _ in asked.jobs]
+def _answer(params: Completion, active: ActiveRequest) -> Response:
+    chunks: list[list[Chunk]] = [[] for _ in params.jobs]
     try:
-        for index, piece in work.pieces():
-            pieces[index].append(piece)
+        for index, chunk in active.chunks():
+            chunks[index].append(chunk)
     except CarouselError as error:
-        raise work.end(error) from error
-    texts = [whole(each) for each in pieces]
-    parts = [choice.part(text) for choice, text in zip(_choices(asked), texts, strict=True)]
+        raise active.end(error) from error
+    texts = [whole(each) for each in chunks]
+    parts = [choice.part(text) for choice, text in zip(_choices(params), texts, strict=True)]
     written = sum(len(text.text) for text in texts)
-    return answer({**_head(asked), "choices": parts, "usage": _usage(asked, written)})
+    return answer({**_head(params), "choices": parts, "usage": _usage(params, written)})
 
 
-def _events(asked: Completion, work: Work) -> Iterator[str]:
+def _events(params: Completion, active: ActiveRequest) -> Iterator[str]:
     """Yield the texts as server-sent events; whatever goes wrong becomes one of them."""
     yield ":\n\n"  # a comment, so that the headers leave at once
-    head = {**_head(asked), **({"usage": None} if asked.has_usage else {})}
-    choices = _choices(asked)
+    head = {**_head(params), **({"usage": None} if params.has_usage else {})}
+    choices = _choices(params)
     written = 0
     try:
-        for index, piece in work.pieces():
-            written += len(piece.text)
-            part = choices[index].part(piece)
+        for index, chunk in active.chunks():
+            written += len(chunk.text)
+            part = choices[index].part(chunk)
             if part is not None:
                 yield _event({**head, "choices": [part]})
-        if asked.has_usage:
-            yield _event({**head, "choices": [], "usage": _usage(asked, written)})
+        if params.has_usage:
+            yield _event({**head, "choices": [], "usage": _usage(params, written)})
     except Exception as error:
         # The framework's error handlers come too late for what happens after the headers.
-        yield _event(work.end(error).body())
+        yield _event(active.end(error).body())
     yield "data: [DONE]\n\n"
 
 
-def _choices(asked: Completion) -> list[Choice]:
-    return [Choice(index, job, asked.is_echoed) for index, job in enumerate(asked.jobs)]
+def _choices(params: Completion) -> list[Choice]:
+    return [Choice(index, job, params.is_echoed) for index, job in enumerate(params.jobs)]
 
 
-def _head(asked: Completion) -> dict[str, Any]:
+def _head(params: Completion) -> dict[str, Any]:
     """Return what stands in the answer, and in every part of it."""
     return {
         "id": f"cmpl-{uuid.uuid4().hex}",
         "object": "text_completion",
         "created": int(time.time()),
-        "model": asked.model.card.name,
-        "seed": asked.seed,
+        "model": params.model.info.name,
+        "seed": params.seed,
     }
 
 
-def _usage(asked: Completion, written: int) -> dict[str, int]:
+def _usage(params: Completion, written: int) -> dict[str, int]:
     """Count characters; a prompt counts once, however many texts go on from it."""
-    read = sum(len(job.prompt) for job in asked.jobs[:: asked.n])
+    read = sum(len(job.prompt) for job in params.jobs[:: params.n])
     return {
         "prompt_tokens": read,
         "completion_tokens": written,

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from werkzeug.datastructures import Headers
 
-from carousel.server.api_error import Refusal
+from carousel.server.api_error import ApiError
 from carousel.server.origin import ANY, check_origins, is_origin
 
 METHODS = "GET, HEAD, POST"
@@ -55,7 +55,7 @@ class Cors:
         """Return what the answer to a preflight request says beside `headers`.
 
         Raises:
-            Refusal: If its origin is not allowed, or the names of headers are not names, or many.
+            ApiError: If its origin is not allowed, or the names of headers are not names, or many.
         """
         self._check(headers["Origin"])
         names = _header_names(headers.get("Access-Control-Request-Headers", ""))
@@ -77,14 +77,14 @@ class Cors:
         request before they send JSON.
 
         Raises:
-            Refusal: If the page's origin is not allowed.
+            ApiError: If the page's origin is not allowed.
         """
         if "Origin" in headers and headers.get("Sec-Fetch-Site") in _FOREIGN:
             self._check(headers["Origin"])
 
     def _check(self, origin: str) -> None:
         if not self.origins & {ANY, origin}:
-            raise Refusal(_explain(origin), status=403, code=FORBIDDEN)
+            raise ApiError(_explain(origin), status=403, code=FORBIDDEN)
 
 
 def is_preflight(method: str, headers: Headers) -> bool:
@@ -108,14 +108,14 @@ def _header_names(value: str) -> list[str]:
     """Return the names in a list of headers that a page wants to send, each once.
 
     Raises:
-        Refusal: If one is not a name, or there are too many.
+        ApiError: If one is not a name, or there are too many.
     """
     names = [name for part in value.split(",") if (name := part.strip(" \t"))]
     if len(value) > MAX_NAMES_LENGTH or len(names) > MAX_NAMES:
         wanted = f"at most {MAX_NAMES} names and {MAX_NAMES_LENGTH} characters"
-        raise Refusal(f"Access-Control-Request-Headers must have {wanted}")
+        raise ApiError(f"Access-Control-Request-Headers must have {wanted}")
     for name in names:
         if not _NAME.fullmatch(name):
             message = "Access-Control-Request-Headers must be names of headers"
-            raise Refusal(f"{message}, got {name[:40]!a}")
+            raise ApiError(f"{message}, got {name[:40]!a}")
     return list(dict.fromkeys(names))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from carousel.server.api_error import Refusal
+from carousel.server.api_error import ApiError
 
 Schema = dict[str, Any]
 
@@ -238,16 +238,16 @@ def read_fields(body: Any, fields: Mapping[str, Field], inside: str = "") -> dic
     """Return every field's checked value, or its default.
 
     Raises:
-        Refusal: If the body is no object, or a field holds something else, or is not known and
+        ApiError: If the body is no object, or a field holds something else, or is not known and
             holds anything but null.
     """
     if not isinstance(body, dict):
-        raise Refusal(f"{inside or 'the request'} must be a JSON object, got {show(body)}")
+        raise ApiError(f"{inside or 'the request'} must be a JSON object, got {show(body)}")
     if unknown := [name for name in body if name not in fields and body[name] is not None]:
         known = [name for name, field in fields.items() if not isinstance(field, NoOp)]
         message = f"{inside or 'the request'} has no field {unknown[0][:40]!r}"
         message = f"{message}; there are {', '.join(known)}"
-        raise Refusal(message, code="unknown_field", param=_param(unknown[0]))
+        raise ApiError(message, code="unknown_field", param=_param(unknown[0]))
     return {name: _read(name, field, body.get(name)) for name, field in fields.items()}
 
 
@@ -258,7 +258,7 @@ def _read(name: str, field: Field, value: Any) -> Any:
         return field.read(value)
     except ValueError as error:
         message = f"{name} must be {field.expected}, got {str(error) or show(value)}"
-        raise Refusal(message, param=name) from None
+        raise ApiError(message, param=name) from None
 
 
 def _param(name: str) -> str | None:

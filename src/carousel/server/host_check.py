@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from carousel.server.api_error import Refusal
+from carousel.server.api_error import ApiError
 from carousel.server.hosts import FOREIGN, Hosts, host_of
 
 Environ = dict[str, Any]
@@ -34,19 +34,19 @@ def check_host(environ: Environ, hosts: Hosts, *, may_lack: bool) -> None:
         may_lack: A request of HTTP/1.0 need not name one.
 
     Raises:
-        Refusal: If it names none (400), what is no host (400), or another (421).
+        ApiError: If it names none (400), what is no host (400), or another (421).
     """
     header = environ[_HEADER]
     if header is None:
         if not (may_lack and environ.get("SERVER_PROTOCOL") == "HTTP/1.0"):
-            raise Refusal("a request has a Host header", code="invalid_host")
+            raise ApiError("a request has a Host header", code="invalid_host")
         return
     host = host_of(header)
     if host is None:
         message = "the Host header must be one name or address, with or without a port"
-        raise Refusal(message, code="invalid_host")
+        raise ApiError(message, code="invalid_host")
     if host not in hosts:
-        raise Refusal(
+        raise ApiError(
             f"this server does not answer to the host {host}, but to {hosts.describe()}: "
             f"`carousel serve --allowed-host {host}` adds it",
             status=421,

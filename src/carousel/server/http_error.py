@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
-from carousel.server.api_error import Refusal, code_of
+from carousel.server.api_error import ApiError, code_of
 from carousel.server.http_parser import MAX_HEADER
 from carousel.server.request import MAX_BODY
 
@@ -25,8 +25,8 @@ class HttpError(ErrorTask):  # type: ignore[misc]
         error = self.request.error
         status = 400 if error.code == 501 else error.code  # a transfer coding that nobody uses
         message = _MESSAGES.get(status) or _one_line(str(error.body))
-        refusal = Refusal(message, status=status, code=code_of(status))
-        body = json.dumps(refusal.body()).encode() + b"\n"
+        api_error = ApiError(message, status=status, code=code_of(status))
+        body = json.dumps(api_error.body()).encode() + b"\n"
         self.status = f"{status} {error.reason}"
         self.response_headers = [
             ("Content-Type", "application/json"),

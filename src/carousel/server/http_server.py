@@ -30,7 +30,7 @@ from carousel.server.fair_share import BEGUN
 from carousel.server.http_error import HttpError
 from carousel.server.http_parser import MAX_HEADER, MAX_RECEIVED, RequestParser
 from carousel.server.supervised_worker import MAX_STREAMS
-from carousel.server.threads import Threads
+from carousel.server.threads import ThreadDispatcher
 
 PORT = 5000
 SPARE_THREADS = 16  # for everything but the texts, each of which has a thread of its own
@@ -64,7 +64,7 @@ class Server:
             raise CarouselError(
                 f"cannot listen at {host}, port {port}: {reason}; try another --port"
             ) from None
-        self._threads = Threads(threads)
+        self._threads = ThreadDispatcher(threads)
         self._server: Any = waitress.create_server(
             app,
             sockets=[listener],

@@ -14,13 +14,13 @@ from prometheus_client import (
 )
 
 from carousel.server.request import Model
-from carousel.server.types import Writer
+from carousel.server.types import EngineClient
 
 PREFIX = "carousel"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
-class Meters:
+class Metrics:
     """The counts of one app, beside those of its process.
 
     Args:
@@ -53,7 +53,7 @@ class Meters:
         self.whole = histogram("request_seconds", "To a request's end.", "route")
         ready = gauge("ready", "1 where the model can write, else 0.")
         for name, model in models.items():
-            ready.labels(name).set_function(partial(_is_ready, model.writer))
+            ready.labels(name).set_function(partial(_is_ready, model.engine))
             for each in (self.written, self.read, self.active, self.first):
                 each.labels(name)  # present from the start, at 0
 
@@ -62,5 +62,5 @@ class Meters:
         return generate_latest(self._registry)
 
 
-def _is_ready(writer: Writer) -> float:
-    return float(writer.obstacle() is None)
+def _is_ready(engine: EngineClient) -> float:
+    return float(engine.unavailable_reason() is None)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from carousel.server.api_error import Refusal
+from carousel.server.api_error import ApiError
 from carousel.server.request import Model
 
 
@@ -15,12 +15,12 @@ def list_models(models: Mapping[str, Model]) -> dict[str, Any]:
 def one_model(model: Model) -> dict[str, Any]:
     """Return what is known of a model."""
     return {
-        "id": model.card.name,
+        "id": model.info.name,
         "object": "model",
-        "created": model.card.created,
+        "created": model.info.created,
         "owned_by": "carousel",
         "vocab_size": len(model.known),
-        "longest_stream": model.card.longest_stream,
+        "longest_stream": model.info.max_length,
     }
 
 
@@ -28,11 +28,11 @@ def readiness(models: Mapping[str, Model]) -> dict[str, str]:
     """Return that all models can write.
 
     Raises:
-        Refusal: If one cannot, with the reason.
+        ApiError: If one cannot, with the reason.
     """
-    found = {name: model.writer.obstacle() for name, model in models.items()}
+    found = {name: model.engine.unavailable_reason() for name, model in models.items()}
     if obstacles := [f"{name}: {why}" for name, why in found.items() if why is not None]:
         headers = {"Retry-After": "1"}
         message = "; ".join(obstacles)
-        raise Refusal(message, status=503, code="unavailable", headers=headers)
+        raise ApiError(message, status=503, code="unavailable", headers=headers)
     return {"status": "ready"}

@@ -1,17 +1,17 @@
-"""What the front and a worker say to each other: JSON, one message a line, no pickle.
+"""Messages between the web app and a worker: JSON, one message a line, no pickle.
 
 To the worker:
-    {"join": [[key, job], …]}    write these texts
-    {"leave": key}               forget that one
-    {"pause": [key, …], "resume": [key, …]}    leave the first as they are; go on with the others
-    {"probe": number}            do a step of the model whose outcome is known
+    {"add": [[key, job], …]}     generate these texts
+    {"abort": key}               drop that one
+    {"pause": [key, …], "resume": [key, …]}    skip the first; continue the others
+    {"probe": number}            run a step of the model whose result is known
 From the worker, first:
-    {"card": [name, characters, longest_stream, opening, created, fingerprint]}
+    {"model": [name, characters, max_length, opening, created, fingerprint]}
     {"ready": true}              or, instead of either, {"error": why}, and it ends
 and then:
-    {"news": [[key, text, chances, finish, error, drawn], …]}    of all texts, one line per advance;
-        drawn counts the characters since the last news, of all candidates; LEFT for finish is the
-        answer to "leave"
+    {"outputs": [[key, text, logprobs, finish, error, num_drawn], …]}    of all texts, one line per
+        engine step; num_drawn counts the characters since the last line, of all candidates;
+        ABORTED for finish is the answer to "abort"
     {"probe": number, "error": null or what is wrong}
 """
 
@@ -21,14 +21,14 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from carousel.generation.config import SamplingConfig
-from carousel.server.types import Card, Chance, Job, Piece
+from carousel.server.types import CharacterLogprob, Chunk, Job, ModelInfo
 
 Message = dict[str, Any]
-LEFT = "left"
+ABORTED = "aborted"
 
 
 def send(file: BinaryIO, message: Message) -> None:
-    """Write one message and flush it; OSError if nobody reads any more."""
+    """Write one message and flush it; OSError if the other side is gone."""
     line = memoryview(json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n")
     while line:  # a file without a buffer may take a part
         line = line[file.write(line) :]
@@ -64,17 +64,17 @@ def job_from_json(fields: Message) -> Job:
     return Job(**fields | {"sampling": SamplingConfig(**fields["sampling"])})
 
 
-def card_from_json(fields: list[Any]) -> Card:
-    """Return the card that was sent as a list."""
+def model_info_from_json(fields: list[Any]) -> ModelInfo:
+    """Return the model info that was sent as a list."""
     name, characters, *rest = fields
-    return Card(name, tuple(characters), *rest)
+    return ModelInfo(name, tuple(characters), *rest)
 
 
-def piece_from_json(text: str, chances: list[Any], finish: Any, drawn: int) -> Piece:
-    """Return the piece that was sent as a list."""
-    return Piece(
+def chunk_from_json(text: str, logprobs: list[Any], finish: Any, num_drawn: int) -> Chunk:
+    """Return the chunk that was sent as a list."""
+    return Chunk(
         text,
-        [Chance(log_p, [(c, p) for c, p in alternatives]) for log_p, alternatives in chances],
+        [CharacterLogprob(log_p, [(c, p) for c, p in top]) for log_p, top in logprobs],
         finish,
-        drawn,
+        num_drawn,
     )

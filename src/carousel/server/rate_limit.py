@@ -1,4 +1,4 @@
-"""How much a client may have written: characters a minute, to be used at once or bit by bit."""
+"""Limit the characters that a client may have generated per minute (a token bucket)."""
 
 import math
 import threading
@@ -8,19 +8,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 MINUTE = 60.0  # seconds
-MAX_CLIENTS = 10_000  # remembered; of more, those that have asked for nothing for longest go
+MAX_CLIENTS = 10_000  # remembered; the least recently active are forgotten
 
 
 class _Account(NamedTuple):
-    characters: float  # left, at that time; below 0, they are owed
+    characters: float  # left, at that time; negative if owed
     time: float  # seconds
 
 
-class Budget:
-    """What each client has left; a minute fills an empty one.
+class RateLimit:
+    """A bucket of characters for each client; an empty one fills in a minute.
 
-    A request takes what it may come to before it begins, and gives back what it did not use. So
-    requests that run at the same time cannot exceed the budget together.
+    A request takes its maximum before it begins and is refunded what it did not use. So concurrent
+    requests cannot exceed the limit together.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self, client: str, characters: int, read: int = 0) -> float:
-        """Take so many characters and return 0; or take none and return the seconds to wait.
+        """Take characters and return 0; or take none and return the seconds to wait.
 
         Args:
-            client: Who asks.
-            characters: To draw; more than a full budget never come: ∞ seconds.
-            read: That reading comes to. A full budget suffices, but all of it is owed: what
-                exceeds the budget is earned before there is anything to take again.
+            client: Key of the client.
+            characters: Number to draw; if above a full bucket, the wait is ∞.
+            read: Cost of reading the prompts. It may exceed a full bucket; the excess is then owed
+                and must refill before anything can be taken again.
         """
         with self._lock:
             left = self._left(client)
@@ -55,10 +55,10 @@ class Budget:
             self._keep(client, left - characters - read)
             return 0.0
 
-    def give_back(self, client: str, characters: int) -> None:
-        """Return what was taken and not used; a negative number is used beside what was taken."""
+    def refund(self, client: str, characters: int) -> None:
+        """Return characters that were taken and not used; a negative number takes more."""
         with self._lock:
-            if client in self._accounts or characters < 0:  # one that is not there is full
+            if client in self._accounts or characters < 0:  # an unknown client has a full bucket
                 self._keep(client, min(self.characters, self._left(client) + characters))
 
     def __len__(self) -> int:

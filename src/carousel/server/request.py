@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from carousel.data.typography import plainly
 from carousel.generation.config import SamplingConfig
-from carousel.server.api_error import Refusal
+from carousel.server.api_error import ApiError
 from carousel.server.fields import (
     Field,
     Flag,
@@ -25,7 +25,7 @@ from carousel.server.fields import (
     show,
 )
 from carousel.server.no_ops import MAX_NAME, with_no_ops
-from carousel.server.types import Card, Job, Writer
+from carousel.server.types import EngineClient, Job, ModelInfo
 
 MAX_BODY = 64 * 1024  # bytes: MAX_PROMPT characters in any JSON spelling, and room for the rest
 MAX_PROMPT = 4000  # characters, of each
@@ -82,17 +82,17 @@ class Model(NamedTuple):
     Attributes:
         card: What is known of it.
         known: Its characters.
-        writer: Who writes with it.
+        engine: Generates its texts.
     """
 
-    card: Card
+    info: ModelInfo
     known: frozenset[str]
-    writer: Writer
+    engine: EngineClient
 
     @property
     def longest_prompt(self) -> int:
         """Characters of a prompt at most."""
-        return min(MAX_PROMPT, self.card.longest_stream or MAX_PROMPT)
+        return min(MAX_PROMPT, self.info.max_length or MAX_PROMPT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,21 +132,21 @@ def read_completion(body: Any, models: Mapping[str, Model]) -> Completion:
     A text ends early, for its length, where the model has no more positions.
 
     Raises:
-        Refusal: If it is no request for texts; the message names the field and its value.
+        ApiError: If it is no request for texts; the message names the field and its value.
     """
-    asked = read_fields(body, COMPLETION)
-    model = _model(asked["model"], models)
-    prompts, n = asked["prompt"], asked["n"]
-    if asked["best_of"] not in (None, n):
-        raise Refusal(f"best_of must be null or n, got {asked['best_of']}", param="best_of")
+    params = read_fields(body, COMPLETION)
+    model = _model(params["model"], models)
+    prompts, n = params["prompt"], params["n"]
+    if params["best_of"] not in (None, n):
+        raise ApiError(f"best_of must be null or n, got {params['best_of']}", param="best_of")
     if len(prompts) * n > MAX_TEXTS:
         message = f"a request is for at most {MAX_TEXTS} texts, got {len(prompts)} prompts, n {n}"
-        raise Refusal(f"{message}: {len(prompts) * n} texts", param="n")
+        raise ApiError(f"{message}: {len(prompts) * n} texts", param="n")
     for place, prompt in enumerate(prompts):
         _check_text("prompt", prompt, model, f"[{place}]" if len(prompts) > 1 else "")
-    settings = _sampling(asked)
+    settings = _sampling(params)
     jobs = tuple(
-        _job(asked, prompt, settings, sample, model.card)
+        _job(params, prompt, settings, sample, model.info)
         for prompt in prompts
         for sample in range(n)
     )
@@ -155,9 +155,9 @@ def read_completion(body: Any, models: Mapping[str, Model]) -> Completion:
         jobs=jobs,
         n=n,
         seed=settings.seed,
-        is_echoed=asked["echo"],
-        is_streamed=asked["stream"],
-        has_usage=(asked["stream_options"] or {}).get("include_usage", False),
+        is_echoed=params["echo"],
+        is_streamed=params["stream"],
+        has_usage=(params["stream_options"] or {}).get("include_usage", False),
     )
 
 
@@ -165,15 +165,15 @@ def read_score(body: Any, models: Mapping[str, Model]) -> Score:
     """Check a JSON value against the limits above and against the model.
 
     Raises:
-        Refusal: If it is no text to score; the message names the field and its value.
+        ApiError: If it is no text to score; the message names the field and its value.
     """
-    asked = read_fields(body, SCORE)
-    model = _model(asked["model"], models)
-    text = asked["text"]
+    params = read_fields(body, SCORE)
+    model = _model(params["model"], models)
+    text = params["text"]
     if text is None:
-        raise Refusal(f"text must be {SCORE['text'].expected}, got null", param="text")
+        raise ApiError(f"text must be {SCORE['text'].expected}, got null", param="text")
     _check_text("text", text, model)
-    job = Job(prompt=text, length=0, alternatives=asked["alternatives"], is_scored=True)
+    job = Job(prompt=text, length=0, logprobs=params["alternatives"], prompt_logprobs=True)
     return Score(model=model, job=job)
 
 
@@ -187,11 +187,11 @@ def find_model(name: str, models: Mapping[str, Model]) -> Model:
     """Return the model of a name.
 
     Raises:
-        Refusal: If there is none.
+        ApiError: If there is none.
     """
     if name not in models:
         message = f"no model is called {show(name)}; there are {', '.join(models)}"
-        raise Refusal(message, status=404, code="model_not_found", param="model")
+        raise ApiError(message, status=404, code="model_not_found", param="model")
     return models[name]
 
 
@@ -199,43 +199,43 @@ def _check_text(field: str, text: str, model: Model, item: str = "") -> None:
     """Refuse a text with more characters than the model has positions, or unknown ones."""
     if len(text) > model.longest_prompt:
         message = f"{field}{item}: this model reads at most {model.longest_prompt} characters"
-        raise Refusal(f"{message}, got {len(text)}", param=field)
+        raise ApiError(f"{message}, got {len(text)}", param=field)
     for position, character in enumerate(text):
         if character not in model.known:
             which = f"{character!r} (U+{ord(character):04X}) at position {position}"
             message = (
                 f"{field}{item}: {which} is not among the model's {len(model.known)} characters"
             )
-            raise Refusal(message + plainly(character, model.known), param=field)
+            raise ApiError(message + plainly(character, model.known), param=field)
 
 
-def _sampling(asked: Mapping[str, Any]) -> SamplingConfig:
-    seed = secrets.randbelow(MAX_SEED + 1) if asked["seed"] is None else asked["seed"]
+def _sampling(params: Mapping[str, Any]) -> SamplingConfig:
+    seed = secrets.randbelow(MAX_SEED + 1) if params["seed"] is None else params["seed"]
     return SamplingConfig(
-        temperature=asked["temperature"],
-        top_k=asked["top_k"],
-        top_p=asked["top_p"],
-        min_p=asked["min_p"],
-        repetition_penalty=asked["repetition_penalty"],
-        repetition_window=asked["repetition_window"],
-        candidates=asked["candidates"],
+        temperature=params["temperature"],
+        top_k=params["top_k"],
+        top_p=params["top_p"],
+        min_p=params["min_p"],
+        repetition_penalty=params["repetition_penalty"],
+        repetition_window=params["repetition_window"],
+        candidates=params["candidates"],
         seed=seed,
     )
 
 
 def _job(
-    asked: Mapping[str, Any], prompt: str, sampling: SamplingConfig, sample: int, card: Card
+    params: Mapping[str, Any], prompt: str, sampling: SamplingConfig, sample: int, info: ModelInfo
 ) -> Job:
-    length = asked["max_tokens"]
-    if card.longest_stream is not None:
+    length = params["max_tokens"]
+    if info.max_length is not None:
         # An empty prompt is one position, and the last character that is written needs none.
-        length = min(length, card.longest_stream - max(1, len(prompt)) + 1)
+        length = min(length, info.max_length - max(1, len(prompt)) + 1)
     return Job(
         prompt=prompt,
         length=length,
-        stop=asked["stop"],
+        stop=params["stop"],
         sampling=sampling,
         sample=sample,
-        alternatives=asked["logprobs"],
-        is_scored=asked["echo"] and asked["logprobs"] is not None,
+        logprobs=params["logprobs"],
+        prompt_logprobs=params["echo"] and params["logprobs"] is not None,
     )

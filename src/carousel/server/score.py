@@ -8,33 +8,33 @@ from typing import Any
 from flask import Response
 
 from carousel.errors import CarouselError
-from carousel.server.active_request import Work
+from carousel.server.active_request import ActiveRequest
 from carousel.server.choice import LEAST_LOG_P, log_p, whole
 from carousel.server.request import Score
 from carousel.server.strict_json import answer
-from carousel.server.types import Chance
+from carousel.server.types import CharacterLogprob
 
 
-def score(asked: Score, begin: Callable[[], Work]) -> Response:
+def score(params: Score, begin: Callable[[], ActiveRequest]) -> Response:
     """Answer with each character's chances, and the mean of them.
 
     Raises:
         CarouselError: If the text cannot be read.
     """
-    with closing(begin()) as work:
+    with closing(begin()) as active:
         try:
-            chances = whole(piece for _, piece in work.pieces()).chances
+            logprobs = whole(chunk for _, chunk in active.chunks()).logprobs
         except CarouselError as error:
-            raise work.end(error) from error
-    text = asked.job.prompt
-    mean = math.fsum(map(log_p, chances)) / len(chances)
+            raise active.end(error) from error
+    text = params.job.prompt
+    mean = math.fsum(map(log_p, logprobs)) / len(logprobs)
     return answer(
         {
             "object": "score",
-            "model": asked.model.card.name,
+            "model": params.model.info.name,
             "characters": [
-                _character(character, chance)
-                for character, chance in zip(text, [None, *chances], strict=True)
+                _character(character, logprob)
+                for character, logprob in zip(text, [None, *logprobs], strict=True)
             ],
             "nats_per_character": 0 - mean,
             "bits_per_character": _bits(mean),
@@ -42,16 +42,16 @@ def score(asked: Score, begin: Callable[[], Work]) -> Response:
     )
 
 
-def _character(character: str, chance: Chance | None) -> dict[str, Any]:
+def _character(character: str, logprob: CharacterLogprob | None) -> dict[str, Any]:
     """Return what is known of one character; of the first, before which nothing stands, nothing."""
-    if chance is None:
+    if logprob is None:
         return {"character": character, "log_p": None, "bits": None, "alternatives": None}
     return {
         "character": character,
-        "log_p": log_p(chance),
-        "bits": _bits(log_p(chance)),
+        "log_p": log_p(logprob),
+        "bits": _bits(log_p(logprob)),
         "alternatives": [
-            {"character": other, "log_p": max(p, LEAST_LOG_P)} for other, p in chance.alternatives
+            {"character": other, "log_p": max(p, LEAST_LOG_P)} for other, p in logprob.top
         ],
     }
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from flask import Response
 
-from carousel.server.api_error import Refusal
+from carousel.server.api_error import ApiError
 
 MAX_DIGITS = 1000  # of one number; the largest float has 309 before its point
 MAX_DEPTH = 500  # of lists and objects; Python 3.14 parses any depth, older versions about 900
@@ -24,7 +24,7 @@ def parse(data: bytes) -> Any:
     takes.
 
     Raises:
-        Refusal: If it is none, with the reason.
+        ApiError: If it is none, with the reason.
     """
     try:
         text = data.decode()
@@ -82,5 +82,5 @@ def _constant(name: str) -> NoReturn:
     raise _invalid(f"{name} is not a number of JSON")
 
 
-def _invalid(reason: str) -> Refusal:
-    return Refusal(f"the body is not valid JSON: {reason}", code="invalid_json")
+def _invalid(reason: str) -> ApiError:
+    return ApiError(f"the body is not valid JSON: {reason}", code="invalid_json")

@@ -50,7 +50,7 @@ class Task(Protocol):
         """Do it no more."""
 
 
-class Threads:
+class ThreadDispatcher:
     """So many threads at most, a dispatcher of waitress; what is too much waits in order."""
 
     def __init__(self, most: int) -> None:

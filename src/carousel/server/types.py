@@ -1,4 +1,4 @@
-"""What the web app and whoever writes for it say to each other. No torch: models are elsewhere."""
+"""What the web app and the process that holds a model exchange; imports no torch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -6,25 +6,25 @@ from typing import NamedTuple, Protocol
 
 from carousel.errors import CarouselError
 from carousel.generation.config import SamplingConfig
-from carousel.generation.stop import Finish
+from carousel.generation.stop import FinishReason
 
 
-class Card(NamedTuple):
-    """What is known of a model without asking it.
+class ModelInfo(NamedTuple):
+    """A model, as the API describes it.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         characters: Its vocabulary, by id.
-        longest_stream: Characters for which it has positions, prompt and text together; None:
-            there is no end.
-        opening: The words to give to it at first; perhaps none.
+        max_length: Characters that it has positions for, prompt and text together; None if there
+            is no limit.
+        opening: A suitable prompt; may be empty.
         created: When it was made, in seconds since 1970.
         fingerprint: A hash of its weights and settings.
     """
 
     name: str
     characters: tuple[str, ...]
-    longest_stream: int | None
+    max_length: int | None
     opening: str
     created: int
     fingerprint: str = ""
@@ -32,17 +32,18 @@ class Card(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One text to write.
+    """One text to generate.
 
     Attributes:
         prompt: Characters that the model knows; an empty one begins a line.
-        length: Characters to write, the prompt not counted; 0: the prompt is read, no more.
-        stop: Strings that end the text before them.
+        length: Characters to generate after the prompt; with 0 the prompt is only read.
+        stop: The text ends before the first of these strings.
         sampling: How the next character is drawn.
-        sample: Number of the text, 0, 1, …, among those of the same seed.
-        alternatives: How many of the likeliest characters are wanted at each place, with the
-            probability of the one that stands there; None: not even that.
-        is_scored: With alternatives: those of the prompt too, the first character's aside.
+        sample: Number of the text, 0, 1, …, among those with the same seed.
+        logprobs: Report the log-probability of each character, and of this many of the likeliest
+            ones at its position; None: report none.
+        prompt_logprobs: With `logprobs`, report those of the prompt too, from its second character
+            on.
     """
 
     prompt: str
@@ -50,89 +51,89 @@ class Job:
     stop: Sequence[str] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     sample: int = 0
-    alternatives: int | None = None
-    is_scored: bool = False
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
 
 
-class Chance(NamedTuple):
-    """How likely a character was under the model itself, before any stage of sampling.
+class CharacterLogprob(NamedTuple):
+    """The log-probability of a character under the model itself, before any stage of sampling.
 
     Attributes:
-        log_p: Of the character that stands there, in nats.
-        alternatives: The likeliest characters there and theirs, the likeliest first.
+        log_p: That of the character, in nats.
+        top: The likeliest characters at its position with theirs, the likeliest first.
     """
 
     log_p: float
-    alternatives: list[tuple[str, float]]
+    top: list[tuple[str, float]]
 
 
-class Piece(NamedTuple):
+class Chunk(NamedTuple):
     """The next part of a text.
 
     Attributes:
-        text: Characters; perhaps none.
-        chances: Where asked for, those of `text`, character by character; before the first of
-            these come, if is_scored, those of the prompt from its second character on.
-        finish: Why the text ends with this piece; None: it goes on.
-        drawn: Characters drawn for it since the last piece, those of all candidates included.
+        text: Characters; may be empty.
+        logprobs: If requested, one for each character of `text`, preceded by those of the prompt if
+            `prompt_logprobs`.
+        finish_reason: Why the text ends with this chunk; None if it goes on.
+        num_drawn: Characters drawn since the last chunk, including those of rejected candidates.
     """
 
     text: str
-    chances: list[Chance]
-    finish: Finish | None
-    drawn: int = 0
+    logprobs: list[CharacterLogprob]
+    finish_reason: FinishReason | None
+    num_drawn: int = 0
 
 
 class Busy(CarouselError):
-    """There is no room for another text now; asking again in a moment may find some."""
+    """The server is full; the client may try again in a moment."""
 
 
 class Overloaded(CarouselError):
-    """A text was ended, because its client had more than its share and another has none."""
+    """A text was ended because its client had more than its share, and another client had none."""
 
 
 class Unavailable(CarouselError):
-    """Who was to write, or was writing, is not there; a new one is on its way."""
+    """The worker is not there; a new one is being started."""
 
 
-class Text(Protocol):
-    """A text being written; read by one thread."""
+class TextStream(Protocol):
+    """A text being generated; read by one thread."""
 
-    def next(self, timeout: float) -> Piece | None:
-        """Return the next piece, or None if none came within so many seconds.
+    def next(self, timeout: float) -> Chunk | None:
+        """Return the next chunk, or None if none came within `timeout` seconds.
 
         Raises:
-            CarouselError: If there will be no more, with the reason; Unavailable if the writer
+            CarouselError: If there will be no more, with the reason; Unavailable if the worker
                 died.
         """
 
     def cancel(self, on_drawn: Callable[[int], None] = lambda drawn: None) -> None:
-        """Stop the work, if it is not over; at once, and as often as one likes.
+        """Abort the text, if it is not finished. May be called again.
 
         Args:
-            on_drawn: Called with numbers of characters that were drawn since the last piece;
-                perhaps later, and by another thread.
+            on_drawn: Called with the number of characters drawn since the last chunk; perhaps
+                later, more than once, and by another thread.
         """
 
 
-class Writer(Protocol):
-    """Who writes the texts of one model, for many at the same time; called by any thread."""
+class EngineClient(Protocol):
+    """Access to one model, which generates many texts at the same time; thread-safe."""
 
     @property
-    def card(self) -> Card:
+    def model_info(self) -> ModelInfo:
         """The model."""
 
-    def obstacle(self) -> str | None:
-        """Say why it cannot write now, by the last real step of the model; None if it can."""
+    def unavailable_reason(self) -> str | None:
+        """Return why it cannot generate now, by the latest probe of the model; None if it can."""
 
-    def write(self, jobs: Sequence[Job], client: str = "") -> list[Text]:
+    def submit(self, jobs: Sequence[Job], client: str = "") -> list[TextStream]:
         """Begin these texts, all or none.
 
         Args:
             jobs: The texts.
-            client: Who asks for them; each client has a share.
+            client: Who requests them; each client has a share.
 
         Raises:
             Busy: If there is no room for all of them.
-            Unavailable: If there is nobody to write them.
+            Unavailable: If there is no worker.
         """

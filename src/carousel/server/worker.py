@@ -1,7 +1,7 @@
-"""The worker: a process that holds one model and writes for the front (protocol.py).
+"""The worker: a process that holds one model and generates for the web app (protocol.py).
 
-`python -m carousel.server.worker RUN` reads its orders from stdin and answers on stdout; it ends
-when stdin does, so that it never outlives the front, however that one ended.
+`python -m carousel.server.worker RUN` reads messages from stdin and answers on stdout; it ends
+when stdin does, so that it never outlives the web app, however that ended.
 """
 
 import argparse
@@ -22,42 +22,42 @@ import torch
 from carousel.data.default_prompt import opening_of
 from carousel.data.vocabulary import Vocabulary
 from carousel.errors import CarouselError
-from carousel.generation.engine import PRODUCTS, Engine
-from carousel.generation.request import Chance, News, Task
+from carousel.generation.engine import COMPUTE_DTYPES, Engine
+from carousel.generation.request import Output, Request, TokenLogprob
 from carousel.machine import available_processors
 from carousel.models.base import LanguageModel
 from carousel.models.checkpoint import MANIFEST, load_model
 from carousel.ops.sampling import log_probabilities
 from carousel.server.model_fingerprint import fingerprint_of
-from carousel.server.protocol import LEFT, Message, job_from_json, receive, send
+from carousel.server.output_processor import OutputProcessor
+from carousel.server.protocol import ABORTED, Message, job_from_json, receive, send
 from carousel.server.threads import give_back_memory
-from carousel.server.types import Card
-from carousel.server.worker_text import WorkerText
+from carousel.server.types import ModelInfo
 
-# Seconds between two lines of news: for each text that is written, at least and at most. Each line
-# wakes a thread of the front for every text, on the processors that also write them.
+# Seconds between two lines of outputs: for each active text, at least and at most. Each line wakes
+# a thread of the web app for every text, on the processors that also run the model.
 PAUSE, LEAST_PAUSE, MOST_PAUSE = 0.001, 0.03, 0.25
-PROBE = "probe"  # the key of the probe's text; those of other texts are numbers
-PROBE_LENGTH = 16  # ids that it reads
+PROBE = "probe"  # the engine's key of the probe; those of texts are numbers
+PROBE_LENGTH = 16  # ids that the probe reads
 REST = 5.0  # seconds without a text after which free memory is given back to the system
-GRACE = 5.0  # seconds for an advance to notice that the front is gone
+GRACE = 5.0  # seconds for the engine to notice that the web app is gone
 # How far the engine's log p may be from the model's own, in nats: sums in another order, or
 # products of bf16, whose 8 bits leave a logit of 10 an error of 0.04.
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 
 
 class Probe(NamedTuple):
-    """A task, and the log p of its ids by the model's own forward."""
+    """A request, and the log-probabilities of its ids by the model's own forward."""
 
-    task: Task
+    request: Request
     log_p: list[float]
     tolerance: float
 
-    def error(self, chances: Iterable[Chance], error: str | None) -> str | None:
-        """Say what is wrong with an answer; None if nothing is."""
+    def error(self, logprobs: Iterable[TokenLogprob], error: str | None) -> str | None:
+        """Return what is wrong with an answer; None if nothing is."""
         if error:
             return error
-        found = [chance.log_p for chance in chances]
+        found = [logprob.log_p for logprob in logprobs]
         pairs = zip(found, self.log_p, strict=False)
         is_near = all(p == q or abs(p - q) <= self.tolerance for p, q in pairs)
         if is_near and len(found) == len(self.log_p):
@@ -67,12 +67,12 @@ class Probe(NamedTuple):
 
 @torch.inference_mode()
 def make_probe(model: LanguageModel, tolerance: float) -> Probe:
-    """Compute a step with the model's own forward, to compare later ones of the engine with.
+    """Compute a step by the model's own forward, against which the engine's steps are checked.
 
     Raises:
-        CarouselError: If the answer is no number.
+        CarouselError: If the answer is not finite.
     """
-    length = min(PROBE_LENGTH, model.longest_stream or PROBE_LENGTH)
+    length = min(PROBE_LENGTH, model.max_length or PROBE_LENGTH)
     ids = torch.tensor([7 * t % model.vocab_size for t in range(length)])
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     logits, _ = model(ids[None].to(device))
@@ -81,16 +81,16 @@ def make_probe(model: LanguageModel, tolerance: float) -> Probe:
     except ValueError as error:
         raise CarouselError(f"the model's weights are damaged or diverged: {error}") from None
     answer = log_p.gather(1, ids[1:, None])[:, 0].tolist()
-    return Probe(Task(prompt=ids.tolist(), length=0, alternatives=0), answer, tolerance)
+    return Probe(Request(prompt=ids.tolist(), length=0, logprobs=0), answer, tolerance)
 
 
 def run(
     engine: Engine, vocabulary: Vocabulary, probe: Probe, inbox: BinaryIO, outbox: BinaryIO
 ) -> None:
-    """Write what is asked for until the inbox ends, or nobody reads the outbox.
+    """Generate what is requested until the inbox ends, or the outbox is closed.
 
-    With nothing to write it waits without work. A message interrupts the engine, so that texts
-    join and leave at the next character; what is written is told from time to time.
+    It waits without work when there is nothing to generate. A message interrupts the engine, so
+    that texts are added and aborted at the next character; outputs are sent from time to time.
     """
     messages: SimpleQueue[Message | None] = SimpleQueue()
 
@@ -105,21 +105,21 @@ def run(
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
-    texts: dict[int, WorkerText] = {}
-    probes: dict[int, list[Chance]] = {}  # the one that is open, and what has come of it
-    due = 0.0  # when news are told next
+    texts: dict[int, OutputProcessor] = {}
+    probes: dict[int, list[TokenLogprob]] = {}  # the open one, and its output so far
+    due = 0.0  # when outputs are sent next
     last_text, has_free_memory = time.monotonic(), True  # what loading took is free by now
-    with contextlib.suppress(BrokenPipeError):  # the front is gone
+    with contextlib.suppress(BrokenPipeError):  # the web app is gone
         while True:
             for message in _new(messages, is_idle=engine.is_idle):
                 if message is None:
                     listener.join()  # a thread in torch's code must not see the interpreter's end
                     return
-                refused = _obey(message, engine, vocabulary, probe, texts, probes)
-                if "join" in message:  # a first character is waited for
+                rows = _handle(message, engine, vocabulary, probe, texts, probes)
+                if "add" in message:  # a client waits for the first character
                     due = min(due, time.monotonic() + PAUSE * len(texts))
-                if refused:
-                    send(outbox, {"news": refused})
+                if rows:
+                    send(outbox, {"outputs": rows})
             if texts:
                 last_text, has_free_memory = time.monotonic(), True
             elif has_free_memory and time.monotonic() - last_text > REST:
@@ -127,23 +127,24 @@ def run(
                 has_free_memory = False
             if engine.is_idle:
                 continue
-            has_more = engine.write(max(0.0, due - time.monotonic()))
+            has_more = engine.run(max(0.0, due - time.monotonic()))
             if has_more and time.monotonic() < due:
                 continue
             due = time.monotonic() + min(max(LEAST_PAUSE, PAUSE * len(texts)), MOST_PAUSE)
-            news = engine.news()
-            for each in news:
-                if each.key == PROBE:
-                    ((number, chances),) = probes.items()
-                    chances += each.chances
-                    if each.is_over:
-                        send(outbox, {"probe": number, "error": probe.error(chances, each.error)})
-            # A line even if there is nothing to say: it shows that the worker is at work.
-            send(outbox, {"news": _news(news, engine, texts)})
+            outputs = engine.outputs()
+            for output in outputs:
+                if output.key == PROBE:
+                    ((number, logprobs),) = probes.items()
+                    logprobs += output.logprobs
+                    if output.is_finished:
+                        error = probe.error(logprobs, output.error)
+                        send(outbox, {"probe": number, "error": error})
+            # A line even if it is empty: it shows that the worker is alive.
+            send(outbox, {"outputs": _rows(outputs, engine, texts)})
 
 
 def _new(messages: SimpleQueue[Message | None], *, is_idle: bool) -> Iterator[Message | None]:
-    """Yield the messages that have come; if idle, wait for the first."""
+    """Yield the messages that have arrived; if idle, wait for the first."""
     if is_idle:
         yield messages.get()
     with contextlib.suppress(Empty):
@@ -151,82 +152,83 @@ def _new(messages: SimpleQueue[Message | None], *, is_idle: bool) -> Iterator[Me
             yield messages.get_nowait()
 
 
-def _obey(
+def _handle(
     message: Message,
     engine: Engine,
     vocabulary: Vocabulary,
     probe: Probe,
-    texts: dict[int, WorkerText],
-    probes: dict[int, list[Chance]],
+    texts: dict[int, OutputProcessor],
+    probes: dict[int, list[TokenLogprob]],
 ) -> list[list[Any]]:
-    """Do what a message says, and return the news of texts that left, or cannot be written."""
+    """Do what a message says; return output rows of texts that it aborts or that are invalid."""
     match message:
-        case {"join": jobs}:
-            return [row for key, job in jobs for row in _join(key, job, engine, vocabulary, texts)]
-        case {"leave": key}:
+        case {"add": jobs}:
+            return [row for key, job in jobs for row in _add(key, job, engine, vocabulary, texts)]
+        case {"abort": key}:
             texts.pop(key, None)
-            return [[key, "", [], LEFT, None, engine.leave(key)]]
+            return [[key, "", [], ABORTED, None, engine.abort(key)]]
         case {"pause": paused, "resume": resumed}:
             for key in paused:
                 engine.pause(key)
             for key in resumed:
                 engine.resume(key)
         case {"probe": number}:
-            engine.leave(PROBE)
+            engine.abort(PROBE)
             probes.clear()
             probes[number] = []
-            engine.join(PROBE, probe.task)
+            engine.add(PROBE, probe.request)
         case _:
             raise ValueError(f"no such message: {list(message)}")
     return []
 
 
-def _join(
+def _add(
     key: int,
     fields: Message,
     engine: Engine,
     vocabulary: Vocabulary,
-    texts: dict[int, WorkerText],
+    texts: dict[int, OutputProcessor],
 ) -> list[list[Any]]:
     try:
-        job = job_from_json(fields)
-        text = WorkerText(job, vocabulary)
-        engine.join(key, text.task)
+        text = OutputProcessor(job_from_json(fields), vocabulary)
+        engine.add(key, text.request)
     except CarouselError as error:
         return [[key, "", [], None, str(error), 0]]
     texts[key] = text
     return []
 
 
-def _news(news: list[News], engine: Engine, texts: dict[int, WorkerText]) -> list[list[Any]]:
-    """Turn the news of the engine into those of the front, and end the texts that are over."""
+def _rows(
+    outputs: list[Output], engine: Engine, texts: dict[int, OutputProcessor]
+) -> list[list[Any]]:
+    """Return the outputs as rows of a message, and drop the texts that are finished."""
     rows = []
-    for each in news:
-        if isinstance(each.key, int) and (text := texts.get(each.key)):
-            row = text.read(each)
+    for output in outputs:
+        if isinstance(output.key, int) and (text := texts.get(output.key)):
+            row = text.process(output)
             if row[2] is not None or row[3] is not None:
-                engine.leave(each.key)
-                del texts[each.key]
+                engine.abort(output.key)
+                del texts[output.key]
             if any(row):
-                rows.append([each.key, *row])
+                rows.append([output.key, *row])
     return rows
 
 
 def main(arguments: list[str]) -> int:
-    """Load a model, introduce it, write until stdin ends; return the exit code."""
-    # A terminal and a service manager signal all processes at once. The front then lets texts end
+    """Load a model, describe it, generate until stdin ends; return the exit code."""
+    # A terminal and a service manager signal all processes at once. The web app then lets texts end
     # before it closes our stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    asked = _parse(arguments)
-    threading.Thread(target=_end_with_the_front, daemon=True).start()
+    options = _parse(arguments)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     # Nothing but messages may reach stdout; what else is printed, by a compiler say, is for stderr.
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(2, available_processors()))
     try:
-        engine, vocabulary, probe = _prepare(asked, outbox)
+        engine, vocabulary, probe = _prepare(options, outbox)
     except (CarouselError, OSError) as error:
         with contextlib.suppress(BrokenPipeError):
             send(outbox, {"error": " ".join(str(error).split())})
@@ -239,31 +241,31 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m carousel.server.worker")
     parser.add_argument("run", type=Path)
     parser.add_argument("--name", required=True)
-    parser.add_argument("--precision", choices=PRODUCTS, default="float32")
+    parser.add_argument("--precision", choices=COMPUTE_DTYPES, default="float32")
     return parser.parse_args(arguments)
 
 
-def _prepare(asked: argparse.Namespace, outbox: BinaryIO) -> tuple[Engine, Vocabulary, Probe]:
-    """Load the model, and say when it is known and when it can write."""
-    model, vocabulary, config, folder = load_model(asked.run)
-    product = PRODUCTS[asked.precision]
+def _prepare(options: argparse.Namespace, outbox: BinaryIO) -> tuple[Engine, Vocabulary, Probe]:
+    """Load the model, and report when it is known and when it is ready."""
+    model, vocabulary, config, folder = load_model(options.run)
+    compute_dtype = COMPUTE_DTYPES[options.precision]
     created = int((folder / MANIFEST).stat().st_mtime)
     words = opening_of(config, vocabulary)
     fingerprint = fingerprint_of(model, config["model"])
-    card = Card(asked.name, vocabulary.itos, model.longest_stream, words, created, fingerprint)
-    send(outbox, {"card": card})
-    probe = make_probe(model, TOLERANCES[product])
-    engine = Engine(model, product=product)
+    info = ModelInfo(options.name, vocabulary.itos, model.max_length, words, created, fingerprint)
+    send(outbox, {"model": info})
+    probe = make_probe(model, TOLERANCES[compute_dtype])
+    engine = Engine(model, compute_dtype=compute_dtype)
     send(outbox, {"ready": True})
     return engine, vocabulary, probe
 
 
-def _end_with_the_front() -> None:
-    """End the process a while after the front, should it be held up in loading or computing."""
+def _exit_with_parent() -> None:
+    """End the process soon after the web app, also while it loads or computes."""
     if hasattr(select, "poll"):  # Windows has none: there it ends when it has done its step
-        front = select.poll()
-        front.register(0, 0)  # a hang-up alone
-        front.poll()
+        stdin = select.poll()
+        stdin.register(0, 0)  # reports a hang-up only
+        stdin.poll()
         time.sleep(GRACE)
         os._exit(1)
 

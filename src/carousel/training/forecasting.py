@@ -34,10 +34,10 @@ def build_forecaster(config: ModelConfig, window: int, seed: int) -> SequenceMod
     """
     if isinstance(config, WindowedConfig) and config.context_length is None:
         config = replace(config, context_length=window)
-    if config.longest_stream is not None and config.longest_stream < window:
+    if config.max_length is not None and config.max_length < window:
         raise ConfigError(
-            f"{config.position_kind} positions end after context_length {config.longest_stream}, "
-            f"and the window is {window}: a window of {config.longest_stream} would work"
+            f"{config.position_kind} positions end after context_length {config.max_length}, "
+            f"and the window is {window}: a window of {config.max_length} would work"
         )
     torch.manual_seed(seed)
     return SequenceModel(config, input_size=1, output_size=1)

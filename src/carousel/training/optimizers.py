@@ -74,9 +74,9 @@ def build_optimizers(model: nn.Module, config: TrainingConfig) -> Optimizers:
         ]
         rules.append(torch.optim.AdamW(groups))
     if muons:
-        product = torch.bfloat16 if config.precision == "bf16" else torch.float32
+        compute_dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
         group = _group(muons, config.muon_learning_rate, weight_decay=config.weight_decay)
-        rules.append(Muon([group], product))
+        rules.append(Muon([group], compute_dtype))
     return Optimizers(tuple(rules))
 
 
@@ -99,18 +99,20 @@ class Muon(torch.optim.Optimizer):
     Of each matrix it keeps the momentum, half of what Adam keeps.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], product: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, groups: list[dict[str, Any]], compute_dtype: torch.dtype = torch.float32
+    ) -> None:
         """Take groups of matrices, each group with lr and weight_decay.
 
         Args:
             groups: As torch's optimisers take them.
-            product: Type of the numbers that (muon.3) multiplies.
+            compute_dtype: Type of the numbers that (muon.3) multiplies.
 
         Raises:
             ValueError: If a parameter is no matrix.
         """
         super().__init__(groups, {})
-        self._product = product
+        self._compute_dtype = compute_dtype
         for group in self.param_groups:
             for p in group["params"]:
                 if p.dim() != 2:
@@ -129,14 +131,14 @@ class Muon(torch.optim.Optimizer):
                 state["step"] += 1
                 m = state["momentum"].mul_(MOMENTUM).add_(w.grad)  # (muon.1)
                 u = torch.add(w.grad, m, alpha=MOMENTUM)  # (muon.2)
-                o = orthogonalized(u, self._product)  # (muon.3)
+                o = orthogonalized(u, self._compute_dtype)  # (muon.3)
                 rows, columns = w.shape
                 scale = max(1.0, rows / columns) ** 0.5
                 w.mul_(1 - group["lr"] * group["weight_decay"])
                 w.add_(o, alpha=-group["lr"] * scale)  # (muon.4)
 
 
-def orthogonalized(u: Tensor, product: torch.dtype = torch.float32) -> Tensor:
+def orthogonalized(u: Tensor, compute_dtype: torch.dtype = torch.float32) -> Tensor:
     """Return about U Vᵀ of a matrix u = U S Vᵀ: the nearest with orthonormal rows or columns.
 
     Five Newton-Schulz steps, matrix products alone. A singular value of at least LEAST times the
@@ -144,7 +146,7 @@ def orthogonalized(u: Tensor, product: torch.dtype = torch.float32) -> Tensor:
 
     Args:
         u: Matrix (M, N), of any scale.
-        product: Type in which it is multiplied.
+        compute_dtype: Type in which it is multiplied.
 
     Returns:
         (M, N), of u's type.
@@ -153,7 +155,7 @@ def orthogonalized(u: Tensor, product: torch.dtype = torch.float32) -> Tensor:
     x = u.T if is_tall else u  # the Gram matrix is then the smaller one
     largest = x.abs().max().clamp(min=torch.finfo(x.dtype).tiny)
     x = x / largest  # its square neither overflows nor vanishes
-    x = (x / x.norm().clamp(min=1e-7)).to(product)
+    x = (x / x.norm().clamp(min=1e-7)).to(compute_dtype)
     a, b, c = QUINTIC
     for _ in range(STEPS):
         gram = x @ x.T

@@ -48,7 +48,7 @@ def resolve(given: RunConfig, characters: int) -> RunConfig:
     _check_positions(given)
     if batching == "auto":
         fills_lanes = characters >= _WINDOWS_PER_LANE * window
-        has_end = given.model.longest_stream is not None
+        has_end = given.model.max_length is not None
         batching = "lanes" if fills_lanes and not has_end else "windows"
     has_muon = config.optimizer == "muon"
     rate = _BESIDE_MUON if has_muon else FAMILIES[given.model.model].learning_rate
@@ -80,17 +80,17 @@ def choose_precision(given: RunConfig, device: str) -> Literal["float32", "bf16"
 
 def _check_positions(given: RunConfig) -> None:
     model, config = given.model, given.training
-    if model.longest_stream is None:
+    if model.max_length is None:
         return
-    if config.sequence_length > model.longest_stream:
+    if config.sequence_length > model.max_length:
         raise ConfigError(
-            f"{model.position_kind} positions end after context_length {model.longest_stream}, "
+            f"{model.position_kind} positions end after context_length {model.max_length}, "
             f"and sequence_length is {config.sequence_length}"
         )
     if config.batching == "lanes":
         raise ConfigError(
             f"batching lanes reads on without end, and {model.position_kind} positions end after "
-            f"context_length {model.longest_stream}: batching windows would work"
+            f"context_length {model.max_length}: batching windows would work"
         )
 
 

@@ -74,7 +74,7 @@ def transformer(seed: int) -> Scene:
 def _body(config: ModelConfig, reach: int, seed: int) -> Scene:
     generator = torch.Generator().manual_seed(seed)
     model = made(SequenceModel(config, input_size=3, output_size=2, supervision="every"), generator)
-    steps, rows = config.longest_stream or reach + 2, 2
+    steps, rows = config.max_length or reach + 2, 2
     x = torch.randn(steps, rows, 3, generator=generator, dtype=torch.float64)
 
     def run(sources: Tensors) -> Tensor:

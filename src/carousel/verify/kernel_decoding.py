@@ -15,8 +15,8 @@ from torch import Tensor
 import carousel
 from carousel.generation.config import SamplingConfig
 from carousel.generation.engine import Engine
-from carousel.generation.kernel_runner import Compiled
-from carousel.generation.request import Task
+from carousel.generation.kernel_runner import KernelRunner
+from carousel.generation.request import Request
 from carousel.kernels import decoding
 from carousel.models.base import LanguageModel
 from carousel.models.config import ModelConfig
@@ -41,20 +41,20 @@ SHAPES: dict[torch.dtype, Choice] = {
 }
 
 
-def against_op(product: torch.dtype, seeds: range) -> CheckResult:
+def against_op(compute_dtype: torch.dtype, seeds: range) -> CheckResult:
     """Return the largest relative difference of the log p of all tokens along a text.
 
     In single precision also of what the stages make of logits, and of the ids that are drawn.
     """
     figures = []
     for seed in seeds:
-        model, prompts = drawn(seed, product)
+        model, prompts = drawn(seed, compute_dtype)
         double = copy.deepcopy(model).double()
         with torch.no_grad(), carousel.backend("bptt"):
             want = [double(prompt[None, :-1])[0][0].log_softmax(-1) for prompt in prompts]
-        got = [told[0] for told in written(model, product, reading(model, prompts))]
-        figures.append(_distance(got, want, BOUNDS[product], f"seed {seed}"))
-        if product == torch.float32:
+        got = [told[0] for told in written(model, compute_dtype, reading(model, prompts))]
+        figures.append(_distance(got, want, BOUNDS[compute_dtype], f"seed {seed}"))
+        if compute_dtype == torch.float32:
             figures.append(_of_stages(seed))
     return worst(figures)
 
@@ -64,9 +64,9 @@ def streaming(seeds: range) -> CheckResult:
     figures = []
     for seed in seeds:
         model, prompts = drawn(seed)
-        tasks = continuing(model, prompts, seed)
-        alone = [written(model, torch.float32, [task])[0] for task in tasks]
-        together = written(model, torch.float32, tasks, seconds=0.0)
+        requests = continuing(model, prompts, seed)
+        alone = [written(model, torch.float32, [request])[0] for request in requests]
+        together = written(model, torch.float32, requests, seconds=0.0)
         for got, want in zip(together, alone, strict=True):
             figures.append(_distance(got, want, 0.0, f"seed {seed}"))
     return worst(figures)
@@ -101,19 +101,19 @@ def unwritten(seeds: range) -> CheckResult:
     figures = []
     for seed in seeds:
         model, prompts = drawn(seed)
-        tasks = continuing(model, prompts, seed)
-        want = written(model, torch.float32, tasks)
+        requests = continuing(model, prompts, seed)
+        want = written(model, torch.float32, requests)
         with poison():
-            got = written(model, torch.float32, tasks)
+            got = written(model, torch.float32, requests)
         for one, other in zip(got, want, strict=True):
             figures.append(_distance(one, other, 0.0, f"seed {seed}"))
     return worst(figures)
 
 
-def drawn(seed: int, product: torch.dtype = torch.float32) -> tuple[LanguageModel, Tensor]:
+def drawn(seed: int, compute_dtype: torch.dtype = torch.float32) -> tuple[LanguageModel, Tensor]:
     """Return a model, all of its parameters random, and prompts (TEXTS, PROMPT)."""
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    v, d, h, layers = (rng.choice(SHAPES[product][letter]) for letter in "VDHL")
+    v, d, h, layers = (rng.choice(SHAPES[compute_dtype][letter]) for letter in "VDHL")
     config = ModelConfig(
         embedding_size=d,
         hidden_size=h,
@@ -128,17 +128,17 @@ def drawn(seed: int, product: torch.dtype = torch.float32) -> tuple[LanguageMode
     return model, torch.randint(v, (TEXTS, PROMPT), generator=generator)
 
 
-def reading(model: LanguageModel, prompts: Tensor) -> list[Task]:
+def reading(model: LanguageModel, prompts: Tensor) -> list[Request]:
     """Return what tells the log p of all tokens after each id of the prompts but the last."""
     every = model.vocab_size
-    return [Task(prompt=prompt, length=0, alternatives=every) for prompt in prompts.tolist()]
+    return [Request(prompt=prompt, length=0, logprobs=every) for prompt in prompts.tolist()]
 
 
-def continuing(model: LanguageModel, prompts: Tensor, seed: int) -> list[Task]:
+def continuing(model: LanguageModel, prompts: Tensor, seed: int) -> list[Request]:
     """Return texts that begin with the prompts, each drawn in its own way."""
     rng = random.Random(seed)
     return [
-        Task(
+        Request(
             prompt=prompt,
             length=LENGTH + n,
             sampling=SamplingConfig(
@@ -148,33 +148,36 @@ def continuing(model: LanguageModel, prompts: Tensor, seed: int) -> list[Task]:
                 seed=seed,
             ),
             sample=n,
-            alternatives=model.vocab_size,
+            logprobs=model.vocab_size,
         )
         for n, prompt in enumerate(prompts.tolist())
     ]
 
 
 def written(
-    model: LanguageModel, product: torch.dtype, tasks: Sequence[Task], seconds: float = 1.0
+    model: LanguageModel,
+    compute_dtype: torch.dtype,
+    requests: Sequence[Request],
+    seconds: float = 1.0,
 ) -> list[list[Tensor]]:
     """Return of each text log p (T, V) along it, and its ids: drawn together.
 
     Raises:
         RuntimeError: If no kernel would write it.
     """
-    engine = Engine(model, product=product)
-    if not isinstance(engine._way, Compiled):
+    engine = Engine(model, compute_dtype=compute_dtype)
+    if not isinstance(engine._runner, KernelRunner):
         raise RuntimeError("no kernel writes with this model")
-    log_p: list[list[Tensor]] = [[] for _ in tasks]
-    ids: list[list[int]] = [[] for _ in tasks]
-    for key, task in enumerate(tasks):
-        engine.join(key, task)
+    log_p: list[list[Tensor]] = [[] for _ in requests]
+    ids: list[list[int]] = [[] for _ in requests]
+    for key, request in enumerate(requests):
+        engine.add(key, request)
     while len(engine):
-        for news in engine.advance(seconds):
-            key = int(news.key)  # type: ignore[call-overload]
-            ids[key] += news.ids
-            for chance in news.chances:
-                order, found = zip(*chance.alternatives, strict=True)
+        for output in engine.step(seconds):
+            key = int(output.key)  # type: ignore[call-overload]
+            ids[key] += output.ids
+            for logprob in output.logprobs:
+                order, found = zip(*logprob.top, strict=True)
                 row = torch.empty(model.vocab_size, dtype=torch.float64)
                 log_p[key].append(
                     row.index_copy(0, torch.tensor(order), torch.tensor(found).double())
@@ -200,7 +203,7 @@ def _of_stages(seed: int) -> CheckResult:
     recent = torch.rand(ROWS, v, generator=generator) < 0.4
     u = torch.rand(ROWS, generator=generator, dtype=torch.float64)
     p = distribution(logits, recent, settings)
-    rows = torch.tensor([decoding.stage_row(settings)] * ROWS, dtype=torch.float64)
+    rows = torch.tensor([decoding.settings_row(settings)] * ROWS, dtype=torch.float64)
     ids, log_p = decoding.choose(logits, recent.int(), rows, u)
     got = {"p": log_p.exp(), "drawn": ids.double() + 1}
     return distance(got, {"p": p, "drawn": draw(p, u).double() + 1}, 1e-12, f"seed {seed}")

@@ -44,7 +44,7 @@ class Head(NamedTuple):
 
     op: OpSpec
     layer: OpSpec
-    product: torch.dtype
+    compute_dtype: torch.dtype
 
 
 def _sizes(letters: str, choice: Choice, rng: random.Random) -> Sizes:
@@ -71,10 +71,10 @@ def _cross_entropy(case: Case) -> Tensors:
     return losses
 
 
-def _refuse(obstacle: str | None) -> None:
+def _refuse(reason: str | None) -> None:
     """Refuse to prove what would run without the kernel."""
-    if obstacle is not None:
-        raise RuntimeError(f"no kernel runs this: {obstacle}")
+    if reason is not None:
+        raise RuntimeError(f"no kernel runs this: {reason}")
 
 
 def _spec(name: str, data: dict[str, str], weights: dict[str, str], run: Run) -> OpSpec:
@@ -104,7 +104,7 @@ def against_op(head: Head, seeds: range) -> CheckResult:
         got = _results(case._replace(spec=head.layer), seed)
         want = _results(_as(case, torch.float64), seed)
         got = {name: x.double() for name, x in got.items()}
-        figures.append(distance(got, want, BOUNDS[head.product], f"seed {seed}"))
+        figures.append(distance(got, want, BOUNDS[head.compute_dtype], f"seed {seed}"))
     return worst(figures)
 
 

@@ -119,7 +119,7 @@ def head(name: str, one: heads.Head, cells: dict[str, Examiner | str]) -> Row:
         **cells,
     }
     here = {
-        check: of if isinstance(of, str) else partial(kernels.where_it_runs, one.product, of)
+        check: of if isinstance(of, str) else partial(kernels.where_it_runs, one.compute_dtype, of)
         for check, of in every.items()
     }
     return Row(f"kernel {name}", here, backend="fused")

@@ -106,7 +106,7 @@ def _sizes(family: Family, choice: Choice, rng: random.Random) -> Sizes:
     return sizes | {"P": sizes["H"], "G": family.gates * sizes["H"], "I": 1}
 
 
-def run(one: Kernel, product: torch.dtype, case: Case) -> Tensors:
+def run(one: Kernel, compute_dtype: torch.dtype, case: Case) -> Tensors:
     """Run the kernel in single precision: y and the last state by name."""
     inputs = {name: x.float() for name, x in case.inputs.items()}
     source: Source
@@ -117,63 +117,69 @@ def run(one: Kernel, product: torch.dtype, case: Case) -> Tensors:
         source, state, weights = recurrences.arguments(inputs)
     hold = case.constants.get("hold_h")
     masks = Masks((None if hold is None else hold.float(),) * len(state))
-    y, final = recurrence.run(FUSED[product], one.family, source, state, weights, masks)
+    y, final = recurrence.run(FUSED[compute_dtype], one.family, source, state, weights, masks)
     return {"y": y, **dict(zip(("h_n", "c_n"), final, strict=False))}
 
 
-def against_op(one: Kernel, choice: Choice, product: torch.dtype, seeds: range) -> CheckResult:
+def against_op(
+    one: Kernel, choice: Choice, compute_dtype: torch.dtype, seeds: range
+) -> CheckResult:
     """Return the largest relative difference of an output or a gradient from the op's, in float64.
 
     A ReLU's slope jumps where bfloat16 crosses zero: there, the outputs alone are near.
     """
-    has_slopes = not (is_relu(one) and product == torch.bfloat16)
+    has_slopes = not (is_relu(one) and compute_dtype == torch.bfloat16)
     figures = []
     for seed in seeds:
         case = draw(one, choice, seed)
         outputs, trace = forward(case)
         cotangents = draw_cotangents(outputs, seed)
-        want, got = outputs, run(one, product, case)
+        want, got = outputs, run(one, compute_dtype, case)
         if has_slopes:
             want = want | as_gradients(backward(case, cotangents, trace))
             with _threads(1 + seed % 2):
-                got = in_one(one, product, case, cotangents)
-        figures.append(distance(_double(got), want, BOUNDS[product], f"seed {seed}"))
+                got = in_one(one, compute_dtype, case, cotangents)
+        figures.append(distance(_double(got), want, BOUNDS[compute_dtype], f"seed {seed}"))
     return worst(figures)
 
 
-def in_one(one: Kernel, product: torch.dtype, case: Case, cotangents: Tensors) -> Tensors:
+def in_one(one: Kernel, compute_dtype: torch.dtype, case: Case, cotangents: Tensors) -> Tensors:
     """Run the kernel; return outputs, and the gradients of their weighted sum."""
     leaves = leaves_of(case)
-    return with_gradients(run(one, product, leaves), leaves, cotangents)
+    return with_gradients(run(one, compute_dtype, leaves), leaves, cotangents)
 
 
 def unwritten(one: Kernel, seeds: range) -> CheckResult:
     """Return how far from its own bits a kernel is where fresh memory holds no numbers at all."""
-    products = [product for product in BOUNDS if fused.unavailable_reason(product) is None]
-    return worst(_poisoned(one, product, seed) for seed in seeds for product in products)
+    products = [
+        compute_dtype for compute_dtype in BOUNDS if fused.unavailable_reason(compute_dtype) is None
+    ]
+    return worst(
+        _poisoned(one, compute_dtype, seed) for seed in seeds for compute_dtype in products
+    )
 
 
-def _poisoned(one: Kernel, product: torch.dtype, seed: int) -> CheckResult:
+def _poisoned(one: Kernel, compute_dtype: torch.dtype, seed: int) -> CheckResult:
     case = draw(one, SMALL, seed)
     with torch.no_grad():
-        clean = run(one, product, case)
+        clean = run(one, compute_dtype, case)
         with poison():
-            inferred = run(one, product, case)
+            inferred = run(one, compute_dtype, case)
     cotangents = draw_cotangents(clean, seed)
-    want = in_one(one, product, case, cotangents)
+    want = in_one(one, compute_dtype, case, cotangents)
     with poison():
-        got = in_one(one, product, case, cotangents)
-    said = f"seed {seed}, {product}"
+        got = in_one(one, compute_dtype, case, cotangents)
+    said = f"seed {seed}, {compute_dtype}"
     return worst(
         [distance(got, want, 0.0, said), distance(inferred, clean, 0.0, f"{said}, inference")]
     )
 
 
 def where_it_runs(
-    product: torch.dtype, examine: Callable[[range], CheckResult], seeds: range
+    compute_dtype: torch.dtype, examine: Callable[[range], CheckResult], seeds: range
 ) -> CheckResult:
     """Examine a kernel; or say why there is none here, which is no pass and no failure."""
-    reason = fused.unavailable_reason(product)
+    reason = fused.unavailable_reason(compute_dtype)
     return examine(seeds) if reason is None else CheckResult(None, where=reason, is_not_run=True)
 
 

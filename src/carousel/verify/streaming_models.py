@@ -37,7 +37,7 @@ def _of_model(config: ModelConfig, seed: int) -> CheckResult:
     is_windowed = config.context > 0
     rows, context = rng.randint(2, 3), config.context if is_windowed else 2
     earlier, steps = rng.randint(0, 2 * context), 3 * context + rng.randint(2, 4)
-    if config.longest_stream is not None:
+    if config.max_length is not None:
         earlier, steps = 0, context
     model: Model
     if seed % 2 or not is_windowed:

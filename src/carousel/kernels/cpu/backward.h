@@ -1,4 +1,4 @@
-// The reverse of forward.h: steps back through time, and after every span of them, while it is still
+// The backward pass of forward.h: steps back through time; after every span of steps, while it is still
 // in cache, what they add to the weights' gradients. Labels (bptt.…) are of
 // math/recurrence/equations.md.
 #pragma once
@@ -7,9 +7,9 @@
 
 namespace carousel {
 
-// The reverse of it: dh and dc, of the state after the step, become those of the state before it.
+// The backward pass of one step: dh and dc, of the state after it, become those of the state before it.
 template <class P>
-struct Reverse {
+struct BackwardStep {
   int64_t rows;
   const P* read;
   const P* kept;
@@ -123,7 +123,7 @@ Tensors backward(const Input& input, const Tensor& dy, const Tensors& dstate, co
   Tensor db = at::zeros({(n.B + rows_at_most - 1) / rows_at_most, G}, at::kFloat);
   Tensors dstate_0;
   for (const Tensor& part : dstate) dstate_0.push_back(unwritten(part.sizes(), part.scalar_type()));
-  const typename C::Back cell(weights, n, wants_dx);
+  const typename C::Backward cell(weights, n, wants_dx);
   typename C::Gradients gradients(weights, n);
   const int64_t* ids = weights.is_table ? input.x.const_data_ptr<int64_t>() : nullptr;
   const P* dy_at = dy.const_data_ptr<P>();
@@ -165,7 +165,7 @@ Tensors backward(const Input& input, const Tensor& dy, const Tensors& dstate, co
         }
         const float* c_prev = C::HAS_CELL ? cell_at + row * n.Hp : nullptr;
         const float* c = C::HAS_CELL ? cell_at + (row + n.B) * n.Hp : nullptr;
-        cell.reverse({held.running(), read_at + row * W, kept_at + row * K, c_prev, c, dh_tile,
+        cell.step_backward({held.running(), read_at + row * W, kept_at + row * K, c_prev, c, dh_tile,
                       dc_tile, da_step, dx_tile, db.mutable_data_ptr<float>() + tile * G,
                       scratch.mutable_data_ptr<float>() + first * n.Hp});
         for (int64_t m = 0; held.any() && m < rows; m++) {

@@ -8,8 +8,8 @@
 #include <tuple>
 #include <vector>
 
-#include "lanes.h"
-#include "memory.h"
+#include "simd.h"
+#include "allocator.h"
 
 namespace carousel {
 namespace {

@@ -1,56 +1,64 @@
-// Texts written without Python: ids through the layers to logits, the stages of sampling, the next id.
-// Each thread takes some of the texts through all the steps of a call, so that threads never meet; a
-// text's numbers do not depend on who else is in the batch (rows.h).
+// Autoregressive decoding without Python: ids through the layers to logits, the stages of sampling,
+// the next id. Each thread takes some sequences through all the steps of a call, so that threads never
+// wait for each other; a sequence does not depend on the rest of the batch (batch_invariant_gemm.h).
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
 #include <torch/custom_class.h>
 #include <torch/library.h>
 
-#include "draw.h"
+#include "sampling.h"
 #include "recurrence.h"
 
 namespace carousel {
 namespace {
 
-// A text as generation/request.py has it: the same tensors.
-struct Draft {
-  int64_t* ids;
-  int64_t* place;  // how many are read; how many stand; how many will; whether the logits were none
-  float* log_p;    // null where nobody asks
-  int64_t* best;
-  float* best_log_p;
-  int64_t alternatives, prompt, window;
-  int32_t* counts;  // (V,) how often each id stands in the window
-  float* state;     // (layers, parts, Hp), one after the other
-  uint64_t seed, sample;
-  Stages stages;
-  int64_t room;  // of ids
+// TokenSequence.progress of generation/token_sequence.py, (4,) int64, field by field.
+struct Progress {
+  int64_t num_read, num_tokens, limit, has_failed;
+};
+static_assert(sizeof(Progress) == 4 * sizeof(int64_t));
 
-  // Whether the model reads no more of it: all is read but the last id, or there is no room.
-  bool is_over() const { return place[3] != 0 || place[0] + 1 >= std::min(place[2], room); }
+// A TokenSequence, in the same tensors, and what its request and its state add.
+struct Sequence {
+  int64_t* ids;
+  Progress* progress;
+  float* log_p;  // null if no log-probabilities were requested
+  int64_t* top_ids;
+  float* top_log_p;
+  int64_t num_top, prompt, window;
+  int32_t* counts;  // (V,) occurrences of each id in the repetition window
+  float* state;     // (layers, parts, Hp)
+  uint64_t seed, sample;
+  Stages settings;
+  int64_t capacity;  // of ids
+
+  // Whether no step is left: all is read but the last id, or there is no room for another.
+  bool is_done() const {
+    return progress->has_failed || progress->num_read + 1 >= std::min(progress->limit, capacity);
+  }
 };
 
-// What writes, whatever the type of its products.
-struct Machine : torch::CustomClassHolder {
+// A model with its packed weights, whatever the type of its matrix products.
+struct Decoder : torch::CustomClassHolder {
   virtual int64_t state_size() const = 0;
   virtual int64_t vocab_size() const = 0;
-  virtual void write(std::vector<Draft>& drafts, int64_t steps,
-                     const int32_t* interrupted) const = 0;
+  virtual void decode(std::vector<Sequence>& sequences, int64_t steps,
+                      const int32_t* interrupted) const = 0;
 };
 
 template <class P>
-class MachineOf final : public Machine {
+class DecoderOf final : public Decoder {
  public:
-  MachineOf(MakeWalker<P> make, const std::vector<Weights>& layers, const Tensor& w_out,
+  DecoderOf(MakeLayerStep<P> make, const std::vector<Weights>& layers, const Tensor& w_out,
             const OptionalTensor& b_out)
       : V_(w_out.size(0)), Vp_(padded(V_)) {
     for (const Weights& w : layers) {
-      walkers_.push_back(make(w, Sizes(1, 1, w)));
-      const Walker<P>& layer = *walkers_.back();
+      layers_.push_back(make(w, Sizes(1, 1, w)));
+      const LayerStep<P>& layer = *layers_.back();
       state_size_ += (1 + layer.has_cell) * layer.n.Hp;
       widest_ = std::max(widest_, std::max(layer.activations, layer.kept) * layer.n.Hp);
     }
-    const int64_t H = walkers_.back()->n.H, Hp = walkers_.back()->n.Hp;
+    const int64_t H = layers_.back()->n.H, Hp = layers_.back()->n.Hp;
     Tensor whole = at::zeros({Hp, Vp_}, type_of<P>());
     whole.narrow(0, 0, H).narrow(1, 0, V_).copy_(w_out.t());
     to_logits_ = RowPanels<P>(whole);
@@ -61,22 +69,22 @@ class MachineOf final : public Machine {
   int64_t state_size() const override { return state_size_; }
   int64_t vocab_size() const override { return V_; }
 
-  void write(std::vector<Draft>& drafts, int64_t steps,
-             const int32_t* interrupted) const override {
-    const int64_t count = drafts.size(), groups = std::min<int64_t>(at::get_num_threads(), count);
+  void decode(std::vector<Sequence>& sequences, int64_t steps,
+              const int32_t* interrupted) const override {
+    const int64_t count = sequences.size(), groups = std::min<int64_t>(at::get_num_threads(), count);
     at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
       for (int64_t group = begin; group < end; group++) {
         const int64_t first = group * count / groups, last = (group + 1) * count / groups;
-        for (int64_t done = 0; done < steps; done += SPELL) {
+        for (int64_t done = 0; done < steps; done += STRIDE) {
           if (done > 0 && __atomic_load_n(interrupted, __ATOMIC_RELAXED)) break;
-          std::vector<Draft*> left;
+          std::vector<Sequence*> left;
           for (int64_t m = first; m < last; m++) {
-            if (!drafts[m].is_over()) left.push_back(&drafts[m]);
+            if (!sequences[m].is_done()) left.push_back(&sequences[m]);
           }
           const int64_t number = left.size();
           for (int64_t m = 0; m < number; m += TILE) {
-            const int64_t most = std::min(SPELL, steps - done);
-            write_some(left.data() + m, std::min(TILE, number - m), most);
+            const int64_t most = std::min(STRIDE, steps - done);
+            decode_tile(left.data() + m, std::min(TILE, number - m), most);
           }
         }
       }
@@ -84,103 +92,102 @@ class MachineOf final : public Machine {
   }
 
  private:
-  // What a layer holds of the texts of a group.
+  // The state of one layer for a tile of sequences.
   struct Rows {
     std::vector<P> read;       // (M, Dp + Hp): [x_t | h_{t-1}]
     std::vector<float> h, c;  // (M, Hp)
   };
 
-  // Few texts go on together for a few steps, so that what they write to stays in cache; then the
-  // next ones do.
-  static constexpr int64_t TILE = 12, SPELL = 8;
+  // TILE sequences run STRIDE steps, so that what they write to stays in cache; then the next ones.
+  static constexpr int64_t TILE = 12, STRIDE = 8;
 
-  void write_some(Draft* const* drafts, int64_t M, int64_t steps) const {
-    std::vector<Rows> rows = taken_up(drafts, M);
-    std::vector<bool> is_over(M);  // its row goes on with the others, and nobody looks at it
+  void decode_tile(Sequence* const* sequences, int64_t M, int64_t steps) const {
+    std::vector<Rows> rows = load_state(sequences, M);
+    std::vector<bool> is_done(M);  // its row is computed with the others and ignored
     std::vector<float> a(M * widest_), logits(M * Vp_);
-    std::vector<P> kept(M * widest_), top(M * walkers_.back()->n.Hp);
-    std::vector<int64_t> ids(M), asking;
+    std::vector<P> kept(M * widest_), top(M * layers_.back()->n.Hp);
+    std::vector<int64_t> ids(M), wanted;
     Distribution distribution(V_);
     for (int64_t step = 0; step < steps; step++) {
-      is_from_last = !is_from_last;
-      for (int64_t m = 0; m < M; m++) ids[m] = drafts[m]->ids[drafts[m]->place[0]];
-      for (size_t l = 0; l < walkers_.size(); l++) {
-        const Walker<P>& layer = *walkers_[l];
+      const bool reversed = step % 2 == 0;
+      for (int64_t m = 0; m < M; m++) ids[m] = sequences[m]->ids[sequences[m]->progress->num_read];
+      for (size_t l = 0; l < layers_.size(); l++) {
+        const LayerStep<P>& layer = *layers_[l];
         const Sizes& n = layer.n;
         Rows& own = rows[l];
         if (l > 0) {
-          const Sizes& below = walkers_[l - 1]->n;
+          const Sizes& below = layers_[l - 1]->n;
           for (int64_t m = 0; m < M; m++) {
             std::copy_n(rows[l - 1].read.data() + m * below.width() + below.Dp, n.Dp,
                         own.read.data() + m * n.width());
           }
         }
         layer.step({M, l == 0 ? ids.data() : nullptr, own.read.data(), own.read.data() + n.Dp,
-                    own.h.data(), own.c.data(), own.c.data(), kept.data(), a.data()});
+                    own.h.data(), own.c.data(), own.c.data(), kept.data(), a.data(), reversed});
       }
-      asking.clear();
+      wanted.clear();
       for (int64_t m = 0; m < M; m++) {
-        Draft& d = *drafts[m];
-        if (is_over[m]) continue;
-        const int64_t next = ++d.place[0];
-        if (next == d.place[1] || d.log_p) asking.push_back(m);
+        Sequence& s = *sequences[m];
+        if (is_done[m]) continue;
+        const int64_t next = ++s.progress->num_read;
+        if (next == s.progress->num_tokens || s.log_p) wanted.push_back(m);
       }
-      const Sizes& n = walkers_.back()->n;
-      for (size_t k = 0; k < asking.size(); k++) {
-        std::copy_n(rows.back().read.data() + asking[k] * n.width() + n.Dp, n.Hp,
+      const Sizes& n = layers_.back()->n;
+      for (size_t k = 0; k < wanted.size(); k++) {
+        std::copy_n(rows.back().read.data() + wanted[k] * n.width() + n.Dp, n.Hp,
                     top.data() + k * n.Hp);
       }
-      to_logits_(asking.size(), top.data(), n.Hp, logits.data(), Vp_, false);
-      for (size_t k = 0; k < asking.size(); k++) {
+      to_logits_(wanted.size(), top.data(), n.Hp, logits.data(), Vp_, false, reversed);
+      for (size_t k = 0; k < wanted.size(); k++) {
         float* z = logits.data() + k * Vp_;
         const float* b = bias_.const_data_ptr<float>();
         for (int64_t j = 0; j < Vp_; j += Lane::size()) store(z + j, load(z + j) + load(b + j));
-        choose(*drafts[asking[k]], z, distribution);
+        choose(*sequences[wanted[k]], z, distribution);
       }
       for (int64_t m = 0; m < M; m++) {
-        if (is_over[m] || (step + 1 < steps && !drafts[m]->is_over())) continue;
-        put_down(rows, m, drafts[m]->state);
-        is_over[m] = true;
+        if (is_done[m] || (step + 1 < steps && !sequences[m]->is_done())) continue;
+        store_state(rows, m, sequences[m]->state);
+        is_done[m] = true;
       }
     }
   }
 
-  // Draws the id after all that stand, if one is due, and notes the chances of what stands there.
-  void choose(Draft& d, const float* logits, Distribution& distribution) const {
-    const int64_t next = d.place[0];
+  // Draws the next id if all known ones are read, and sets the log-probabilities if requested.
+  void choose(Sequence& s, const float* logits, Distribution& distribution) const {
+    const int64_t next = s.progress->num_read;
     if (!distribution.begin(logits)) {
-      d.place[0]--;  // what was read has told nothing
-      d.place[3] = 1;
+      s.progress->num_read--;
+      s.progress->has_failed = 1;
       return;
     }
-    if (d.log_p) {
-      const std::vector<int64_t>& ranked = distribution.rank(d.alternatives);
-      for (int64_t r = 0; r < d.alternatives; r++) {
-        d.best[next * d.alternatives + r] = ranked[r];
-        d.best_log_p[next * d.alternatives + r] = distribution.log_p()[ranked[r]];
+    if (s.log_p) {
+      const std::vector<int64_t>& ranked = distribution.rank(s.num_top);
+      for (int64_t r = 0; r < s.num_top; r++) {
+        s.top_ids[next * s.num_top + r] = ranked[r];
+        s.top_log_p[next * s.num_top + r] = distribution.log_p()[ranked[r]];
       }
-      if (next < d.place[1]) d.log_p[next] = distribution.log_p()[d.ids[next]];
+      if (next < s.progress->num_tokens) s.log_p[next] = distribution.log_p()[s.ids[next]];
     }
-    if (next < d.place[1]) return;
-    const std::vector<double> own = d.log_p ? distribution.log_p() : std::vector<double>();
-    distribution.shape(d.counts, d.stages);
-    const int64_t id = distribution.draw(uniform(d.seed, d.sample, next - d.prompt));
-    if (d.log_p) d.log_p[next] = own[id];
-    d.ids[next] = id;
-    d.place[1]++;
-    d.counts[id]++;
-    if (next >= d.window) d.counts[d.ids[next - d.window]]--;
+    if (next < s.progress->num_tokens) return;
+    const std::vector<double> own = s.log_p ? distribution.log_p() : std::vector<double>();
+    distribution.shape(s.counts, s.settings);
+    const int64_t id = distribution.draw(uniform(s.seed, s.sample, next - s.prompt));
+    if (s.log_p) s.log_p[next] = own[id];
+    s.ids[next] = id;
+    s.progress->num_tokens++;
+    s.counts[id]++;
+    if (next >= s.window) s.counts[s.ids[next - s.window]]--;
   }
 
-  std::vector<Rows> taken_up(Draft* const* drafts, int64_t M) const {
+  std::vector<Rows> load_state(Sequence* const* sequences, int64_t M) const {
     std::vector<Rows> rows;
     int64_t offset = 0;
-    for (const auto& layer : walkers_) {
+    for (const auto& layer : layers_) {
       const Sizes& n = layer->n;
       Rows own{std::vector<P>(M * n.width()), std::vector<float>(M * n.Hp),
                std::vector<float>(layer->has_cell ? M * n.Hp : 0)};
       for (int64_t m = 0; m < M; m++) {
-        const float* from = drafts[m]->state + offset;
+        const float* from = sequences[m]->state + offset;
         std::copy_n(from, n.Hp, own.h.data() + m * n.Hp);
         if (layer->has_cell) std::copy_n(from + n.Hp, n.Hp, own.c.data() + m * n.Hp);
       }
@@ -191,24 +198,24 @@ class MachineOf final : public Machine {
     return rows;
   }
 
-  void put_down(const std::vector<Rows>& rows, int64_t m, float* to) const {
+  void store_state(const std::vector<Rows>& rows, int64_t m, float* to) const {
     for (size_t l = 0; l < rows.size(); l++) {
-      const int64_t Hp = walkers_[l]->n.Hp;
+      const int64_t Hp = layers_[l]->n.Hp;
       to = std::copy_n(rows[l].h.data() + m * Hp, Hp, to);
-      if (walkers_[l]->has_cell) to = std::copy_n(rows[l].c.data() + m * Hp, Hp, to);
+      if (layers_[l]->has_cell) to = std::copy_n(rows[l].c.data() + m * Hp, Hp, to);
     }
   }
 
   int64_t V_, Vp_, state_size_ = 0, widest_ = 0;
-  std::vector<std::unique_ptr<Walker<P>>> walkers_;
+  std::vector<std::unique_ptr<LayerStep<P>>> layers_;
   RowPanels<P> to_logits_;
   Tensor bias_;
 };
 
 template <class P>
-c10::intrusive_ptr<Machine> made(MakeWalker<P> make, const std::vector<Weights>& layers,
+c10::intrusive_ptr<Decoder> made(MakeLayerStep<P> make, const std::vector<Weights>& layers,
                                  const Tensor& w_out, const OptionalTensor& b_out) {
-  return c10::make_intrusive<MachineOf<P>>(make, layers, w_out, b_out);
+  return c10::make_intrusive<DecoderOf<P>>(make, layers, w_out, b_out);
 }
 
 // (V, G): what each id brings to the gates of the first layer, from the embedding (V, D). torch's own
@@ -231,10 +238,12 @@ Tensor project_embedding(const Tensor& embedding, const Tensor& w_ih, const Opti
 }
 
 // Of each layer w_ih, w_hh and their biases; the first one reads the embedding of an id.
-c10::intrusive_ptr<Machine> machine(const std::string& family, const Tensor& embedding,
-                                    Tensors w_ih, Tensors w_hh, std::vector<OptionalTensor> b_ih,
-                                    std::vector<OptionalTensor> b_hh, const Tensor& w_out,
-                                    const OptionalTensor& b_out, at::ScalarType product) {
+c10::intrusive_ptr<Decoder> make_decoder(const std::string& family, const Tensor& embedding,
+                                         Tensors w_ih, Tensors w_hh,
+                                         std::vector<OptionalTensor> b_ih,
+                                         std::vector<OptionalTensor> b_hh, const Tensor& w_out,
+                                         const OptionalTensor& b_out,
+                                         at::ScalarType compute_dtype) {
   const at::NoGradGuard no_grad;
   std::vector<Weights> layers;
   layers.push_back({project_embedding(embedding, w_ih[0], b_ih[0]), w_hh[0].contiguous(),
@@ -243,36 +252,37 @@ c10::intrusive_ptr<Machine> machine(const std::string& family, const Tensor& emb
     layers.push_back({w_ih[l].contiguous(), w_hh[l].contiguous(), b_ih[l], b_hh[l], false});
   }
   const Family& known = families().at(family);
-  return product == at::kBFloat16 ? made<BFloat16>(known.walker_bf16, layers, w_out, b_out)
-                                  : made<float>(known.walker, layers, w_out, b_out);
+  return compute_dtype == at::kBFloat16 ? made<BFloat16>(known.layer_step_bf16, layers, w_out, b_out)
+                                  : made<float>(known.layer_step, layers, w_out, b_out);
 }
 
 Stages stages_of(const double* row) {
   return {row[0], row[1], int64_t(row[2]), row[3], row[4]};
 }
 
-// Goes on with texts for so many steps, each to its end or that of its room at most, or until
-// interrupted is set. Of each text: the tensors of a
-// Draft; counts and state; in `numbers` (M, 4) int64 the length of its prompt, its repetition window,
-// its seed and sample; in `stages` (M, 5) float64 what they are told.
-void write(const c10::intrusive_ptr<Machine>& machine, Tensors ids, Tensors place, Tensors log_p,
-           Tensors best, Tensors best_log_p, Tensors counts, Tensors state, const Tensor& numbers,
-           const Tensor& stages, int64_t steps, const Tensor& interrupted) {
-  std::vector<Draft> drafts;
+// Runs `steps` steps of each sequence, fewer if it is complete or full before, or if interrupted is set.
+// For each: the tensors of its TokenSequence; counts and state; in `numbers` (M, 4) int64 the length of
+// the prompt, the repetition window, seed and sample; in `settings` (M, 5) float64 those of the stages.
+void decode(const c10::intrusive_ptr<Decoder>& decoder, Tensors ids, Tensors progress, Tensors log_p,
+            Tensors top_ids, Tensors top_log_p, Tensors counts, Tensors state, const Tensor& numbers,
+            const Tensor& settings, int64_t steps, const Tensor& interrupted) {
+  std::vector<Sequence> sequences;
   for (size_t m = 0; m < ids.size(); m++) {
     const int64_t* n = numbers.const_data_ptr<int64_t>() + 4 * m;
-    drafts.push_back({ids[m].mutable_data_ptr<int64_t>(), place[m].mutable_data_ptr<int64_t>(),
-                      log_p[m].numel() ? log_p[m].mutable_data_ptr<float>() : nullptr,
-                      best[m].mutable_data_ptr<int64_t>(), best_log_p[m].mutable_data_ptr<float>(),
-                      best[m].size(1), n[0], n[1], counts[m].mutable_data_ptr<int32_t>(),
-                      state[m].mutable_data_ptr<float>(), uint64_t(n[2]), uint64_t(n[3]),
-                      stages_of(stages.const_data_ptr<double>() + 5 * m), ids[m].numel()});
+    sequences.push_back(
+        {ids[m].mutable_data_ptr<int64_t>(),
+         reinterpret_cast<Progress*>(progress[m].mutable_data_ptr<int64_t>()),
+         log_p[m].numel() ? log_p[m].mutable_data_ptr<float>() : nullptr,
+         top_ids[m].mutable_data_ptr<int64_t>(), top_log_p[m].mutable_data_ptr<float>(),
+         top_ids[m].size(1), n[0], n[1], counts[m].mutable_data_ptr<int32_t>(),
+         state[m].mutable_data_ptr<float>(), uint64_t(n[2]), uint64_t(n[3]),
+         stages_of(settings.const_data_ptr<double>() + 5 * m), ids[m].numel()});
   }
-  machine->write(drafts, steps, interrupted.const_data_ptr<int32_t>());
+  decoder->decode(sequences, steps, interrupted.const_data_ptr<int32_t>());
 }
 
-int64_t state_size(const c10::intrusive_ptr<Machine>& machine) {
-  return machine->state_size();
+int64_t state_size(const c10::intrusive_ptr<Decoder>& decoder) {
+  return decoder->state_size();
 }
 
 // For each row of logits (B, V): the id that u draws, and log p after the stages (B, V); id -1 where
@@ -304,10 +314,10 @@ double philox(int64_t seed, int64_t sample, int64_t t) {
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(carousel, library) {
-  library.class_<Machine>("Machine");
-  library.def("machine", machine);
+  library.class_<Decoder>("Decoder");
+  library.def("make_decoder", make_decoder);
   library.def("state_size", state_size);
-  library.def("write", write);
+  library.def("decode", decode);
   library.def("choose", choose);
   library.def("uniform", philox);
 }

@@ -20,6 +20,7 @@ struct Step {
   float* c;
   P* kept;
   float* a;  // scratch for products, (rows, ACTIVATIONS·Hp)
+  bool reversed = false;  // the order in which weights are read (batch_invariant_gemm.h)
 };
 
 // Runs T steps of a Cell: y (T, B, H) of P, the state after the last, and the caches if kept.

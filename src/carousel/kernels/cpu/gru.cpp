@@ -1,4 +1,4 @@
-// GRU, with the reset gate after or before the recurrent product: one time step and its reverse.
+// GRU, with the reset gate after or before the recurrent product: one time step, forward and backward.
 // Labels are of math/gru/equations.md; torch's gates are r, z, n.
 #include <ATen/ops/cat.h>
 
@@ -32,9 +32,9 @@ struct Gru {
   void step(const Step<P>& s) const {
     const int64_t H = n.Hp, W = n.width();
     const Lane one(1.f);
-    if (n.Dp > 0) a_n(s.rows, s.read, W, s.a, 4 * H, false);  // (gru.1)
-    a_rz(s.rows, s.read, W, s.a + H, 4 * H, false);
-    u_n(s.rows, s.read + n.Dp, W, s.a + 3 * H, 4 * H, false);
+    if (n.Dp > 0) a_n(s.rows, s.read, W, s.a, 4 * H, false, s.reversed);  // (gru.1)
+    a_rz(s.rows, s.read, W, s.a + H, 4 * H, false, s.reversed);
+    u_n(s.rows, s.read + n.Dp, W, s.a + 3 * H, 4 * H, false, s.reversed);
     for (int64_t m = 0; m < s.rows; m++) {
       const float* a = s.a + m * 4 * H;
       const float* b = shift.const_data_ptr<float>() + (s.ids ? s.ids[m] * 4 * H : 0);
@@ -54,17 +54,17 @@ struct Gru {
     }
   }
 
-  struct Back {
-    Back(const Weights& w, const Sizes& n, bool wants_dx) : n(n), wants_dx(wants_dx) {
+  struct Backward {
+    Backward(const Weights& w, const Sizes& n, bool wants_dx) : n(n), wants_dx(wants_dx) {
       const Tensor all = padded_weights<P>(w, n);
       if (wants_dx) {
-        const Tensor turned = at::cat({all.narrow(0, 2, 1), all.narrow(0, 0, 2)});  // n, r, z
-        to_x = Panels<P>(turned.view({3 * n.Hp, n.width()}).narrow(1, 0, n.Dp));
+        const Tensor reordered = at::cat({all.narrow(0, 2, 1), all.narrow(0, 0, 2)});  // n, r, z
+        to_x = Panels<P>(reordered.view({3 * n.Hp, n.width()}).narrow(1, 0, n.Dp));
       }
       to_h = Panels<P>(all.view({3 * n.Hp, n.width()}).narrow(1, n.Dp, n.Hp));
     }
 
-    void reverse(const Reverse<P>& s) const {
+    void step_backward(const BackwardStep<P>& s) const {
       const int64_t H = n.Hp, W = n.width();
       const Lane one(1.f);
       for (int64_t m = 0; m < s.rows; m++) {
@@ -104,12 +104,12 @@ struct Gru {
 
     Tensors operator()(const Tensor& db) const {
       const Tensor b = as_rows(db, n), input = of_x();
-      return {turned(input, n.Dp > 0 ? 0 : 1), turned(b.narrow(1, 0, 3), 1),
+      return {reordered(input, n.Dp > 0 ? 0 : 1), reordered(b.narrow(1, 0, 3), 1),
               as_weight(of_h(), 0, n.H, n), b.narrow(1, 1, 3)};
     }
 
    private:
-    static Tensor turned(const Tensor& gates, int64_t axis) {  // n, r, z to r, z, n
+    static Tensor reordered(const Tensor& gates, int64_t axis) {  // n, r, z to r, z, n
       return at::cat({gates.narrow(axis, 1, 2), gates.narrow(axis, 0, 1)}, axis);
     }
 
@@ -143,8 +143,8 @@ struct GruResetBefore {
     const auto shift_of = [&](int64_t m) {
       return shift.const_data_ptr<float>() + (s.ids ? s.ids[m] * 3 * H : 0);
     };
-    a_rz(s.rows, s.read, W, s.a, 3 * H, false);  // (gru.1)
-    if (n.Dp > 0) a_n(s.rows, s.read, W, s.a + 2 * H, 3 * H, false);
+    a_rz(s.rows, s.read, W, s.a, 3 * H, false, s.reversed);  // (gru.1)
+    if (n.Dp > 0) a_n(s.rows, s.read, W, s.a + 2 * H, 3 * H, false, s.reversed);
     for (int64_t m = 0; m < s.rows; m++) {
       const float* a = s.a + m * 3 * H;
       const float* b = shift_of(m);
@@ -156,7 +156,7 @@ struct GruResetBefore {
         store(kept + 3 * H + j, r * load(s.h + m * H + j));
       }
     }
-    u_n(s.rows, s.kept + 3 * H, 4 * H, s.a + 2 * H, 3 * H, n.Dp > 0);
+    u_n(s.rows, s.kept + 3 * H, 4 * H, s.a + 2 * H, 3 * H, n.Dp > 0, s.reversed);
     for (int64_t m = 0; m < s.rows; m++) {
       const float* a = s.a + m * 3 * H;
       const float* b = shift_of(m);
@@ -172,8 +172,8 @@ struct GruResetBefore {
     }
   }
 
-  struct Back {
-    Back(const Weights& w, const Sizes& n, bool wants_dx) : n(n), wants_dx(wants_dx) {
+  struct Backward {
+    Backward(const Weights& w, const Sizes& n, bool wants_dx) : n(n), wants_dx(wants_dx) {
       const Tensor all = padded_weights<P>(w, n);
       const Tensor whole = all.view({3 * n.Hp, n.width()});
       if (wants_dx) to_x = Panels<P>(whole.narrow(1, 0, n.Dp));
@@ -181,7 +181,7 @@ struct GruResetBefore {
       to_read = Panels<P>(whole.narrow(0, 2 * n.Hp, n.Hp).narrow(1, n.Dp, n.Hp));
     }
 
-    void reverse(const Reverse<P>& s) const {
+    void step_backward(const BackwardStep<P>& s) const {
       const int64_t H = n.Hp, W = n.width();
       const Lane one(1.f);
       for (int64_t m = 0; m < s.rows; m++) {
@@ -246,7 +246,7 @@ struct GruResetBefore {
   Factor<P> a_n, a_rz, u_n;
 };
 
-const bool gru_is_registered = enter<Gru>("gru") && enter<GruResetBefore>("gru_reset_before");
+const bool gru_is_registered = register_family<Gru>("gru") && register_family<GruResetBefore>("gru_reset_before");
 
 }  // namespace
 }  // namespace carousel

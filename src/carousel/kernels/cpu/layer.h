@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "products.h"
+#include "gemm.h"
 
 namespace carousel {
 
@@ -43,10 +43,10 @@ struct Sizes {
   int64_t width() const { return Dp + Hp; }  // of [x_t | h_{t-1}], which most products read
 };
 
-// What a forward pass keeps for its reverse; without one, two time steps' worth, in turns.
+// What a forward pass keeps for the backward pass; without one, two time steps' worth, in turns.
 struct Caches {
   Tensor read;  // (T + 1, B, Dp + Hp) of P: [x_t | h_{t-1}]
-  Tensor kept;  // (T, B, KEPT·Hp) of P: what the family's reverse asks for
+  Tensor kept;  // (T, B, KEPT·Hp) of P: what the family's backward step reads
   Tensor cell;  // (T + 1, B, Hp) in float32: the LSTM's c
 };
 

@@ -1,4 +1,4 @@
-// A linear map z = h·Wᵀ + c of N rows, and its reverse: (mlp.4) and (mlp.8) of math/mlp/equations.md.
+// A linear map z = h·Wᵀ + c of N rows, forward and backward: (mlp.4) and (mlp.8) of math/mlp/equations.md.
 // P features in, V out; padded with zeros to multiples of 16. Products are of bf16, and unlike those
 // of torch summed and handed over in float32. In float32 torch's own are as quick.
 #include <torch/library.h>

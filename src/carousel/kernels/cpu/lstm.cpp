@@ -1,4 +1,4 @@
-// LSTM: one time step and its reverse. Labels are of math/lstm/equations.md; gates i, f, g, o.
+// LSTM: one time step, forward and backward. Labels are of math/lstm/equations.md; gates i, f, g, o.
 #include "recurrence.h"
 
 namespace carousel {
@@ -16,7 +16,7 @@ struct Lstm {
 
   void step(const Step<P>& s) const {
     const int64_t H = n.Hp;
-    gates(s.rows, s.read, n.width(), s.a, 4 * H, false);  // (lstm.1)
+    gates(s.rows, s.read, n.width(), s.a, 4 * H, false, s.reversed);  // (lstm.1)
     for (int64_t m = 0; m < s.rows; m++) {
       const float* a = s.a + m * 4 * H;
       const float* b = shift.const_data_ptr<float>() + (s.ids ? s.ids[m] * 4 * H : 0);
@@ -38,14 +38,14 @@ struct Lstm {
     }
   }
 
-  struct Back {
-    Back(const Weights& w, const Sizes& n, bool wants_dx) : n(n), wants_dx(wants_dx) {
+  struct Backward {
+    Backward(const Weights& w, const Sizes& n, bool wants_dx) : n(n), wants_dx(wants_dx) {
       const Tensor all = padded_weights<P>(w, n).view({4 * n.Hp, n.width()});
       if (wants_dx) to_x = Panels<P>(all.narrow(1, 0, n.Dp));
       to_h = Panels<P>(all.narrow(1, n.Dp, n.Hp));
     }
 
-    void reverse(const Reverse<P>& s) const {
+    void step_backward(const BackwardStep<P>& s) const {
       const int64_t H = n.Hp;
       const Lane one(1.f);
       for (int64_t m = 0; m < s.rows; m++) {
@@ -82,7 +82,7 @@ struct Lstm {
   Tensor shift;
 };
 
-const bool is_entered = enter<Lstm>("lstm");
+const bool is_registered = register_family<Lstm>("lstm");
 
 }  // namespace
 }  // namespace carousel

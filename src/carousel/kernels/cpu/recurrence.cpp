@@ -42,10 +42,10 @@ Weights as_weights(const Tensor& x, const Tensor& w_input, const OptionalTensor&
 // y, the parts of the last state, and if they are to be kept, the caches: read, kept, cell.
 Tensors recurrence(const std::string& family, const Tensor& x, const OptionalTensor& ended,
                    at::TensorList state, const Tensor& w_input, const OptionalTensor& b_ih,
-                   const Tensor& w_hh, const OptionalTensor& b_hh, at::ScalarType product,
+                   const Tensor& w_hh, const OptionalTensor& b_hh, at::ScalarType compute_dtype,
                    bool is_kept) {
   const Family& known = families().at(family);
-  const auto run = product == at::kBFloat16 ? known.forward_bf16 : known.forward;
+  const auto run = compute_dtype == at::kBFloat16 ? known.forward_bf16 : known.forward;
   return run(as_input(x, ended, w_input), whole(state), as_weights(x, w_input, b_ih, w_hh, b_hh),
              is_kept);
 }
@@ -57,9 +57,9 @@ Tensors recurrence_backward(const std::string& family, const Tensor& x, const Op
                             const Tensor& w_input, const OptionalTensor& b_ih, const Tensor& w_hh,
                             const OptionalTensor& b_hh, bool wants_dx) {
   const Family& known = families().at(family);
-  const at::ScalarType product = caches[0].scalar_type();
-  const auto run = product == at::kBFloat16 ? known.backward_bf16 : known.backward;
-  Tensors all = run({x.contiguous(), whole(ended)}, dy.to(product).contiguous(), whole(dstate),
+  const at::ScalarType compute_dtype = caches[0].scalar_type();
+  const auto run = compute_dtype == at::kBFloat16 ? known.backward_bf16 : known.backward;
+  Tensors all = run({x.contiguous(), whole(ended)}, dy.to(compute_dtype).contiguous(), whole(dstate),
                     {caches[0], caches[1], caches[2]}, as_weights(x, w_input, b_ih, w_hh, b_hh),
                     wants_dx);
   const size_t first = 1 + dstate.size();
@@ -90,7 +90,7 @@ std::vector<int64_t> memory_usage() {
 TORCH_LIBRARY(carousel, library) {
   library.def(
       "recurrence(str family, Tensor x, Tensor? ended, Tensor[] state, Tensor w_input, "
-      "Tensor? b_ih, Tensor w_hh, Tensor? b_hh, ScalarType product, bool is_kept) -> Tensor[]");
+      "Tensor? b_ih, Tensor w_hh, Tensor? b_hh, ScalarType compute_dtype, bool is_kept) -> Tensor[]");
   library.def(
       "recurrence_backward(str family, Tensor x, Tensor? ended, Tensor dy, Tensor[] dstate, "
       "Tensor[] caches, Tensor w_input, Tensor? b_ih, Tensor w_hh, Tensor? b_hh, bool wants_dx) "

@@ -1,4 +1,4 @@
-// A family of recurrences: its time step and the reverse of it, run over a sequence.
+// A family of recurrences: its time step, forward and backward, run over a sequence.
 #pragma once
 
 #include <map>
@@ -7,27 +7,27 @@
 
 #include "backward.h"
 #include "forward.h"
-#include "rows.h"
+#include "batch_invariant_gemm.h"
 
 namespace carousel {
 
-// A layer that is run one time step at a time, each row for itself (rows.h).
+// A layer that is run one time step at a time, each row for itself (batch_invariant_gemm.h).
 template <class P>
-struct Walker {
+struct LayerStep {
   const Sizes n;
   const bool has_cell;
   const int64_t activations, kept;
 
-  Walker(const Sizes& n, bool has_cell, int64_t activations, int64_t kept)
+  LayerStep(const Sizes& n, bool has_cell, int64_t activations, int64_t kept)
       : n(n), has_cell(has_cell), activations(activations), kept(kept) {}
-  virtual ~Walker() = default;
+  virtual ~LayerStep() = default;
   virtual void step(const Step<P>& s) const = 0;
 };
 
 template <class P, class Cell>
-struct WalkerOf final : Walker<P> {
-  WalkerOf(const Weights& w, const Sizes& n)
-      : Walker<P>(n, Cell::HAS_CELL, Cell::ACTIVATIONS, Cell::KEPT), cell(w, n) {}
+struct LayerStepOf final : LayerStep<P> {
+  LayerStepOf(const Weights& w, const Sizes& n)
+      : LayerStep<P>(n, Cell::HAS_CELL, Cell::ACTIVATIONS, Cell::KEPT), cell(w, n) {}
 
   void step(const Step<P>& s) const override { cell.step(s); }
 
@@ -35,11 +35,11 @@ struct WalkerOf final : Walker<P> {
 };
 
 template <class P>
-using MakeWalker = std::unique_ptr<Walker<P>> (*)(const Weights&, const Sizes&);
+using MakeLayerStep = std::unique_ptr<LayerStep<P>> (*)(const Weights&, const Sizes&);
 
 template <class P, class Cell>
-std::unique_ptr<Walker<P>> walker(const Weights& w, const Sizes& n) {
-  return std::make_unique<WalkerOf<P, Cell>>(w, n);
+std::unique_ptr<LayerStep<P>> layer_step(const Weights& w, const Sizes& n) {
+  return std::make_unique<LayerStepOf<P, Cell>>(w, n);
 }
 
 // A family under the name that ops/ gives it, for float and for bf16 products.
@@ -49,8 +49,8 @@ struct Family {
                                const Weights&, bool);
   Forward forward, forward_bf16;
   Backward backward, backward_bf16;
-  MakeWalker<float> walker;
-  MakeWalker<BFloat16> walker_bf16;
+  MakeLayerStep<float> layer_step;
+  MakeLayerStep<BFloat16> layer_step_bf16;
 };
 
 std::map<std::string, Family>& families();
@@ -62,14 +62,14 @@ struct Packed {
 };
 
 template <template <class, template <class> class> class Cell>
-bool enter(const char* name) {
+bool register_family(const char* name) {
   return families()
       .emplace(name, Family{&forward<Packed<Cell>::template Whole, float>,
                             &forward<Packed<Cell>::template Whole, BFloat16>,
                             &backward<Packed<Cell>::template Whole, float>,
                             &backward<Packed<Cell>::template Whole, BFloat16>,
-                            &walker<float, Cell<float, RowPanels>>,
-                            &walker<BFloat16, Cell<BFloat16, RowPanels>>})
+                            &layer_step<float, Cell<float, RowPanels>>,
+                            &layer_step<BFloat16, Cell<BFloat16, RowPanels>>})
       .second;
 }
 

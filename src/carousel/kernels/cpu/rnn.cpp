@@ -1,4 +1,4 @@
-// Vanilla RNN, with tanh or ReLU: one time step and its reverse. Labels are of math/rnn/equations.md.
+// Vanilla RNN, with tanh or ReLU: one time step, forward and backward. Labels are of math/rnn/equations.md.
 #include "recurrence.h"
 
 namespace carousel {
@@ -33,7 +33,7 @@ struct Rnn {
 
   void step(const Step<P>& s) const {
     const int64_t H = n.Hp;
-    sum(s.rows, s.read, n.width(), s.a, H, false);  // (rnn.1)
+    sum(s.rows, s.read, n.width(), s.a, H, false, s.reversed);  // (rnn.1)
     for (int64_t m = 0; m < s.rows; m++) {
       const float* b = shift.const_data_ptr<float>() + (s.ids ? s.ids[m] * H : 0);
       for (int64_t j = 0; j < H; j += Lane::size()) {
@@ -45,14 +45,14 @@ struct Rnn {
     }
   }
 
-  struct Back {
-    Back(const Weights& w, const Sizes& n, bool wants_dx) : n(n), wants_dx(wants_dx) {
+  struct Backward {
+    Backward(const Weights& w, const Sizes& n, bool wants_dx) : n(n), wants_dx(wants_dx) {
       const Tensor all = padded_weights<P>(w, n).view({n.Hp, n.width()});
       if (wants_dx) to_x = Panels<P>(all.narrow(1, 0, n.Dp));
       to_h = Panels<P>(all.narrow(1, n.Dp, n.Hp));
     }
 
-    void reverse(const Reverse<P>& s) const {
+    void step_backward(const BackwardStep<P>& s) const {
       const int64_t H = n.Hp;
       for (int64_t m = 0; m < s.rows; m++) {
         for (int64_t j = 0; j < H; j += Lane::size()) {
@@ -82,7 +82,7 @@ using RnnTanh = Rnn<Tanh, P, Factor>;
 template <class P, template <class> class Factor>
 using RnnRelu = Rnn<Relu, P, Factor>;
 
-const bool rnn_is_registered = enter<RnnTanh>("rnn_tanh") && enter<RnnRelu>("rnn_relu");
+const bool rnn_is_registered = register_family<RnnTanh>("rnn_tanh") && register_family<RnnRelu>("rnn_relu");
 
 }  // namespace
 }  // namespace carousel

@@ -30,7 +30,7 @@ class TransformerConfig(WindowedConfig):
     positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"
 
     @property
-    def longest_stream(self) -> int | None:
+    def max_length(self) -> int | None:
         """Characters after which absolute positions end; None: there is no end."""
         return self.context if self.positions in ("learned", "sinusoidal") else None
 

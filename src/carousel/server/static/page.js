@@ -55,7 +55,7 @@ async function tell() {
   } catch (error) {
     if (running !== controller) return;
     if (controller.signal.aborted) how = "Stopped";
-    else fail(error instanceof Refusal ? error.message : "The story-teller does not answer. Is it still running?");
+    else fail(error instanceof ApiError ? error.message : "The story-teller does not answer. Is it still running?");
   }
   finish(how, request.seed);
 }
@@ -73,10 +73,10 @@ async function receive(request, signal) {
   for await (const data of events(response.body)) {
     if (data === "[DONE]") return;
     const { choices, error } = JSON.parse(data);
-    if (error) throw new Refusal(error.message);
+    if (error) throw new ApiError(error.message);
     for (const { text } of choices) if (text) append(text);
   }
-  throw new Refusal("The connection broke off before the end.");
+  throw new ApiError("The connection broke off before the end.");
 }
 
 function headers() {
@@ -84,7 +84,7 @@ function headers() {
   return { "Content-Type": "application/json", ...(token && { Authorization: `Bearer ${token}` }) };
 }
 
-class Refusal extends Error {}
+class ApiError extends Error {}
 
 const LATER = {
   busy: "The story-teller is busy",
@@ -96,9 +96,9 @@ const LATER = {
 async function refusal(response) {
   const { code, message } = (await response.json().catch(() => null))?.error ?? {};
   const seconds = response.headers.get("Retry-After");
-  if (code in LATER && seconds) return new Refusal(`${LATER[code]}. Try again in ${seconds} s.`);
-  if (response.status === 401) return new Refusal("The access token is not the right one.");
-  return new Refusal(message ?? `The server answered ${response.status}.`);
+  if (code in LATER && seconds) return new ApiError(`${LATER[code]}. Try again in ${seconds} s.`);
+  if (response.status === 401) return new ApiError("The access token is not the right one.");
+  return new ApiError(message ?? `The server answered ${response.status}.`);
 }
 
 // The data of each server-sent event in a stream of bytes.

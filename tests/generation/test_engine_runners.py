@@ -11,10 +11,10 @@ from torch import Tensor
 import carousel
 from carousel.generation.config import SamplingConfig
 from carousel.generation.engine import Engine
-from carousel.generation.kernel_runner import Compiled
-from carousel.generation.next_token import as_settings
-from carousel.generation.request import Task
-from carousel.generation.torch_runner import PIECE, Plain
+from carousel.generation.kernel_runner import KernelRunner
+from carousel.generation.next_token import sampler_settings
+from carousel.generation.request import Request
+from carousel.generation.torch_runner import CHUNK, TorchRunner
 from carousel.kernels import fused
 from carousel.models.base import LanguageModel
 from carousel.ops.sampling import distribution, draw, present, uniform
@@ -43,13 +43,13 @@ K = 3  # alternatives
 
 
 @pytest.fixture(params=["kernel", "plain"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
+def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type:
     if request.param == "plain":
         monkeypatch.setenv("CAROUSEL_KERNELS", "off")
-        return Plain
+        return TorchRunner
     if why is not None:
         pytest.skip(f"no kernels here: {why}")
-    return Compiled
+    return KernelRunner
 
 
 def random_ids(length: int, v: int, seed: int = 0) -> list[int]:
@@ -59,12 +59,12 @@ def random_ids(length: int, v: int, seed: int = 0) -> list[int]:
 
 def assert_scores(text: Text, prompt: list[int], want: Tensor, bound: float) -> None:
     """The chances of a prompt from its second id on, and the likeliest ids at each place."""
-    assert len(text.chances) == len(want) == len(prompt) - 1
+    assert len(text.logprobs) == len(want) == len(prompt) - 1
     assert text.ids == []
     k = min(K, want.shape[1])
-    for token, chance, row in zip(prompt[1:], text.chances, want, strict=True):
-        assert chance.log_p == pytest.approx(float(row[token]), abs=bound)
-        ids, log_p = zip(*chance.alternatives, strict=True)
+    for token, logprob, row in zip(prompt[1:], text.logprobs, want, strict=True):
+        assert logprob.log_p == pytest.approx(float(row[token]), abs=bound)
+        ids, log_p = zip(*logprob.top, strict=True)
         assert list(log_p) == sorted(log_p, reverse=True)
         assert len(set(ids)) == len(ids) == k
         assert list(log_p) == pytest.approx(row[list(ids)].tolist(), abs=bound)
@@ -74,25 +74,25 @@ def assert_scores(text: Text, prompt: list[int], want: Tensor, bound: float) -> 
 @each_kind
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_chances_are_those_of_the_model(
-    kind: str, sizes: tuple[int, int, int, int], way: type
+    kind: str, sizes: tuple[int, int, int, int], runner: type
 ) -> None:
     layers, e, h, v = sizes
     config = KINDS[kind] | {"num_layers": layers, "embedding_size": e, "hidden_size": h}
     model = lively(v, **config)
-    assert_right(model, way, prompts=(2, 40, 23))
+    assert_right(model, runner, prompts=(2, 40, 23))
 
 
 @each_kind
-def test_tied_weights_are_read_for_the_logits(kind: str, way: type) -> None:
+def test_tied_weights_are_read_for_the_logits(kind: str, runner: type) -> None:
     config = KINDS[kind] | {"embedding_size": 24, "hidden_size": 24, "tie_weights": True}
-    assert_right(lively(19, num_layers=2, **config), way, prompts=(30,))
+    assert_right(lively(19, num_layers=2, **config), runner, prompts=(30,))
 
 
-def assert_right(model: LanguageModel, way: type, prompts: tuple[int, ...]) -> None:
+def assert_right(model: LanguageModel, runner: type, prompts: tuple[int, ...]) -> None:
     engine = Engine(model)
-    assert type(engine._way) is way
+    assert type(engine._runner) is runner
     ids = [random_ids(length, model.vocab_size, length) for length in prompts]
-    texts = written(engine, *(Task(prompt=each, length=0, alternatives=K) for each in ids))
+    texts = written(engine, *(Request(prompt=each, length=0, logprobs=K) for each in ids))
     double = copy.deepcopy(model).double()
     for text, prompt in zip(texts, ids, strict=True):
         assert_scores(text, prompt, log_p_of(double, prompt), BOUND)
@@ -109,13 +109,13 @@ def test_products_of_bfloat16_are_near_the_model(
     config = KINDS[kind] | {"num_layers": layers, "embedding_size": e, "hidden_size": h}
     model = lively(v, **config)
     prompt = random_ids(40, v)
-    engine = Engine(model, product=torch.bfloat16)
-    assert type(engine._way) is Compiled
-    task = Task(prompt=prompt, length=0, alternatives=v)
-    (text,) = written(engine, task)
+    engine = Engine(model, compute_dtype=torch.bfloat16)
+    assert type(engine._runner) is KernelRunner
+    request = Request(prompt=prompt, length=0, logprobs=v)
+    (text,) = written(engine, request)
     got = torch.zeros(39, v).double()
-    for row, chance in zip(got, text.chances, strict=True):
-        for token, log_p in chance.alternatives:
+    for row, logprob in zip(got, text.logprobs, strict=True):
+        for token, log_p in logprob.top:
             row[token] = log_p
     want = log_p_of(copy.deepcopy(model).double(), prompt)
     with torch.autocast("cpu", torch.bfloat16), carousel.backend("fused"):
@@ -146,11 +146,11 @@ WITHOUT = {
 @pytest.mark.parametrize("name", WITHOUT)
 def test_what_has_no_kernel_goes_the_plain_way(name: str) -> None:
     config = {"embedding_size": 6, "hidden_size": 12, "num_layers": 2} | WITHOUT[name]
-    assert_right(lively(9, **config), Plain, prompts=(2, 31))
+    assert_right(lively(9, **config), TorchRunner, prompts=(2, 31))
 
 
 def test_numbers_in_float64_go_the_plain_way() -> None:
-    assert_right(lively(9, hidden_size=12).double(), Plain, prompts=(31,))
+    assert_right(lively(9, hidden_size=12).double(), TorchRunner, prompts=(31,))
 
 
 @needs_kernels
@@ -158,16 +158,16 @@ def test_numbers_in_float64_go_the_plain_way() -> None:
 def test_who_asks_for_another_backend_gets_it(name: str) -> None:
     model = lively(9, hidden_size=12)
     with carousel.backend(name):
-        assert type(Engine(model)._way) is Plain
-    assert type(Engine(model)._way) is Compiled
+        assert type(Engine(model)._runner) is TorchRunner
+    assert type(Engine(model)._runner) is KernelRunner
     model.body.recurrence.backend = name  # type: ignore[union-attr]
-    assert type(Engine(model)._way) is Plain
+    assert type(Engine(model)._runner) is TorchRunner
 
 
 @needs_kernels
-def test_dropout_and_recurrent_dropout_act_in_training_alone(way: type) -> None:
+def test_dropout_and_recurrent_dropout_act_in_training_alone(runner: type) -> None:
     config = {"hidden_size": 12, "recurrent_dropout": 0.4, "variational_dropout": 0.4}
-    assert_right(lively(9, num_layers=2, **config), way, prompts=(31,))
+    assert_right(lively(9, num_layers=2, **config), runner, prompts=(31,))
 
 
 CONFIGS = [
@@ -181,45 +181,45 @@ CONFIGS = [
 
 
 @each_kind
-def test_the_text_is_drawn_as_ops_draw_it(kind: str, way: type) -> None:
+def test_the_text_is_drawn_as_ops_draw_it(kind: str, runner: type) -> None:
     """Character by character: what draws otherwise has its uniform within rounding of a boundary.
 
     The ids that the engine wrote are read by the model itself, in float64.
     """
     model = lively(21, num_layers=2, embedding_size=5, hidden_size=33, **KINDS[kind])
     engine = Engine(model)
-    assert type(engine._way) is way
+    assert type(engine._runner) is runner
     double = copy.deepcopy(model).double()
-    length = 100 if way is Compiled else 15
-    tasks = [
-        Task(prompt=random_ids(1 + 40 * n, 21, n), length=length, sampling=config, sample=n)
+    length = 100 if runner is KernelRunner else 15
+    requests = [
+        Request(prompt=random_ids(1 + 40 * n, 21, n), length=length, sampling=config, sample=n)
         for n, config in enumerate(CONFIGS)
     ]
-    for task, text in zip(tasks, written(engine, *tasks), strict=True):
-        assert_drawn(double, task, text)
+    for request, text in zip(requests, written(engine, *requests), strict=True):
+        assert_drawn(double, request, text)
 
 
-def assert_drawn(double: LanguageModel, task: Task, text: Text) -> None:
-    assert len(text.ids) == task.length
+def assert_drawn(double: LanguageModel, request: Request, text: Text) -> None:
+    assert len(text.ids) == request.length
     assert text.error is None
-    n, ids = len(task.prompt), [*task.prompt, *text.ids]
-    config = task.sampling
+    n, ids = len(request.prompt), [*request.prompt, *text.ids]
+    config = request.sampling
     for place, row in enumerate(log_p_of(double, ids)[n - 1 :], start=n):
         recent = torch.tensor(ids[max(0, place - config.repetition_window) : place])
-        p = distribution(row, present(recent, double.vocab_size), as_settings(config))
-        u = uniform(config.seed, task.sample, place - n)
+        p = distribution(row, present(recent, double.vocab_size), sampler_settings(config))
+        u = uniform(config.seed, request.sample, place - n)
         if int(draw(p, torch.tensor(u).double())) != ids[place]:
             assert float((p.cumsum(0) - u).abs().min()) < 1e-5, (place, u)
 
 
 def test_a_long_prompt_is_read_in_pieces_that_lose_nothing() -> None:
     model = Markov(5)
-    prompt = random_ids(3 * PIECE + 2, 5)
-    (text,) = written(Engine(model), Task(prompt=prompt, length=0, alternatives=0))
-    assert [chance.log_p for chance in text.chances] == pytest.approx(
+    prompt = random_ids(3 * CHUNK + 2, 5)
+    (text,) = written(Engine(model), Request(prompt=prompt, length=0, logprobs=0))
+    assert [logprob.log_p for logprob in text.logprobs] == pytest.approx(
         log_p_of(model, prompt).gather(1, torch.tensor(prompt[1:])[:, None])[:, 0].tolist()
     )
-    assert all(chance.alternatives == [] for chance in text.chances)
+    assert all(logprob.top == [] for logprob in text.logprobs)
 
 
 @needs_kernels
@@ -230,13 +230,13 @@ def test_whether_chances_are_asked_for_does_not_change_the_text() -> None:
         model.output.weight.zero_()  # type: ignore[union-attr]
         model.output.bias.copy_(torch.tensor([0.0, 1e-20]))  # type: ignore[union-attr]
     for config in (SamplingConfig(temperature=0), SamplingConfig(temperature=1, top_k=1)):
-        tasks = [
-            Task(prompt=[0], length=3, sampling=config, alternatives=alternatives)
-            for alternatives in (None, 0)
+        requests = [
+            Request(prompt=[0], length=3, sampling=config, logprobs=logprobs)
+            for logprobs in (None, 0)
         ]
-        first, second = written(Engine(model), *tasks)
+        first, second = written(Engine(model), *requests)
         assert first.ids == second.ids
-        assert math.isclose(second.chances[0].log_p, -math.log(2), rel_tol=1e-6)
+        assert math.isclose(second.logprobs[0].log_p, -math.log(2), rel_tol=1e-6)
 
 
 @needs_kernels
@@ -244,16 +244,16 @@ def test_products_that_the_processor_lacks_give_way_to_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = lively(7, hidden_size=24)
-    task = Task(prompt=[1, 2], length=50, alternatives=0)
-    (want,) = written(Engine(model), task)
+    request = Request(prompt=[1, 2], length=50, logprobs=0)
+    (want,) = written(Engine(model), request)
     missing = fused.unavailable_reason
     monkeypatch.setattr(
         fused, "unavailable_reason", lambda of: "none here" if of == torch.bfloat16 else missing(of)
     )
-    engine = Engine(model, product=torch.bfloat16)
-    assert type(engine._way) is Compiled
-    (got,) = written(engine, task)
-    assert (got.ids, got.chances) == (want.ids, want.chances)
+    engine = Engine(model, compute_dtype=torch.bfloat16)
+    assert type(engine._runner) is KernelRunner
+    (got,) = written(engine, request)
+    assert (got.ids, got.logprobs) == (want.ids, want.logprobs)
 
 
 def test_many_long_prompts_are_read_a_few_pieces_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,11 +265,11 @@ def test_many_long_prompts_are_read_a_few_pieces_at_a_time(monkeypatch: pytest.M
     engine = Engine(model, rows=4)
     read.clear()
     for key in range(20):
-        engine.join(key, Task(prompt=[1] * 5 * PIECE, length=1))
-    engine.join("short", Task(prompt=[1, 2, 3], length=1))
+        engine.add(key, Request(prompt=[1] * 5 * CHUNK, length=1))
+    engine.add("short", Request(prompt=[1, 2, 3], length=1))
     calls = 0
-    while not any(news.key == "short" and news.is_over for news in engine.advance(0.0)):
+    while not any(output.key == "short" and output.is_finished for output in engine.step(0.0)):
         calls += 1
-        assert sum(read) <= PIECE + 4
+        assert sum(read) <= CHUNK + 4
         read.clear()
     assert calls <= 21

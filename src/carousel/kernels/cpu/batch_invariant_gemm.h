@@ -1,14 +1,10 @@
-// Matrix products in which no row knows of another: each number is summed over the features in their
-// order, one after the other, however many rows there are. So a text is the same alone or in a batch.
+// Matrix products whose rows do not depend on each other: each number is summed over the features in
+// their order, however many rows there are. So a text is the same alone or in a batch.
 #pragma once
 
-#include "products.h"
+#include "gemm.h"
 
 namespace carousel {
-
-// Where a step begins among the panels: one time at the first, one time at the last, so that what was
-// read last, and lies in the nearest cache, is read first. The numbers are the same.
-inline thread_local bool is_from_last = false;
 
 constexpr int64_t LANES = 4;  // side by side, so many sums run while one addition takes
 constexpr int64_t STRIP = LANES * Lane::size();
@@ -53,11 +49,13 @@ class RowPanels {
     }
   }
 
-  // c (m, N) = a (m, K) · this, or added to it.
-  void operator()(int64_t m, const P* a, int64_t lda, float* c, int64_t ldc, bool is_added) const {
+  // c (m, N) = a (m, K) · this, or added to it. `reversed` begins with the last strip: a caller that
+  // alternates finds the strips it read last still in cache. The numbers are the same.
+  void operator()(int64_t m, const P* a, int64_t lda, float* c, int64_t ldc, bool is_added,
+                  bool reversed = false) const {
     const int64_t strips = (n_ + STRIP - 1) / STRIP;
     for (int64_t s = 0; s < strips; s++) {
-      const int64_t j = (is_from_last ? strips - 1 - s : s) * STRIP;
+      const int64_t j = (reversed ? strips - 1 - s : s) * STRIP;
       const P* strip = packed_.template const_data_ptr<P>() + j * k_;
       switch (std::min(STRIP, n_ - j) / Lane::size()) {
         case 1: rows<1>(m, a, lda, strip, c + j, ldc, is_added); break;

@@ -5,8 +5,8 @@
 #include <ATen/native/CPUBlas.h>
 #include <ATen/ops/zeros.h>
 
-#include "lanes.h"
-#include "memory.h"
+#include "simd.h"
+#include "allocator.h"
 
 namespace carousel {
 
@@ -25,7 +25,7 @@ void multiply(int64_t m, int64_t n, int64_t k, const P* a, int64_t lda, const P*
 
 // A square of PADDING rows and columns becomes its transpose.
 template <class P>
-void turn(const P* from, int64_t ld, P* to, int64_t to_ld) {
+void transpose_block(const P* from, int64_t ld, P* to, int64_t to_ld) {
 #if defined(CPU_CAPABILITY_AVX512)
   at::vec::transpose_mxn<P, PADDING, PADDING>(from, ld, to, to_ld);
 #else
@@ -59,7 +59,7 @@ void pack_columns(const P* w, int64_t ld, int64_t k, int64_t n, P* panel) {
   const int64_t rows = k / PAIR<P>, from_ld = ld / PAIR<P>;
   for (int64_t j = 0; j < n; j += PADDING) {
     int64_t r = 0;
-    for (; r + PADDING <= rows; r += PADDING) turn(from + j * from_ld + r, from_ld, to + r * n + j, n);
+    for (; r + PADDING <= rows; r += PADDING) transpose_block(from + j * from_ld + r, from_ld, to + r * n + j, n);
     for (; r < rows; r++) {
       for (int64_t q = j; q < j + PADDING; q++) to[r * n + q] = from[q * from_ld + r];
     }
@@ -90,8 +90,9 @@ class Panels {
     });
   }
 
-  // c (m, N) = a (m, K) · this, or added to it.
-  void operator()(int64_t m, const P* a, int64_t lda, float* c, int64_t ldc, bool is_added) const {
+  // c (m, N) = a (m, K) · this, or added to it. (RowPanels reads the last argument.)
+  void operator()(int64_t m, const P* a, int64_t lda, float* c, int64_t ldc, bool is_added,
+                  bool = false) const {
     const P* panel = packed_.template const_data_ptr<P>();
     if (m == 0) return;  // brgemm knows no product of nothing
     for (int64_t j = 0; j < n_; j += PANEL) {
@@ -121,7 +122,7 @@ class OuterSum {
   void add(int64_t rows, Block<P> left, Block<P> right) {
     for (int64_t start = 0; start < rows; start += MOST) {
       const int64_t count = std::min(MOST, rows - start);
-      turn_all(count, {left.data + start * left.ld, left.width, left.ld});
+      transpose(count, {left.data + start * left.ld, left.width, left.ld});
       multiply_all(count, {right.data + start * right.ld, right.width, right.ld});
       is_begun_ = true;
     }
@@ -134,15 +135,15 @@ class OuterSum {
   static constexpr int64_t WIDTH = 128;  // of a panel
   static constexpr int64_t STRIDE = MOST + 32;  // no power of two: rows must not fall on one cache set
 
-  // turned_ = leftᵀ; a column of zeros ends an odd number.
-  void turn_all(int64_t count, Block<P> left) {
-    if (!turned_.defined()) turned_ = unwritten<P>({left.width, STRIDE});
-    P* to = turned_.template mutable_data_ptr<P>();
+  // transposed_ = leftᵀ; a column of zeros ends an odd number.
+  void transpose(int64_t count, Block<P> left) {
+    if (!transposed_.defined()) transposed_ = unwritten<P>({left.width, STRIDE});
+    P* to = transposed_.template mutable_data_ptr<P>();
     at::parallel_for(0, left.width / PADDING, 1, [&](int64_t first, int64_t last) {
       for (int64_t j = first * PADDING; j < last * PADDING; j += PADDING) {
         int64_t r = 0;
         for (; r + PADDING <= count; r += PADDING) {
-          turn(left.data + r * left.ld + j, left.ld, to + j * STRIDE + r, STRIDE);
+          transpose_block(left.data + r * left.ld + j, left.ld, to + j * STRIDE + r, STRIDE);
         }
         for (; r < count + count % 2; r++) {
           for (int64_t q = 0; q < PADDING; q++) {
@@ -154,7 +155,7 @@ class OuterSum {
   }
 
   void multiply_all(int64_t count, Block<P> right) {
-    const P* turned = turned_.template const_data_ptr<P>();
+    const P* transposed = transposed_.template const_data_ptr<P>();
     float* sum = sum_.mutable_data_ptr<float>();
     const int64_t m = sum_.size(0), even = count / PAIR<P> * PAIR<P>;
     const int64_t k = (count + PAIR<P> - 1) / PAIR<P> * PAIR<P>;
@@ -169,13 +170,13 @@ class OuterSum {
           std::copy_n(right.data + even * right.ld + j, width, last_pair);
           pack_rows(last_pair, WIDTH, 2, width, packed + even * width);
         }
-        multiply(m, width, k, turned, STRIDE, packed, sum + j, right.width, is_begun_);
+        multiply(m, width, k, transposed, STRIDE, packed, sum + j, right.width, is_begun_);
       }
       at::native::cpublas::brgemm_release(PAIR<P> == 2);
     });
   }
 
-  Tensor sum_, turned_;
+  Tensor sum_, transposed_;
   bool is_begun_ = false;
 };
 
