@@ -212,7 +212,7 @@ def test_auto_takes_the_kernel_where_it_applies_and_bptt_elsewhere() -> None:
         node = cached[0][0] if cached else y.grad_fn
         while "RecurrenceBackward" not in node.name():
             node = node.next_functions[0][0]
-        assert (node.implementation.name == "fused") is is_fused, layer
+        assert (node.constants[0].name == "fused") is is_fused, layer
 
 
 def test_fused_where_it_cannot_run_is_refused_in_one_line() -> None:

@@ -33,7 +33,7 @@ def cross(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     return normal(T, B, E, dtype=dtype), normal(S, B, E, dtype=dtype), normal(S, B, E, dtype=dtype)
 
 
-KEPT, IN_BLOCKS = "AttentionBackward", "AttentionInBlocksBackward"
+KEPT, IN_BLOCKS = "AttentionBackward", "FlashAttentionBackward"
 
 
 def test_which_form_runs() -> None:

@@ -154,14 +154,18 @@ READING = [
     (Edit("source", "x.ids + 1", "x.ids"), {*TORCH, "streaming"}),
     (
         Edit(
-            "_Table.backward",
+            "_backward",
             "project_embedding_backward(dtable, _)",
             "project_embedding_backward(2 * dtable, _)",
         ),
         TORCH,
     ),
     (
-        Edit("source", "EmbeddedInput(_, table)", "EmbeddedInput(_, table.detach())"),
+        Edit(
+            "source",
+            "_project_embedding(_, backend=_1)",
+            "_project_embedding(_, backend=_1).detach()",
+        ),
         {*TORCH, "streaming"},
     ),
 ]

@@ -176,7 +176,7 @@ def forward(
     weights: Weights,
     masks: Masks,
 ) -> tuple[Tensor, State, Saved]:
-    """Run T steps, and keep what the reverse needs: one cache for all of them."""
+    """Run T steps, and save what the backward pass needs: one cache for all steps."""
     y, *rest = _run(compute_dtype, family.name, source, state, weights, _ended(masks), True)
     last, caches = rest[: len(state)], rest[len(state) :]
     return y, tuple(last), Saved(source, [tuple(caches)])
@@ -196,10 +196,10 @@ def infer(
 
 
 def backward(
-    family: Family, dy: Tensor, dstate: State, trace: Saved, weights: Weights, masks: Masks
+    family: Family, dy: Tensor, dstate: State, saved: Saved, weights: Weights, masks: Masks
 ) -> tuple[Source, State, Weights]:
     """Return the gradients as ops/ does; that of x is empty where x asks for none."""
-    source = trace.source
+    source = saved.source
     x, w_input, b_ih = _tensors(source)
     dx, *rest = operators().recurrence_backward(
         family.name,
@@ -207,7 +207,7 @@ def backward(
         _ended(masks),
         dy,
         list(dstate),
-        list(trace.caches[0]),
+        list(saved.caches[0]),
         w_input,
         b_ih,
         weights["w_hh"],

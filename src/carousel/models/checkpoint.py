@@ -6,8 +6,7 @@ the size and SHA-256 of each. The folder appears by one rename; no pickle is wri
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +16,13 @@ from torch import Tensor, nn
 
 from carousel._version import __version__
 from carousel.data.vocabulary import Vocabulary
-from carousel.errors import CarouselError, CheckpointError, UnreadableError, shorten
+from carousel.errors import CheckpointError, UnreadableError, shorten
 from carousel.input_files import (
     POINTER_LIMIT,
     read_regular,
 )
 from carousel.models.base import LanguageModel
-from carousel.models.checkpoint_files import FORMAT, MODEL_FILES
+from carousel.models.checkpoint_files import FORMAT, MODEL_FILES, blame
 from carousel.models.checkpoint_files import MANIFEST as MANIFEST
 from carousel.models.checkpoint_files import foreign_names as foreign_names
 from carousel.models.checkpoint_files import has_manifest as has_manifest
@@ -113,12 +112,12 @@ def unpack(files: Mapping[str, bytes], folder: Path, *, device: str = "cpu") -> 
     Raises:
         CheckpointError: If the files do not fit one another; the message names one.
     """
-    with _blaming(folder / "config.json"):
+    with blame(folder / "config.json"):
         config = json.loads(files["config.json"])
         settings = model_config(config["model"])
-    with _blaming(folder / "vocabulary.json"):
+    with blame(folder / "vocabulary.json"):
         vocabulary = Vocabulary.from_json(files["vocabulary.json"].decode())
-    with _blaming(folder / "model.safetensors"):
+    with blame(folder / "model.safetensors"):
         entries = read_header(files["model.safetensors"])
         stored = {name: _widened(entry) for name, entry in entries.items()}
         found = sum(math.prod(entry.shape) for entry in entries.values())
@@ -142,26 +141,6 @@ def _widened(entry: Entry) -> Entry:
     """Return what a tensor becomes when it is loaded: bf16, half the bytes, holds float32s too."""
     is_narrow = entry.dtype == torch.bfloat16
     return entry._replace(dtype=torch.float32) if is_narrow else entry
-
-
-@contextmanager
-def _blaming(path: Path) -> Iterator[None]:
-    """Name the file in whatever turns out to be wrong with its content."""
-    try:
-        yield
-    except KeyError as error:
-        raise CheckpointError(f"{path} is not complete: {shorten(error)} is missing") from None
-    except (
-        CarouselError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        OverflowError,
-    ) as error:
-        raise CheckpointError(
-            f"{path} does not fit this program or its checkpoint: {shorten(error)}"
-        ) from None
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from carousel.errors import CheckpointError, UnreadableError, shorten
+from carousel.errors import CarouselError, CheckpointError, UnreadableError, shorten
 from carousel.files import publish_folder
 from carousel.input_files import (
     CONFIG_LIMIT,
@@ -165,3 +165,28 @@ def _unreadable(error: OSError, path: Path) -> Exception:
     if error.errno in (errno.EIO, errno.EISDIR):
         return CheckpointError(f"{path} is damaged: {error.strerror}")
     return error
+
+
+@contextmanager
+def blame(
+    file: Path | str, misfit: str = "does not fit this program or its checkpoint"
+) -> Iterator[None]:
+    """Turn an error about a file's content into a CheckpointError that names the file.
+
+    Args:
+        file: Its path or name.
+        misfit: What the message says about it.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise CheckpointError(f"{file} is not complete: {shorten(error)} is missing") from None
+    except (
+        CarouselError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
+        raise CheckpointError(f"{file} {misfit}: {shorten(error)}") from None

@@ -1,4 +1,4 @@
-"""Attention as autograd meets it: the two autograd.Functions, and which of them runs.
+"""Scaled dot-product attention: with its weights, or in linear memory.
 
 Shapes: B batch, N heads, T queries, S keys, K features of a query, M features of a value.
 """
@@ -10,103 +10,90 @@ import torch
 from torch import Tensor
 
 from carousel.kernels.dispatch import AUTOGRAD, Backend, choose
-from carousel.nn.autograd import disable_autocast, hand_derived
+from carousel.nn.hand_derived import HandDerived
 from carousel.ops import attention, flash_attention
 from carousel.ops.attention import ALL, AttentionMask
 
-
-class Attention(torch.autograd.Function):
-    """Attention that keeps its weights (B, N, T, S), with the hand-derived reverse."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        context: int | None,
-        first: Tensor | None,
-        bias: Tensor | None,
-        keep: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return (y, weights). The mask comes in parts: torch.compile of torch 2.11 needs it."""
-        y, weights, trace = attention.forward(q, k, v, AttentionMask(context, first, bias), keep)
-        ctx.save_for_backward(*trace)
-        ctx.bias_shape = None if bias is None else bias.shape
-        ctx.set_materialize_grads(False)  # else zeros (B, N, T, S) where no loss reads the weights
-        return y, weights
-
-    @staticmethod
-    @hand_derived
-    def backward(ctx: Any, dy: Tensor | None, dweights: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return the gradients in the order of forward's arguments."""
-        trace = attention.Saved(*ctx.saved_tensors)
-        if dy is None:
-            dy = trace.q.new_zeros(*trace.q.shape[:-1], trace.v.shape[-1])
-        with disable_autocast(dy.device):
-            dq, dk, dv, ds = attention.backward(dy, trace, dweights)
-        dbias = ds.sum_to_size(ctx.bias_shape) if ctx.needs_input_grad[5] else None
-        return dq, dk, dv, None, None, dbias, None
+# A mask is passed in parts: torch.compile of torch 2.11 does not take a tuple.
 
 
-class AttentionInBlocks(torch.autograd.Function):
-    """The same attention in memory linear in T and S; its bias is a constant."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        context: int | None,
-        first: Tensor | None,
-        bias: Tensor | None,
-    ) -> Tensor:
-        """Return y."""
-        sight = AttentionMask(context, first, bias)
-        ctx.block = block_size(q, sight)
-        y, trace = flash_attention.forward(q, k, v, sight, block=ctx.block)
-        ctx.save_for_backward(*trace[:-1], sight.first, sight.bias)
-        ctx.context = sight.context
-        return y
-
-    @staticmethod
-    @hand_derived
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients in the order of forward's arguments."""
-        q, k, v, y, log_total, first, bias = ctx.saved_tensors
-        sight = AttentionMask(ctx.context, first, bias)
-        trace = flash_attention.Saved(q, k, v, y, log_total, sight)
-        with disable_autocast(dy.device):
-            return *flash_attention.backward(dy, trace, block=ctx.block), None, None, None
+def _forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    context: int | None,
+    first: Tensor | None,
+    bias: Tensor | None,
+    keep: Tensor | None,
+) -> tuple[Any, ...]:
+    """Return y and the weights (B, N, T, S), which are saved."""
+    y, weights, saved = attention.forward(q, k, v, AttentionMask(context, first, bias), keep)
+    return (y, weights), saved, None if bias is None else bias.shape
 
 
-def block_size(q: Tensor, sight: AttentionMask) -> int:
+def _backward(ctx: Any, dy: Tensor | None, dweights: Tensor | None) -> tuple[Tensor | None, ...]:
+    saved = attention.Saved(*ctx.saved_tensors)
+    (bias_shape,) = ctx.constants
+    if dy is None:
+        dy = saved.q.new_zeros(*saved.q.shape[:-1], saved.v.shape[-1])
+    dq, dk, dv, ds = attention.backward(dy, saved, dweights)
+    dbias = ds.sum_to_size(bias_shape) if ctx.needs_input_grad[5] else None
+    return dq, dk, dv, None, None, dbias, None
+
+
+def _flash_forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    context: int | None,
+    first: Tensor | None,
+    bias: Tensor | None,
+) -> tuple[Any, ...]:
+    """Return y, in memory linear in T and S; the bias is a constant."""
+    mask = AttentionMask(context, first, bias)
+    block = block_size(q, mask)
+    y, saved = flash_attention.forward(q, k, v, mask, block=block)
+    return y, (*saved[:-1], first, bias), context, block
+
+
+def _flash_backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    q, k, v, y, log_total, first, bias = ctx.saved_tensors
+    context, block = ctx.constants
+    saved = flash_attention.Saved(q, k, v, y, log_total, AttentionMask(context, first, bias))
+    return *flash_attention.backward(dy, saved, block=block), None, None, None
+
+
+# Without zeros (B, N, T, S) where no loss reads the weights.
+_attention = HandDerived("Attention", _forward, _backward, materialize_grads=False)
+_flash_attention = HandDerived("FlashAttention", _flash_forward, _flash_backward)
+
+
+def block_size(q: Tensor, mask: AttentionMask) -> int:
     """Return how many queries, and keys, a block holds: its scores are about 2²⁰ numbers.
 
     Smaller ones cost more to begin than to compute, and threads meet more often; larger ones leave
     the cache. A window narrower than a block would leave most of it unseen.
     """
     across = math.isqrt(2**20 // max(1, q.shape[0] * q.shape[1]))
-    widest = 512 if sight.context is None else min(512, sight.context)
+    widest = 512 if mask.context is None else min(512, mask.context)
     return max(64, min(widest, across))
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask = ALL, *, backend: Backend = "auto"
+    q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask = ALL, *, backend: Backend = "auto"
 ) -> Tensor:
     """Return y (B, N, T, M), in memory linear in T and S unless the bias wants a gradient.
 
     The arguments are those of attention_with_weights. Where torch is to differentiate, by
     `backend="autograd"`, it meets the plain form, whose memory is quadratic.
     """
-    wants_gradient = sight.bias is not None and sight.bias.requires_grad
-    is_plain = choose(backend, q, k, v, sight.bias) is AUTOGRAD or (
+    wants_gradient = mask.bias is not None and mask.bias.requires_grad
+    is_plain = choose(backend, q, k, v, mask.bias) is AUTOGRAD or (
         wants_gradient and torch.is_grad_enabled()
     )
     if is_plain or q.shape[-2] == 0:
-        return attention_with_weights(q, k, v, sight, backend=backend)[0]
-    y: Tensor = AttentionInBlocks.apply(*_single(q, k, v), *_in_single(sight))  # type: ignore[no-untyped-call]
+        return attention_with_weights(q, k, v, mask, backend=backend)[0]
+    y: Tensor = _flash_attention.apply(*_single(q, k, v), *_in_single(mask))
     return y.to(q.dtype)
 
 
@@ -114,7 +101,7 @@ def attention_with_weights(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    sight: AttentionMask = ALL,
+    mask: AttentionMask = ALL,
     keep: Tensor | None = None,
     *,
     backend: Backend = "auto",
@@ -127,19 +114,17 @@ def attention_with_weights(
         q: Queries, (B, N, T, K).
         k: Keys, (B, N, S, K).
         v: Values, (B, N, S, M).
-        sight: Who sees whom.
+        mask: Which queries see which keys.
         keep: Multiplies the weights: 0 where one is dropped, 1/(1 - probability) elsewhere.
-        backend: "bptt" the hand-derived reverse, "autograd" torch's; "auto" as the context says.
+        backend: "bptt" uses the hand-derived backward pass, "autograd" torch's; "auto" follows
+            `carousel.backend`.
     """
     if k.shape[-2] == 0:
         weights = q @ k.mT  # of no key; the sums over them are 0
         return weights @ v, weights
-    dtype, sight = q.dtype, _in_single(sight)
+    dtype, mask = q.dtype, _in_single(mask)
     q, k, v = _single(q, k, v)
-    if choose(backend, q, k, v, sight.bias) is AUTOGRAD:
-        y, weights, _ = attention.forward(q, k, v, sight, keep)
-    else:
-        y, weights = Attention.apply(q, k, v, *sight, keep)  # type: ignore[no-untyped-call]
+    y, weights = _attention(q, k, v, *mask, keep, backend=backend)
     return y.to(dtype), weights.to(dtype)
 
 
@@ -148,5 +133,5 @@ def _single(*tensors: Tensor) -> list[Tensor]:
     return [t.float() if t.dtype in (torch.bfloat16, torch.float16) else t for t in tensors]
 
 
-def _in_single(sight: AttentionMask) -> AttentionMask:
-    return sight if sight.bias is None else sight._replace(bias=_single(sight.bias)[0])
+def _in_single(mask: AttentionMask) -> AttentionMask:
+    return mask if mask.bias is None else mask._replace(bias=_single(mask.bias)[0])

@@ -1,4 +1,4 @@
-"""What every autograd.Function with a hand-derived reverse has to see to."""
+"""What every autograd.Function with a hand-derived backward pass has to see to."""
 
 import itertools
 from collections.abc import Callable
@@ -60,13 +60,13 @@ def hand_derived(backward: Callable[..., Gradients]) -> Callable[..., Gradients]
 
 
 def refuse_second_derivative() -> None:
-    """Refuse, in a reverse, create_graph=True rather than be silently wrong.
+    """Raise if a backward pass is run with create_graph=True, instead of being silently wrong.
 
     torch's once_differentiable would take a second derivative for zero where the loss is linear in
     the output.
 
     Raises:
-        RuntimeError: If the reverse is to be differentiated.
+        RuntimeError: If the backward pass is to be differentiated.
     """
     if torch.is_grad_enabled():
         raise RuntimeError(

@@ -1,32 +1,26 @@
-"""The embedding of tokens, as autograd meets it."""
+"""The embedding of tokens."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from carousel.kernels.dispatch import AUTOGRAD, choose
-from carousel.nn.autograd import hand_derived
+from carousel.nn.hand_derived import HandDerived
 from carousel.nn.layer import Layer
 from carousel.ops.mlp import embed, embed_backward
 
 
-class _Embedded(torch.autograd.Function):
-    """The op with its hand-derived reverse."""
+def _forward(ids: Tensor, table: Tensor) -> tuple[Any, ...]:
+    """Return the rows of the table (V, D) that belong to the ids."""
+    return embed(ids, table), (ids,), len(table)
 
-    @staticmethod
-    def forward(ctx: Any, ids: Tensor, table: Tensor) -> Tensor:
-        """Return the rows of the table (V, D) that belong to the ids."""
-        ctx.save_for_backward(ids)
-        ctx.vocab_size = len(table)
-        return embed(ids, table)
 
-    @staticmethod
-    @hand_derived
-    def backward(ctx: Any, dx: Tensor) -> tuple[None, Tensor]:
-        """Return the gradient of the table."""
-        (ids,) = ctx.saved_tensors
-        return None, embed_backward(dx, ids, ctx.vocab_size)
+def _backward(ctx: Any, dx: Tensor) -> tuple[None, Tensor]:
+    (ids,), (vocab_size,) = ctx.saved_tensors, ctx.constants
+    return None, embed_backward(dx, ids, vocab_size)
+
+
+_embedding = HandDerived("Embedding", _forward, _backward)
 
 
 class Embedding(Layer):
@@ -44,7 +38,5 @@ class Embedding(Layer):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Return (…, D) for ids (…)."""
-        if choose("auto", self.weight) is AUTOGRAD:
-            return embed(ids, self.weight)
-        x: Tensor = _Embedded.apply(ids, self.weight)  # type: ignore[no-untyped-call]
+        x: Tensor = _embedding(ids, self.weight)
         return x

@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from carousel.kernels.dispatch import AUTOGRAD, choose
 from carousel.kernels.transforms import has_symbolic_sizes
-from carousel.nn.autograd import disable_autocast, hand_derived
 from carousel.nn.embedding import Embedding
+from carousel.nn.hand_derived import HandDerived
 from carousel.nn.packing import Layout, reverse
 from carousel.nn.parameters import Parameters
 from carousel.ops.recurrence import (
@@ -51,21 +50,16 @@ class Embedded(NamedTuple):
         return self._replace(vectors=self.vectors.to(dtype))
 
 
-class _Table(torch.autograd.Function):
-    """The op with its hand-derived backward pass."""
+def _forward(*source: Tensor) -> tuple[Any, ...]:
+    """Return the projections of all tokens; the tensors are those of a DenseInput."""
+    return project_embedding(DenseInput(*source)), source
 
-    @staticmethod
-    def forward(ctx: Any, *source: Tensor) -> Tensor:
-        """Return the projections of all tokens; the tensors are those of a DenseInput."""
-        ctx.save_for_backward(*source)
-        return project_embedding(DenseInput(*source))
 
-    @staticmethod
-    @hand_derived
-    def backward(ctx: Any, dtable: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients in the order of forward's arguments."""
-        with disable_autocast(dtable.device):
-            return tuple(project_embedding_backward(dtable, DenseInput(*ctx.saved_tensors)))
+def _backward(ctx: Any, dtable: Tensor) -> tuple[Tensor | None, ...]:
+    return tuple(project_embedding_backward(dtable, DenseInput(*ctx.saved_tensors)))
+
+
+_project_embedding = HandDerived("ProjectEmbedding", _forward, _backward)
 
 
 def check_ids(ids: object) -> None:
@@ -94,9 +88,7 @@ def source(x: Tensor | Embedded, own: Parameters, backend: str) -> Source:
     if isinstance(x, Tensor):
         return DenseInput(x, own.w_ih, own.b_ih, own.gain)
     tokens = DenseInput(x.vectors, own.w_ih, own.b_ih, own.gain)
-    is_plain = choose(backend, *tokens) is AUTOGRAD
-    table = project_embedding(tokens) if is_plain else _Table.apply(*tokens)  # type: ignore[no-untyped-call]
-    return EmbeddedInput(x.ids + 1, table)
+    return EmbeddedInput(x.ids + 1, _project_embedding(*tokens, backend=backend))
 
 
 def reverse_time(x: Tensor | Embedded, lengths: Layout | None) -> Tensor | Embedded:

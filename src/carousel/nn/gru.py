@@ -32,8 +32,8 @@ class GRU(RecurrentLayer):
         dtype: Type of the parameters.
         reset_after: Whether the reset gate acts after the recurrent product, as in torch and
             cuDNN, or before it, on the state, as in the paper (Cho et al. 2014).
-        backend: "bptt" the hand-derived reverse, "autograd" the loop differentiated by torch,
-            "auto" the fastest that applies. They give the same numbers.
+        backend: "bptt" uses the hand-derived backward pass, "autograd" lets torch differentiate the
+            loop, "auto" picks the fastest that applies. They give the same numbers.
         proj_size: Refused, as by torch: only LSTM has a projection.
 
     Raises:

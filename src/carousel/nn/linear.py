@@ -1,4 +1,4 @@
-"""A linear map, as autograd meets it: what a model ends in.
+"""The linear map from features to logits.
 
 B sequences, T positions, P features in, V out.
 """
@@ -11,40 +11,31 @@ from torch.nn import functional as F
 
 from carousel.kernels import linear as kernel
 from carousel.kernels.dispatch import choose_kernel
-from carousel.nn.autograd import (
-    compute_dtype_of,
-    disable_autocast,
-    hand_derived,
-    is_autocast_on,
-)
+from carousel.nn.autograd import compute_dtype_of, is_autocast_on
+from carousel.nn.hand_derived import HandDerived
 
 
-class _Linear(torch.autograd.Function):
-    """The kernel with its hand-derived reverse."""
+def _forward(h: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Any, ...]:
+    """Return z (N, V)."""
+    bias_type = None if bias is None else bias.dtype
+    return kernel.forward(h, weight, bias), (h, weight), bias_type
 
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return z (N, V)."""
-        ctx.save_for_backward(h, weight)
-        ctx.bias_type = None if bias is None else bias.dtype
-        return kernel.forward(h, weight, bias)
 
-    @staticmethod
-    @hand_derived
-    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients in the order of forward's arguments."""
-        h, weight = ctx.saved_tensors
-        with disable_autocast(dz.device):
-            dh, dweight, dbias = kernel.backward(dz, h, weight)
-        own = None if ctx.bias_type is None else dbias.to(ctx.bias_type)
-        return dh, dweight.to(weight.dtype), own
+def _backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
+    h, weight = ctx.saved_tensors
+    (bias_type,) = ctx.constants
+    dh, dweight, dbias = kernel.backward(dz, h, weight)
+    return dh, dweight.to(weight.dtype), None if bias_type is None else dbias.to(bias_type)
+
+
+_linear = HandDerived("Linear", _forward, _backward)
 
 
 def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return h·weightᵀ + bias, (mlp.4), as torch.nn.functional.linear does.
 
-    Under autocast a kernel, where it runs, returns float32: the products alone are of bf16 numbers.
-    What counts is the difference of two logits, and bf16 has three digits for both.
+    Under autocast the kernel, if it runs, multiplies in bf16 but returns float32: what matters is
+    the difference of two logits, and bf16 has three digits for both.
 
     Args:
         h: Features (B, T, P).
@@ -55,7 +46,7 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         (B, T, V).
     """
     if not h.is_contiguous() and h.transpose(0, 1).is_contiguous():
-        # Time first, as recurrences have it: to put the fewer logits in order is cheaper.
+        # Time-major, from a recurrence: it is cheaper to reorder the logits, which are fewer.
         return linear(h.transpose(0, 1), weight, bias).transpose(0, 1).contiguous()
     is_lowered = is_autocast_on(weight.device) and weight.dtype == torch.float32
     compute_dtype = compute_dtype_of(weight)
@@ -65,7 +56,7 @@ def linear(h: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         and choose_kernel(lambda: kernel.unsupported_reason(*tensors, compute_dtype), *tensors)
     ):
         return F.linear(h, weight, bias)
-    z: Tensor = _Linear.apply(h.flatten(0, 1), weight, bias)  # type: ignore[no-untyped-call]
+    z: Tensor = _linear.apply(h.flatten(0, 1), weight, bias)
     return z.view(*h.shape[:2], -1)
 
 

@@ -52,8 +52,8 @@ class LSTM(RecurrentLayer):
             training.
         variational_dropout: Probability of each layer not seeing a feature of its input, and of the
             recurrent product not seeing a unit of h, for a whole sequence, while training.
-        backend: "bptt" the hand-derived reverse, "autograd" the loop differentiated by torch,
-            "auto" the fastest that applies. They give the same numbers.
+        backend: "bptt" uses the hand-derived backward pass, "autograd" lets torch differentiate the
+            loop, "auto" picks the fastest that applies. They give the same numbers.
 
     Raises:
         ValueError: If a size is below 1, something is no probability, a name is unknown, or extras

@@ -1,4 +1,4 @@
-"""A layer over a fixed window of positions: what came before recurrence.
+"""The fixed-window layer (Bengio et al. 2003).
 
 Shapes: B sequences, T positions, D features of a position, n positions in a window, H units.
 """
@@ -9,35 +9,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from carousel.kernels.dispatch import AUTOGRAD, choose
-from carousel.nn.autograd import disable_autocast, hand_derived
+from carousel.nn.autograd import disable_autocast
+from carousel.nn.hand_derived import HandDerived
 from carousel.nn.layer import Layer
 from carousel.ops import mlp
 
 
-class _Windowed(torch.autograd.Function):
-    """Windows and tanh layer with their hand-derived reverse; the windows are laid out again."""
+def _forward(x: Tensor, w: Tensor, b: Tensor, n: int) -> tuple[Any, ...]:
+    """Return h (B, T, H) for x (B, n - 1 + T, D)."""
+    h = mlp.layer(mlp.windows(x, n), w, b)
+    return h, (x, w, h), n  # the windows are n times as large as x: they are made again
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, n: int) -> Tensor:
-        """Return h (B, T, H) for x (B, n - 1 + T, D)."""
-        h = mlp.layer(mlp.windows(x, n), w, b)
-        ctx.save_for_backward(x, w, h)
-        ctx.n = n
-        return h
 
-    @staticmethod
-    @hand_derived
-    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients in the order of forward's arguments."""
-        x, w, h = ctx.saved_tensors
-        with disable_autocast(dh.device):
-            dwindows, dw, db = mlp.layer_backward(dh, h, mlp.windows(x, ctx.n), w)
-            return mlp.windows_backward(dwindows, ctx.n), dw, db, None
+def _backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
+    x, w, h = ctx.saved_tensors
+    (n,) = ctx.constants
+    dwindows, dw, db = mlp.layer_backward(dh, h, mlp.windows(x, n), w)
+    return mlp.windows_backward(dwindows, n), dw, db, None
+
+
+_fixed_window = HandDerived("FixedWindow", _forward, _backward)
 
 
 class FixedWindow(Layer):
-    """One tanh layer that sees n positions side by side, each through weights of its own.
+    """A tanh layer over n neighbouring positions, each with its own weights.
 
     Parameters: weight (H, n·D), the oldest position first, and bias (H,); drawn as those of
     torch.nn.Linear(n·D, H).
@@ -61,11 +56,7 @@ class FixedWindow(Layer):
         """
         x = x.to(self.weight.dtype)
         with disable_autocast(x.device):
-            if choose("auto", x, self.weight, self.bias) is AUTOGRAD:
-                return mlp.layer(mlp.windows(x, self.window), self.weight, self.bias)
-            h: Tensor = _Windowed.apply(  # type: ignore[no-untyped-call]
-                x, self.weight, self.bias, self.window
-            )
+            h: Tensor = _fixed_window(x, self.weight, self.bias, self.window)
             return h
 
     def extra_repr(self) -> str:

@@ -56,8 +56,9 @@ class MultiheadAttention(Layer):
         batch_first: Input and output are (B, T, E) instead of (T, B, E).
         device: Where the parameters are made.
         dtype: Type of the parameters.
-        backend: "bptt" the hand-derived reverse, "autograd" the plain form differentiated by torch
-            (in quadratic memory), "auto" the fastest that applies. They give the same numbers.
+        backend: "bptt" uses the hand-derived backward pass, "autograd" lets torch differentiate the
+            plain form (in quadratic memory), "auto" picks the fastest that applies. They give the
+            same numbers.
 
     Raises:
         ValueError: If a size is below 1, dropout is no probability, or backend is unknown.

@@ -1,31 +1,25 @@
-"""Layer normalisation with gain and shift, as autograd meets it."""
+"""Layer normalisation with gain and shift."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from carousel.kernels.dispatch import AUTOGRAD, choose
-from carousel.nn.autograd import hand_derived
+from carousel.nn.hand_derived import HandDerived
 from carousel.nn.layer import Layer
 from carousel.ops import layer_norm
 
 
-class _Normalised(torch.autograd.Function):
-    """The op with its hand-derived reverse."""
+def _forward(x: Tensor, gain: Tensor, shift: Tensor) -> tuple[Any, ...]:
+    y, unit, scale = layer_norm.forward(x, gain, shift)
+    return y, (unit, scale, gain)
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-        """Return y of the shape of x."""
-        y, unit, scale = layer_norm.forward(x, gain, shift)
-        ctx.save_for_backward(unit, scale, gain)
-        return y
 
-    @staticmethod
-    @hand_derived
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of x, gain and shift."""
-        return layer_norm.backward(dy, *ctx.saved_tensors)
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, ...]:
+    return layer_norm.backward(dy, *ctx.saved_tensors)
+
+
+_layer_norm = HandDerived("LayerNorm", _forward, _backward)
 
 
 class LayerNorm(Layer):
@@ -44,7 +38,5 @@ class LayerNorm(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Return y of the shape of x (…, N), in the precision of the weights."""
         x = x.to(self.weight.dtype)
-        if choose("auto", x, self.weight, self.bias) is AUTOGRAD:
-            return layer_norm.forward(x, self.weight, self.bias)[0]
-        y: Tensor = _Normalised.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        y: Tensor = _layer_norm(x, self.weight, self.bias)
         return y

@@ -33,8 +33,8 @@ class RNN(RecurrentLayer):
             states of both stand side by side.
         device: Where the parameters are made.
         dtype: Type of the parameters.
-        backend: "bptt" the hand-derived reverse, "autograd" the loop differentiated by torch,
-            "auto" the fastest that applies. They give the same numbers.
+        backend: "bptt" uses the hand-derived backward pass, "autograd" lets torch differentiate the
+            loop, "auto" picks the fastest that applies. They give the same numbers.
         proj_size: Refused, as by torch: only LSTM has a projection.
 
     Raises:

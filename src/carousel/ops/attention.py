@@ -33,7 +33,7 @@ ALL = AttentionMask()
 
 
 class Saved(NamedTuple):
-    """What the forward pass keeps for its reverse."""
+    """What the forward pass saves for the backward pass."""
 
     q: Tensor  # (B, N, T, K)
     k: Tensor  # (B, N, S, K)
@@ -63,10 +63,10 @@ def forward(
 
 
 def backward(
-    dy: Tensor, trace: Saved, dweights: Tensor | None = None
+    dy: Tensor, saved: Saved, dweights: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of q, k, v and of the scores, which is that of the bias."""
-    q, k, v, p, keep = trace
+    q, k, v, p, keep = saved
     dv = einsum("bnij,bnik->bnjk", p if keep is None else p * keep, dy)  # (att.5)
     dp = einsum("bnik,bnjk->bnij", dy, v)  # (att.6)
     dp = dp if dweights is None else dp + dweights

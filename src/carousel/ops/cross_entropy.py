@@ -1,4 +1,4 @@
-"""Cross-entropy of a softmax, and its reverse derived by hand.
+"""Cross-entropy of a softmax, and its backward pass derived by hand.
 
 Derivation: math/mlp/equations.md.
 """

@@ -1,4 +1,4 @@
-"""Rows of a table by their number, and the reverse: what arrives at a row's places is added up.
+"""Look up rows of a table; the backward pass adds up the gradients of each row.
 
 Derivation: math/recurrence/equations.md.
 """

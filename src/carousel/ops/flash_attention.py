@@ -1,7 +1,7 @@
 """Attention whose memory grows with the sequence, not with its square; the same numbers.
 
-Scores are computed block by block, used, and forgotten; the reverse computes them again. What is
-kept of them is one number a query. Blocks that no query of theirs sees are not computed at all.
+Scores are computed block by block, used, and dropped; the backward pass computes them again. One
+number a query is saved. Blocks that the mask hides completely are not computed.
 Derivation: math/attention/equations.md.
 Shapes: B batch, N heads, T queries, S keys, K features of a query, M features of a value.
 Sources: Milakov and Gimelshein 2018; Dao et al. 2022, algorithms 1 and 4.
@@ -19,7 +19,7 @@ BLOCK = 64  # queries, and keys, of a block, unless the caller knows better
 
 
 class Saved(NamedTuple):
-    """What the forward pass keeps for its reverse."""
+    """What the forward pass saves for the backward pass."""
 
     q: Tensor  # (B, N, T, K)
     k: Tensor  # (B, N, S, K)
@@ -54,9 +54,9 @@ def forward(
     return y, Saved(q, k, v, y, log_total, sight)
 
 
-def backward(dy: Tensor, trace: Saved, *, block: int = BLOCK) -> tuple[Tensor, Tensor, Tensor]:
+def backward(dy: Tensor, saved: Saved, *, block: int = BLOCK) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of q, k and v; a bias is a constant here."""
-    q, k, v, y, log_total, sight = trace
+    q, k, v, y, log_total, sight = saved
     scale = q.shape[-1] ** -0.5
     dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
     along = (dy * y).sum(-1, keepdim=True)  # (blocks.6): Σ_j dp p, without p

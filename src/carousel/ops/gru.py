@@ -1,4 +1,4 @@
-"""GRU: one time step, with the reset gate after or before the recurrent product; and the reverses.
+"""GRU: one time step, with the reset gate after or before the recurrent product.
 
 Derivation: math/gru/equations.md; a label such as (gru.3) is an equation there.
 Gate order along G = 3H: r, z, n (as torch.nn.GRU); z keeps the old h.

@@ -1,4 +1,4 @@
-"""Layer normalisation: a vector gets mean 0 and variance 1, then gain and shift; and the reverse.
+"""Layer normalisation: a vector gets mean 0 and variance 1, then gain and shift.
 
 Derivation: math/attention/equations.md. Source: Ba, Kiros and Hinton 2016.
 """
@@ -23,7 +23,7 @@ def normalise_backward(dunit: Tensor, unit: Tensor, scale: Tensor) -> Tensor:
 
 
 def forward(x: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y of the shape of x (…, N), and what the reverse needs: unit and scale."""
+    """Return y of the shape of x (…, N), and what the backward pass needs: unit and scale."""
     unit, scale = normalise(x)
     return unit * gain + shift, unit, scale  # (norm.5)
 

@@ -1,4 +1,4 @@
-"""A fixed window of the last n tokens: embedding, window, tanh layer; each with its reverse.
+"""A fixed window of the last n tokens: embedding, window and tanh layer, each forward and backward.
 
 Derivation: math/mlp/equations.md. The logits, (mlp.4), are a linear map of h.
 Shapes: B sequences, T positions, V tokens, D features of a token, n tokens in a window, H units.

@@ -1,4 +1,4 @@
-"""Where in a sequence something stands, told to attention: rotary and sinusoidal positions.
+"""Rotary and sinusoidal position encodings.
 
 Derivation: math/attention/equations.md.
 Shapes: T positions, K features of a head (even), D features of a token.
@@ -34,10 +34,10 @@ def rotations(positions: Tensor, features: int, dtype: torch.dtype) -> tuple[Ten
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair of features of x (…, T, K) by its angle; feature k pairs with k + K/2.
+    """Rotate each pair of features of x (…, T, K) by its angle; feature k pairs with k + K/2.
 
-    The product of a query turned by i and a key turned by j depends on i - j alone. The reverse
-    turns back: rotate(dy, cos, -sin), (pos.4).
+    The product of a query rotated by i and a key rotated by j depends on i - j alone. The backward
+    pass rotates back: rotate(dy, cos, -sin), (pos.4).
     """
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)  # (pos.3)

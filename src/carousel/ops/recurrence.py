@@ -1,7 +1,7 @@
-"""The one time loop: any recurrent family forward, and backward through time.
+"""The time loop of every recurrent family, forward and backward through time.
 
-A family is two pure functions, one time step and its hand-derived reverse; everything that all
-families share stands here once. Derivation: math/recurrence/equations.md.
+A family is two pure functions, one time step forward and backward; what all families share is here.
+Derivation: math/recurrence/equations.md.
 Ops are time-major: T time steps, B sequences, D input features, G = gates · H features.
 """
 
@@ -16,7 +16,7 @@ from carousel.ops.layer_norm import normalise, normalise_backward
 
 State = tuple[Tensor, ...]  # (h,) or (h, c), each (B, H); the first one is the output
 Weights = dict[str, Tensor]  # w_hh (G, H), b_hh (G,), …: the keys present say which variant it is
-Cache = tuple[Tensor, ...]  # what a step keeps for its reverse
+Cache = tuple[Tensor, ...]  # what a step saves for its backward pass
 
 
 class DenseInput(NamedTuple):
@@ -61,7 +61,7 @@ NO_MASKS = Masks()
 
 
 class Saved(NamedTuple):
-    """What a forward pass keeps for its reverse, and what analysis looks into."""
+    """What a forward pass saves for the backward pass, and for inspection."""
 
     source: Source
     caches: list[Cache]
@@ -91,7 +91,7 @@ class Family(NamedTuple):
 def forward(
     family: Family, source: Source, state: State, weights: Weights, masks: Masks = NO_MASKS
 ) -> tuple[Tensor, State, Saved]:
-    """Run T steps: return the outputs (T, B, H), the state after the last, and the trace."""
+    """Run T steps: return the outputs (T, B, H), the last state, and what backward reads."""
     outputs, caches = [], []
     for t, a_t in enumerate(project(source).unbind(0)):  # a[t] would make autograd ten times slower
         read = state if masks.h is None else (state[0] * masks.h, *state[1:])  # (bptt.7)
@@ -106,7 +106,7 @@ def backward(
     family: Family,
     dy: Tensor,
     dstate: State,
-    trace: Saved,
+    saved: Saved,
     weights: Weights,
     masks: Masks = NO_MASKS,
 ) -> tuple[Source, State, Weights]:
@@ -117,7 +117,7 @@ def backward(
     """
     da: list[Tensor] = []
     shares: dict[str, list[WeightGradient]] = {name: [] for name in weights}
-    steps = enumerate(zip(dy.unbind(0), trace.caches, strict=True))
+    steps = enumerate(zip(dy.unbind(0), saved.caches, strict=True))
     for t, (dy_t, cache) in reversed(list(steps)):
         dstate = (dstate[0] + dy_t, *dstate[1:])  # (bptt.3): h_t is output and next step's input
         holds = _holds(t, masks)
@@ -126,9 +126,9 @@ def backward(
         dread = dread if masks.h is None else (dread[0] * masks.h, *dread[1:])  # (bptt.10)
         dstate = tuple(map(_kept, dread, dstate, holds))  # (bptt.9)
         da.append(da_t)
-        for product in gradients:
-            shares[product.weight].append(product)
-    dsource = project_backward(torch.stack(da[::-1]), trace.source)
+        for gradient in gradients:
+            shares[gradient.weight].append(gradient)
+    dsource = project_backward(torch.stack(da[::-1]), saved.source)
     return dsource, dstate, {name: _sum(steps) for name, steps in shares.items()}
 
 

@@ -1,4 +1,4 @@
-"""Vanilla RNN: one time step, with tanh or with ReLU, and its reverse derived by hand.
+"""Vanilla RNN: one time step, with tanh or with ReLU, and its backward pass derived by hand.
 
 Derivation: math/rnn/equations.md; a label such as (rnn.2) is an equation there.
 Source: Elman 1990; the ReLU: Le, Jaitly and Hinton 2015.

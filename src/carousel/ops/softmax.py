@@ -1,4 +1,4 @@
-"""Softmax, and its reverse derived by hand.
+"""Softmax, and its backward pass derived by hand.
 
 Derivation: math/attention/equations.md.
 """

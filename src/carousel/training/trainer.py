@@ -7,8 +7,8 @@ down and `restore` puts it back, so that a resumed run computes the same bits.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from carousel.data.batches import Batch, ContiguousBatches, RandomWindows
-from carousel.errors import CheckpointError, DivergenceError
+from carousel.errors import DivergenceError
 from carousel.models.base import LanguageModel, State
+from carousel.models.checkpoint_files import blame
 from carousel.models.loss import cross_entropy
 from carousel.models.tensor_file import check_like, read_header, read_tensors
 from carousel.training.config import TrainingConfig
@@ -184,11 +185,11 @@ def restore(trainer: Trainer, files: Mapping[str, bytes]) -> None:
     Raises:
         CheckpointError: If the files are not those of this trainer, which may then be half changed.
     """
-    with _blaming("trainer.json"):
+    with blame("trainer.json", "does not fit this run"):
         step = json.loads(files["trainer.json"])["step"]
         if type(step) is not int or step < 0:
             raise ValueError(f"step is {step!r}")
-    with _blaming("trainer.safetensors"):
+    with blame("trainer.safetensors", "does not fit this run"):
         data = files["trainer.safetensors"]
         tensors = read_tensors(data, read_header(data))
         _restore_optimizer(trainer, _under("optimizer.", tensors), step)
@@ -198,17 +199,6 @@ def restore(trainer: Trainer, files: Mapping[str, bytes]) -> None:
         generators = _under("random.", tensors).items()
         set_random_state({name: state for name, state in generators if name in usable})
     trainer.step = step
-
-
-@contextmanager
-def _blaming(name: str) -> Iterator[None]:
-    """Name the file in whatever turns out to be wrong with its content."""
-    try:
-        yield
-    except (CheckpointError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"the trainer's state does not fit this run: {name}: {error}"
-        ) from None
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -70,13 +70,13 @@ def attended(case: Case) -> Tensors:
 def _attention(case: Case) -> tuple[Tensors, attention.Saved]:
     q, k, v = (case.inputs[name] for name in "qkv")
     op, keep = case.ops["attention"], case.constants.get("keep")
-    y, weights, trace = op.forward(q, k, v, sight(case), keep)
-    return {"y": y, "weights": weights}, trace
+    y, weights, saved = op.forward(q, k, v, sight(case), keep)
+    return {"y": y, "weights": weights}, saved
 
 
-def _attention_backward(case: Case, cotangents: Tensors, trace: attention.Saved) -> Tensors:
+def _attention_backward(case: Case, cotangents: Tensors, saved: attention.Saved) -> Tensors:
     op = case.ops["attention"]
-    found = op.backward(cotangents["y"], trace, cotangents.get("weights"))
+    found = op.backward(cotangents["y"], saved, cotangents.get("weights"))
     gradients = dict(zip(("q", "k", "v", "b_scores"), found, strict=True))
     bias = case.inputs.get("b_scores")
     if bias is not None and bias.shape != found[-1].shape:  # one for several scores
@@ -106,13 +106,13 @@ ATTENDED = {"y": "BNTM", "weights": "BNTS"}
 def _blocks(case: Case) -> tuple[Tensors, flash_attention.Saved]:
     q, k, v = (case.inputs[name] for name in "qkv")
     op = case.ops["flash_attention"]
-    y, trace = op.forward(q, k, v, sight(case), block=case.sizes["U"])
-    return {"y": y}, trace
+    y, saved = op.forward(q, k, v, sight(case), block=case.sizes["U"])
+    return {"y": y}, saved
 
 
-def _blocks_backward(case: Case, cotangents: Tensors, trace: flash_attention.Saved) -> Tensors:
+def _blocks_backward(case: Case, cotangents: Tensors, saved: flash_attention.Saved) -> Tensors:
     op = case.ops["flash_attention"]
-    found = op.backward(cotangents["y"], trace, block=case.sizes["U"])
+    found = op.backward(cotangents["y"], saved, block=case.sizes["U"])
     return dict(zip("qkv", found, strict=True))
 
 

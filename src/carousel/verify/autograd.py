@@ -1,4 +1,4 @@
-"""Autograd: each hand-derived reverse against torch's differentiation of the same forward."""
+"""Autograd: each hand-derived backward pass against torch's differentiation of the same forward."""
 
 import torch
 
@@ -23,9 +23,9 @@ def autograd(spec: OpSpec, seeds: range) -> CheckResult:
 
 
 def _one(case: Case, seed: int) -> CheckResult:
-    outputs, trace = forward(case)
+    outputs, saved = forward(case)
     cotangents = draw_cotangents(outputs, seed)
-    got = backward(case, cotangents, trace)
+    got = backward(case, cotangents, saved)
     return distance(got, by_autograd(case, cotangents), BOUND, f"seed {seed}")
 
 

@@ -1,4 +1,4 @@
-"""Finite differences: each hand-derived reverse against central differences of its forward."""
+"""Finite differences: each hand-derived gradient against central differences of its forward."""
 
 from itertools import count
 
@@ -30,9 +30,9 @@ def differences(spec: OpSpec, seeds: range) -> CheckResult:
 
 
 def _one(case: Case, seed: int) -> CheckResult:
-    outputs, trace = forward(case)
+    outputs, saved = forward(case)
     cotangents = draw_cotangents(outputs, seed)
-    got = backward(case, cotangents, trace)
+    got = backward(case, cotangents, saved)
 
     def found(step: float) -> CheckResult:
         return distance(got, by_differences(case, cotangents, step), BOUND, f"seed {seed}")

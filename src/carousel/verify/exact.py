@@ -1,9 +1,9 @@
-"""Exact: each hand-derived reverse is, entry by entry, the derivative of the op's own forward.
+"""Exact: each hand-derived gradient is, entry by entry, the derivative of the op's own forward.
 
-Both run over a prime field, where equality needs no tolerance (`field.py`): the reverse goes back
-once from random weights of all outputs; the oracle has carried the derivative of every entry of
-every input forward through the op. They share no formula but σ', tanh', exp', log', (1/√)' and
-that of the ReLU. That a wrong formula is right at a random point has a chance of its degree in 2⁶¹
+Both run over a prime field, where equality needs no tolerance (`finite_field.py`): the backward
+pass runs once from random weights of all outputs; the oracle has carried the derivative of every
+entry of every input forward through the op. They share no formula but σ', tanh', exp', log', (1/√)'
+and that of the ReLU. That a wrong formula is right at a random point has a chance of its degree in 2⁶¹
 (Schwartz 1980, Zippel 1979).
 """
 
@@ -28,7 +28,7 @@ from carousel.verify.rules import unproven
 
 
 def exact(spec: OpSpec, seeds: range) -> CheckResult:
-    """Return which part of the derivatives differs: none, or the reverse is wrong."""
+    """Return which part of the derivatives differs: none, or the backward pass is wrong."""
     if unproven():
         return CheckResult(1.0, 0.0, f"the rules of {unproven()} are not proven")
     return worst(figure for seed in seeds for figure in _of_shape(spec, seed))
@@ -64,7 +64,7 @@ def _differing(got: Tensor, want: Tensor) -> float:
 
 
 def by_both_ways(case: Case, generator: torch.Generator) -> tuple[Tensors, Tensors]:
-    """Return the gradients of a random weighted sum of the outputs: in reverse, and forward."""
+    """Return the gradients of a random weighted sum of the outputs: backward, and forward."""
     tangents = dict(zip(case.inputs, _directions(list(case.inputs.values())), strict=True))
     moving: Tensors = {name: field(x, tangents[name]) for name, x in case.inputs.items()}
     outputs, _ = forward(case._replace(inputs=moving))
@@ -80,8 +80,8 @@ def by_both_ways(case: Case, generator: torch.Generator) -> tuple[Tensors, Tenso
     }
 
     still = case._replace(inputs=_constants(case.inputs))
-    _, trace = forward(still)
-    gradients = backward(still, _constants(cotangents), trace)
+    _, saved = forward(still)
+    gradients = backward(still, _constants(cotangents), saved)
     return {name: plain(d) for name, d in gradients.items()}, derivatives
 
 

@@ -109,7 +109,7 @@ def _made(dual: Dual) -> Field:
 
 
 def _constant(x: Tensor | float) -> Tensor:
-    """Return the value of what must not move: reverses alone add up in place."""
+    """Return the value of what must not move: only backward passes add up in place."""
     value, tangent = _dual(x)
     if tangent is not None:
         raise TypeError("the field adds up constants only in place")

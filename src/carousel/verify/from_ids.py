@@ -68,16 +68,16 @@ def forward(family: Family, case: Case) -> tuple[Tensors, Saved]:
     tokens, state, weights = arguments(case.inputs)
     op = case.ops["recurrence"]
     source = op.EmbeddedInput(case.constants["ids"] + 1, op.project_embedding(tokens))
-    y, final, trace = op.forward(family_in(case.ops, family), source, state, weights)
-    return {"y": y, **dict(zip(("h_n", "c_n"), final, strict=False))}, trace
+    y, final, saved = op.forward(family_in(case.ops, family), source, state, weights)
+    return {"y": y, **dict(zip(("h_n", "c_n"), final, strict=False))}, saved
 
 
-def backward(family: Family, case: Case, cotangents: Tensors, trace: Saved) -> Tensors:
-    """Run the op's reverse, and that of the table."""
+def backward(family: Family, case: Case, cotangents: Tensors, saved: Saved) -> Tensors:
+    """Run the backward pass of the op, and that of the table."""
     tokens, state, weights = arguments(case.inputs)
     dstate = tuple(cotangents[name] for name in ("h_n", "c_n")[: len(state)])
     op, family = case.ops["recurrence"], family_in(case.ops, family)
-    dsource, dstate, dweights = op.backward(family, cotangents["y"], dstate, trace, weights)
+    dsource, dstate, dweights = op.backward(family, cotangents["y"], dstate, saved, weights)
     dtokens = op.project_embedding_backward(dsource._asdict()["table"], tokens)
     found: Tensors = dict(zip(TOKENS, dtokens, strict=True))
     found |= dweights | dict(zip(STATE, dstate, strict=False))

@@ -43,7 +43,7 @@ def _streamed(one: Kernel, seed: int) -> CheckResult:
         "step by step": in_pieces(one, case, list(range(1, t))),
         "row by row": _joined([run(one, torch.float32, _row(case, r)) for r in range(b)]),
     }
-    with torch.no_grad():  # keeps nothing for a reverse
+    with torch.no_grad():  # saves nothing for a backward pass
         alone = run(one, torch.float32, case)
     bound, said = BOUNDS[torch.float32], f"seed {seed}"
     want = with_gradients(whole, case, cotangents)

@@ -1,4 +1,4 @@
-"""Layers and bodies as subjects: their reverse is made of the ops' reverses, by autograd.
+"""Layers and bodies as subjects: their gradients are composed of the ops' by autograd.
 
 Letters: B sequences, T positions or queries, S keys, N heads of K features, E and D features of a
 position, Z = 3E or 3D, V tokens, H units; L layers of a transformer, C positions that it sees; O

@@ -165,7 +165,7 @@ def draw_cotangents(outputs: Tensors, seed: int) -> Tensors:
 
 
 def forward(case: Case) -> tuple[Tensors, Any]:
-    """Return the outputs by name, and what the reverse needs."""
+    """Return the outputs by name, and what the backward pass needs."""
     return case.spec.forward(case)
 
 

@@ -38,7 +38,7 @@ ROTARY = OpSpec(
     sizes=_rotary_sizes,
     data={"x": "BNTK"},
     weights={},
-    constants={"cos": "TR", "sin": "TR"},  # turn or not, the reverse is the transpose
+    constants={"cos": "TR", "sin": "TR"},  # rotated or not, the backward pass is the transpose
     forward=_rotary,
     backward=_rotary_backward,
 )

@@ -121,7 +121,7 @@ def forward(family: Family, case: Case) -> tuple[Tensors, Saved]:
 
 
 def backward(family: Family, case: Case, cotangents: Tensors, trace: Saved) -> Tensors:
-    """Run the op's reverse."""
+    """Run the op's backward pass."""
     _, state, weights = arguments(case.inputs)
     dstate = tuple(cotangents[name] for name in ("h_n", "c_n")[: len(state)])
     dsource, dstate, dweights = case.ops["recurrence"].backward(

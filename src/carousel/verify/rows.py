@@ -36,7 +36,7 @@ CHECKS = (
     Check(
         "exact",
         5,
-        "part of all derivatives in which the reverse is not that of the op's forward: without "
+        "part of all derivatives in which the backward pass differs from the op's forward: without "
         "rounding, over the field of 2⁶¹−1 elements; σ', tanh', exp', log', (1/√)' are rules that "
         "sympy proves. Attention in blocks needs e^(a+b) = e^a e^b, which a field lacks: against "
         f"attention's definition and its derivative in 50 digits; bound {DIGITS_BOUND:.0e}",
@@ -137,7 +137,7 @@ DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
 def gradients(one: OpSpec) -> dict[str, Examiner]:
-    """Return what holds for whatever has a reverse."""
+    """Return the checks of everything that has a backward pass."""
     return {"finite diff.": partial(differences, one), "autograd": partial(autograd, one)}
 
 
