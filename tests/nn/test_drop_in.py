@@ -72,8 +72,8 @@ def test_repr_and_attributes_are_torchs(name: str, options: dict[str, Any]) -> N
 
 def test_repr_shows_what_torch_lacks() -> None:
     layer = carousel.LSTM(D, H, peephole=True, zoneout=0.1, recurrent_dropout=0.2, backend="bptt")
-    extras = "peephole=True, zoneout=0.1, recurrent_dropout=0.2, backend='bptt'"
-    assert repr(layer) == f"LSTM({D}, {H}, {extras})"
+    regularization = "peephole=True, zoneout=0.1, recurrent_dropout=0.2, backend='bptt'"
+    assert repr(layer) == f"LSTM({D}, {H}, {regularization})"
     layer = carousel.LSTM(D, H, 2, forget_gate=False, variational_dropout=0.3)
     assert (
         repr(layer) == f"LSTM({D}, {H}, num_layers=2, forget_gate=False, variational_dropout=0.3)"

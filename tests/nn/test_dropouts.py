@@ -14,9 +14,9 @@ p = 0.3
 ROWS, UNITS = 200, 100
 
 
-def lstm(**extras: float) -> Any:
+def lstm(**regularization: float) -> Any:
     torch.manual_seed(0)
-    return wide(carousel.LSTM(D, UNITS, dtype=torch.float64, **extras))
+    return wide(carousel.LSTM(D, UNITS, dtype=torch.float64, **regularization))
 
 
 def is_share(marked: Tensor, share: float) -> bool:

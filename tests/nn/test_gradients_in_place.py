@@ -45,8 +45,8 @@ def squares(layer: nn.Module, x: Tensor, *, state: Any = None) -> Tensor:
 def test_no_two_gradients_share_memory(
     name: str, form: dict[str, Any], backend: Any, compute_dtype: torch.dtype
 ) -> None:
-    extras = {"reset_after": False} if name == "GRU reset before" else {}
-    layer = getattr(carousel, name.split()[0])(D, H, backend=backend, **form, **extras)
+    regularization = {"reset_after": False} if name == "GRU reset before" else {}
+    layer = getattr(carousel, name.split()[0])(D, H, backend=backend, **form, **regularization)
     x = torch.randn(T, B, D, requires_grad=True)
     rows = T if form.get("batch_first") else B
     width = form.get("num_layers", 1) * (2 if form.get("bidirectional") else 1)

@@ -14,7 +14,7 @@ import carousel
 from assertions import assert_near
 from carousel.nn.embedding import Embedding
 from carousel.nn.embedding_input import TokenInput
-from carousel.nn.regularization import NO_EXTRAS, Extras
+from carousel.nn.regularization import NO_REGULARIZATION, Regularization
 
 V = 7  # fewer than the T · B places
 IDS = torch.randint(-1, V, (T, B), generator=torch.Generator().manual_seed(1))
@@ -116,24 +116,24 @@ def test_the_products_of_the_input_are_those_of_the_vocabulary(name: str) -> Non
 @pytest.mark.parametrize(
     ("tokens", "shape", "extras", "is_training", "is_table"),
     [
-        (T * B, (T, B), NO_EXTRAS, True, True),
-        (T * B + 1, (T, B), NO_EXTRAS, True, False),  # few places: Chinese in a small batch
-        (2, (1, 1), NO_EXTRAS, False, False),  # one character at a time
-        (V, (T, B), Extras(variational_dropout=0.5), True, False),
-        (V, (T, B), Extras(variational_dropout=0.5), False, True),
-        (V, (T, B), Extras(zoneout=0.5, recurrent_dropout=0.5), True, True),
-        (V, (T * B,), NO_EXTRAS, True, False),  # one sequence alone
+        (T * B, (T, B), NO_REGULARIZATION, True, True),
+        (T * B + 1, (T, B), NO_REGULARIZATION, True, False),  # few places: Chinese in a small batch
+        (2, (1, 1), NO_REGULARIZATION, False, False),  # one character at a time
+        (V, (T, B), Regularization(variational_dropout=0.5), True, False),
+        (V, (T, B), Regularization(variational_dropout=0.5), False, True),
+        (V, (T, B), Regularization(zoneout=0.5, recurrent_dropout=0.5), True, True),
+        (V, (T * B,), NO_REGULARIZATION, True, False),  # one sequence alone
     ],
 )
 def test_a_table_is_made_where_it_pays(
     tokens: int,
     shape: tuple[int, ...],
-    extras: Extras,
+    regularization: Regularization,
     is_training: bool,
     is_table: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    layer = carousel.LSTM(D, H, **extras._asdict()).train(is_training)
+    layer = carousel.LSTM(D, H, **regularization._asdict()).train(is_training)
     ids, read = torch.zeros(shape, dtype=torch.int64), []
     monkeypatch.setattr(Embedding, "forward", lambda e, ids: read.append(ids) or e.weight[ids])
     layer(TokenInput(ids, Embedding(tokens, D)))

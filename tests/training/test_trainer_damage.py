@@ -44,7 +44,7 @@ def test_a_state_that_was_changed_is_refused_or_can_go_on(
         except CheckpointError as error:
             message = str(error)
             refusals += 1
-            assert any(f"{culprit}: " in message for culprit in NAMES)
+            assert message.startswith(NAMES)
     assert refusals > DAMAGES // 4
     restore(t, files)
 
@@ -54,7 +54,7 @@ def test_a_state_that_was_changed_is_refused_or_can_go_on(
 )
 def test_a_step_that_is_none_is_refused(tmp_path: Path, step: object) -> None:
     t = trained(tmp_path, "lanes")
-    with pytest.raises(CheckpointError, match=r"trainer\.(json|safetensors): "):
+    with pytest.raises(CheckpointError, match=r"^trainer\.(json|safetensors) does not fit"):
         restore(t, state_files(t) | {"trainer.json": json.dumps({"step": step}).encode()})
 
 

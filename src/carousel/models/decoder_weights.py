@@ -28,7 +28,7 @@ def decoder_weights(model: LanguageModel) -> DecoderWeights | None:
         return None
     if layer.backend not in ("auto", "fused"):
         return None
-    if layer.extras.zoneout > 0:  # a share of the old state stays
+    if layer.regularization.zoneout > 0:  # a share of the old state stays
         return None
     layers = [collect(layer, names) for names in layer._all_weights]
     if any(own.gain is not None for own in layers):

@@ -9,7 +9,7 @@ from carousel.kernels.dispatch import Backend
 from carousel.nn import parameters
 from carousel.nn.lstm_options import OPTIONS, clashing_options
 from carousel.nn.recurrent_layer import KeepGate, RecurrentLayer
-from carousel.nn.regularization import Extras
+from carousel.nn.regularization import Regularization
 from carousel.nn.validation import check_is, check_probability
 from carousel.ops import lstm as plain
 from carousel.ops.lstm_variants import (
@@ -123,9 +123,9 @@ class LSTM(RecurrentLayer):
         return LSTM_WITH_OPTIONS if has_options else plain.LSTM
 
     @property
-    def extras(self) -> Extras:
+    def regularization(self) -> Regularization:
         """The probabilities of zoneout and of both dropouts."""
-        return Extras(self.zoneout, self.recurrent_dropout, self.variational_dropout)
+        return Regularization(self.zoneout, self.recurrent_dropout, self.variational_dropout)
 
     @property
     def keep_gate(self) -> KeepGate | None:

@@ -17,7 +17,7 @@ from carousel.nn.autograd import compute_dtype_of, disable_autocast
 from carousel.nn.embedding import Embedding
 from carousel.nn.embedding_input import Embedded, TokenInput, check_ids, is_quicker_by_table
 from carousel.nn.packing import Layout
-from carousel.nn.regularization import NO_EXTRAS, Extras
+from carousel.nn.regularization import NO_REGULARIZATION, Regularization
 from carousel.nn.rnn_base import RNNBase
 from carousel.nn.stack import stack
 from carousel.ops.recurrence import Family, State
@@ -67,9 +67,9 @@ class RecurrentLayer(RNNBase):
         return {name: sizes[name] for name in self.state_names}
 
     @property
-    def extras(self) -> Extras:
+    def regularization(self) -> Regularization:
         """The probabilities of what is left out inside the recurrence."""
-        return NO_EXTRAS
+        return NO_REGULARIZATION
 
     @property
     def keep_gate(self) -> KeepGate | None:
@@ -226,7 +226,7 @@ class RecurrentLayer(RNNBase):
     ) -> tuple[Tensor, State]:
         """Run ids, by a table of all tokens where that is quicker, else by their features."""
         check_ids(ids)
-        drops_features = self.training and self.extras.variational_dropout > 0
+        drops_features = self.training and self.regularization.variational_dropout > 0
         if not is_quicker_by_table(ids, embedding, drops_features=drops_features):
             return self._run_features(embedding(ids), state)
         self._check_features(embedding.weight, ValueError)
@@ -259,7 +259,7 @@ class RecurrentLayer(RNNBase):
                 lengths=lengths,
                 is_batch_first=is_batch_first,
                 dropout=self.dropout,
-                extras=self.extras,
+                regularization=self.regularization,
                 is_training=self.training,
                 backend=self.backend,
                 compute_dtype=compute_dtype,

@@ -1,4 +1,4 @@
-"""What is drawn while training beside torch's dropout between layers: dropouts and zoneout.
+"""Zoneout, recurrent and variational dropout, which act only while training.
 
 Source: variational dropout: Gal and Ghahramani 2016; recurrent dropout: Semeniuta, Severyn and
 Barth 2016; zoneout: Krueger et al. 2017. Time-major: T time steps, B sequences.
@@ -13,15 +13,15 @@ from torch.nn import functional as F
 from carousel.ops.recurrence import Masks, State
 
 
-class Extras(NamedTuple):
-    """Probabilities, each of leaving something out; 0 leaves nothing out.
+class Regularization(NamedTuple):
+    """Probabilities; 0 is off.
 
     Attributes:
-        zoneout: Of a unit keeping its old h, and of it keeping its old c, at each time step. Where
-            nothing is drawn, that part of the old is kept: the expectation.
-        recurrent_dropout: Of a unit adding nothing to its cell at a time step.
-        variational_dropout: Of a layer never seeing a feature of its input, and of the recurrent
-            product never seeing a unit of h: the same ones for a whole sequence.
+        zoneout: That a unit keeps its old h, and independently its old c, at a time step. In
+            evaluation this fraction of the old value is kept: the expectation.
+        recurrent_dropout: That a unit adds nothing to its cell at a time step.
+        variational_dropout: That a layer does not see a feature of its input, and the recurrent
+            product a unit of h, for a whole sequence.
     """
 
     zoneout: float = 0.0
@@ -29,35 +29,39 @@ class Extras(NamedTuple):
     variational_dropout: float = 0.0
 
 
-NO_EXTRAS = Extras()
+NO_REGULARIZATION = Regularization()
 
 
-def drop_input(x: Tensor, extras: Extras, is_training: bool) -> Tensor:
+def drop_input(x: Tensor, regularization: Regularization, is_training: bool) -> Tensor:
     """Multiply x (T, B, D) by one mask for all time steps."""
-    if not is_training or extras.variational_dropout == 0:
+    if not is_training or regularization.variational_dropout == 0:
         return x
-    return x * F.dropout(torch.ones_like(x[0]), extras.variational_dropout)
+    return x * F.dropout(torch.ones_like(x[0]), regularization.variational_dropout)
 
 
 def draw(
-    extras: Extras, state: State, steps: int, ended: Tensor | None, is_training: bool
+    regularization: Regularization,
+    state: State,
+    steps: int,
+    ended: Tensor | None,
+    is_training: bool,
 ) -> Masks:
     """Draw the masks of one layer in one direction; what stays is scaled by 1/(1 - p).
 
     Args:
-        extras: The probabilities.
+        probabilities: See Regularization.
         state: The initial state, each part (B, ·); the last one is of the units.
         steps: T.
         ended: Where a sequence is over, (T, B, 1); None where all are of one length.
         is_training: Whether to draw; zoneout takes its expectation otherwise.
     """
     h = candidate = None
-    if is_training and extras.variational_dropout > 0:
-        h = F.dropout(torch.ones_like(state[0]), extras.variational_dropout)
-    if is_training and extras.recurrent_dropout > 0:
+    if is_training and probabilities.variational_dropout > 0:
+        h = F.dropout(torch.ones_like(state[0]), probabilities.variational_dropout)
+    if is_training and probabilities.recurrent_dropout > 0:
         ones = state[-1].new_ones(steps, *state[-1].shape)
-        candidate = F.dropout(ones, extras.recurrent_dropout)
-    hold = tuple(_hold(extras.zoneout, part, steps, ended, is_training) for part in state)
+        candidate = F.dropout(ones, probabilities.recurrent_dropout)
+    hold = tuple(_hold(probabilities.zoneout, part, steps, ended, is_training) for part in state)
     return Masks(hold, h, candidate)
 
 

@@ -15,7 +15,7 @@ from carousel.nn.embedding_input import Embedded, reverse_time, source
 from carousel.nn.packing import Layout, pack, pad, reverse
 from carousel.nn.parameters import Parameters
 from carousel.nn.recurrence import run
-from carousel.nn.regularization import Extras, draw, drop_input
+from carousel.nn.regularization import Regularization, draw, drop_input
 from carousel.ops.recurrence import Family, State
 
 
@@ -29,7 +29,7 @@ def stack(
     lengths: Layout | None,
     is_batch_first: bool,
     dropout: float,
-    extras: Extras,
+    regularization: Regularization,
     is_training: bool,
     backend: str,
     compute_dtype: torch.dtype,
@@ -50,12 +50,12 @@ def stack(
         if isinstance(x, Tensor):  # ids have no features to drop
             if k > 0 and is_training and dropout > 0:
                 x = drop(x, dropout, lengths)
-            x = drop_input(x, extras, is_training)
+            x = drop_input(x, regularization, is_training)
         outputs = []
         for is_reverse, own in zip((False, True), directions, strict=False):
             start = next(rows)
             read = source(reverse_time(x, lengths) if is_reverse else x, own, backend)
-            masks = draw(extras, start, steps, ended, is_training)
+            masks = draw(regularization, start, steps, ended, is_training)
             implementation = choose_recurrence(
                 backend, family, read, start, own.weights, masks, compute_dtype
             )

@@ -1,40 +1,40 @@
-"""Which texts of a model are written now, where more are begun than there are places.
+"""Share the slots of a model fairly among clients.
 
-A client alone may use all places. Where several ask, each has an equal share; what one does not
-need is the others'. So who comes later gets a share at once: the newest texts of those who have
-more than theirs are paused meanwhile. Where as many texts are begun as may be, those paused
-included, the newest request of the client with the most texts is ended for it.
+A single client may use all slots. Several clients have equal shares; what one does not need goes to
+the others. A new client gets its share at once: the newest texts of clients above their share are
+paused. If the limit of texts, paused ones included, is reached, the newest request of the client
+with the most texts is ended.
 """
 
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-BEGUN = 2  # times as many texts may be begun as there are places; those beyond them are paused
+BEGUN = 2  # texts per slot, paused ones included
 
 
-def shares(wanted: Mapping[str, int], places: int) -> dict[str, int]:
-    """Return how many places each client gets: equal shares, none more than it wants.
+def shares(wanted: Mapping[str, int], slots: int) -> dict[str, int]:
+    """Return how many slots each client gets: equal shares, none more than it wants.
 
     Args:
         wanted: Texts of each client.
-        places: Texts that are written at the same time.
+        slots: Texts generated at the same time.
     """
     found: dict[str, int] = {}
-    left = places
+    left = slots
     for rank, (client, number) in enumerate(sorted(wanted.items(), key=lambda item: item[1])):
         found[client] = min(number, -(-left // (len(wanted) - rank)))
         left -= found[client]
     return found
 
 
-def running(texts: Mapping[int, str], places: int) -> set[int]:
-    """Return the texts that are written now: the oldest of each client.
+def running(texts: Mapping[int, str], slots: int) -> set[int]:
+    """Return the texts that run now: the oldest ones of each client.
 
     Args:
-        texts: The client of each, in the order in which they were begun.
-        places: Texts that are written at the same time.
+        texts: The client of each text, in the order of their begin.
+        slots: Texts generated at the same time.
     """
-    left = shares(Counter(texts.values()), places)
+    left = shares(Counter(texts.values()), slots)
     found = set()
     for key, client in texts.items():
         if left[client]:
@@ -43,29 +43,29 @@ def running(texts: Mapping[int, str], places: int) -> set[int]:
     return found
 
 
-def may_begin(texts: Mapping[int, str], client: str, number: int, places: int) -> bool:
-    """Tell whether a client may have so many more texts begun.
+def may_begin(texts: Mapping[int, str], client: str, number: int, slots: int) -> bool:
+    """Return whether a client may begin this many more texts.
 
-    It may while there are places. Where there are none, it may up to its share, and a client that
-    has no text may begin one request whatever its share is.
+    It may while there are free slots; else up to its share. A client without a text may begin one
+    request whatever its share is.
     """
     total = len(texts) + number
-    if total <= places:
+    if total <= slots:
         return True
     is_first = client not in texts.values()
-    return total <= BEGUN * places and (is_first or number <= rest_of_share(texts, client, places))
+    return total <= BEGUN * slots and (is_first or number <= rest_of_share(texts, client, slots))
 
 
-def rest_of_share(texts: Mapping[int, str], client: str, places: int) -> int:
+def rest_of_share(texts: Mapping[int, str], client: str, slots: int) -> int:
     """Return how many more texts a client may begin by its share, which is 1 at least.
 
     Args:
         texts: The client of each text that has begun.
         client: Who asks.
-        places: Texts that are written at the same time.
+        slots: Texts generated at the same time.
     """
     counts = Counter(texts.values())
-    return max(0, _equal_share({*counts, client}, places) - counts[client])
+    return max(0, _equal_share({*counts, client}, slots) - counts[client])
 
 
 def texts_to_end(
@@ -73,7 +73,7 @@ def texts_to_end(
     requests: Mapping[int, int],
     client: str,
     number: int,
-    places: int,
+    slots: int,
 ) -> set[int]:
     """Return the texts to end so that a client can begin its share; empty if it must wait.
 
@@ -85,13 +85,13 @@ def texts_to_end(
         requests: The request of each; a request ends with all its texts.
         client: Who asks.
         number: Texts that it asks for.
-        places: Texts that are written at the same time.
+        slots: Texts generated at the same time.
     """
-    if number > rest_of_share(texts, client, places):
+    if number > rest_of_share(texts, client, slots):
         return set()
-    share = _equal_share({*texts.values(), client}, places)
+    share = _equal_share({*texts.values(), client}, slots)
     left = dict(texts)
-    while len(left) + number > BEGUN * places:
+    while len(left) + number > BEGUN * slots:
         counts = Counter(left.values())
         newest = {owner: key for key, owner in left.items()}
         victim = max(newest, key=lambda owner: (counts[owner], newest[owner]))
@@ -102,5 +102,5 @@ def texts_to_end(
     return set(texts.keys() - left.keys())
 
 
-def _equal_share(clients: Collection[str], places: int) -> int:
-    return max(1, places // len(clients))
+def _equal_share(clients: Collection[str], slots: int) -> int:
+    return max(1, slots // len(clients))

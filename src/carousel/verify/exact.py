@@ -3,8 +3,8 @@
 Both run over a prime field, where equality needs no tolerance (`finite_field.py`): the backward
 pass runs once from random weights of all outputs; the oracle has carried the derivative of every
 entry of every input forward through the op. They share no formula but σ', tanh', exp', log', (1/√)'
-and that of the ReLU. That a wrong formula is right at a random point has a chance of its degree in 2⁶¹
-(Schwartz 1980, Zippel 1979).
+and that of the ReLU. A wrong formula is right at a random point with a probability of its degree
+in 2⁶¹ (Schwartz 1980, Zippel 1979).
 """
 
 import random
