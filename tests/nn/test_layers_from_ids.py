@@ -114,7 +114,7 @@ def test_the_products_of_the_input_are_those_of_the_vocabulary(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("tokens", "shape", "extras", "is_training", "is_table"),
+    ("tokens", "shape", "regularization", "is_training", "is_table"),
     [
         (T * B, (T, B), NO_REGULARIZATION, True, True),
         (T * B + 1, (T, B), NO_REGULARIZATION, True, False),  # few places: Chinese in a small batch

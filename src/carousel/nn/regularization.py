@@ -40,7 +40,7 @@ def drop_input(x: Tensor, regularization: Regularization, is_training: bool) -> 
 
 
 def draw(
-    regularization: Regularization,
+    probabilities: Regularization,
     state: State,
     steps: int,
     ended: Tensor | None,
