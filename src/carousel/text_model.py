@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from carousel.data.vocabulary import OnUnknown, Vocabulary
 from carousel.errors import CheckpointError, python_words
 from carousel.generation.batch import continue_batch
-from carousel.generation.config import Precision, SamplingConfig, check_integer
+from carousel.generation.config import Precision, SamplingConfig
 from carousel.generation.generate import continue_text
+from carousel.limits import check_integer
 from carousel.models.base import LanguageModel
 from carousel.models.evaluation import evaluate
 from carousel.models.scoring import log_probabilities

@@ -303,17 +303,17 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "no seeds": (
         ["tides.csv", "--seeds", "0"],
         2,
-        "seeds must be a whole number, at least 1, at most 1000, got 0",
+        "seeds must be a whole number, at least 1, at most 1,000, got 0",
     ),
     "backwards": (
         ["tides.csv", "--ahead", "-1"],
         2,
-        "ahead must be a whole number, at least 0, at most 100000, got -1",
+        "ahead must be a whole number, at least 0, at most 100,000, got -1",
     ),
     "far beyond the end": (
         ["tides.csv", "--ahead", "100001"],
         2,
-        "ahead must be a whole number, at least 0, at most 100000, got 100001",
+        "ahead must be a whole number, at least 0, at most 100,000, got 100001",
     ),
     "a number of a column with thousands of digits": (
         ["tides.csv", "--column", "7" * 5000],

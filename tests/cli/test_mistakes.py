@@ -12,6 +12,7 @@ from cli.commands import TINY, Call, Result, caller
 from cli.foreign import furnish, picture
 
 LEARNED = ("--model", "transformer", "--positions", "learned")
+SIZE = "a whole number, at least 1, at most 1,048,576"
 HELP = " (see carousel train --help)"
 
 
@@ -86,7 +87,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "impossible value": (
         ["song.txt", "--hidden-size", "0"],
         2,
-        "hidden_size must be at least 1, got 0" + HELP,
+        f"hidden_size must be {SIZE}, got 0" + HELP,
     ),
     "value missing": (
         ["song.txt", "--steps"],
@@ -147,12 +148,12 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "wrong type in a config file": (
         ["song.txt", "--config", "type.toml"],
         2,
-        "hidden_size in [model] of type.toml must be a whole number, got 'large'" + HELP,
+        f"hidden_size in [model] of type.toml must be {SIZE}, got 'large'" + HELP,
     ),
     "impossible value in a config file": (
         ["song.txt", "--config", "value.toml"],
         2,
-        "hidden_size must be at least 1, got 0" + HELP,
+        f"hidden_size in [model] of value.toml must be {SIZE}, got 0" + HELP,
     ),
     "config file that is none": (
         ["song.txt", "--config", "broken.toml"],
@@ -183,7 +184,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "model beyond all bounds": (
         ["song.txt", "--hidden-size", "10000000000000"],
         2,
-        "hidden_size must be at most 1,048,576, got 10000000000000",
+        "hidden_size must be a whole number, at least 1, at most 1,048,576, got 10000000000000",
     ),
     "model beyond all memory": (
         ["song.txt", "--hidden-size", "1000000"],

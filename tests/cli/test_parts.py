@@ -168,7 +168,11 @@ def test_another_split_of_the_same_text_is_refused_by_name(call: Call) -> None:
         (("--split", "books"), 2, "--split books needs --index, a file that says where each book"),
         (("--index", "index.tsv"), 2, "--index is for --split books, and the split is contiguous"),
         (("--split", "story"), 2, "invalid choice 'story' for argument '--split'"),
-        (("--split-seed", "-1"), 2, "split_seed must be in [0, 2^64), got -1"),
+        (
+            ("--split-seed", "-1"),
+            2,
+            "split_seed must be a whole number, at least 0, at most 2^64 - 1, got -1",
+        ),
         (("--split", "books", "--index", "nowhere.tsv"), 1, "no such file: nowhere.tsv"),
         (
             ("--split", "books", "--index", "wrong.tsv"),

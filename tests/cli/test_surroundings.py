@@ -145,8 +145,14 @@ def test_an_svg_is_well_formed_whatever_a_column_is_called(place: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("[training]\nseed = 0x" + "f" * 5000, "seed in [training] of my.toml is a number of"),
-        ("[model]\nhidden_size = 0o" + "7" * 9000, "hidden_size in [model] of my.toml is a num"),
+        (
+            "[training]\nseed = 0x" + "f" * 5000,
+            "seed in [training] of my.toml must be a whole number, at least 0, at most",
+        ),
+        (
+            "[model]\nhidden_size = 0o" + "7" * 9000,
+            "hidden_size in [model] of my.toml must be a whole number, at least 1",
+        ),
         ("[" + "a." * 20_000 + "a]", "my.toml is not a TOML file: nested too deep: set"),
         ("x = " + "[" * 3000 + "]" * 3000, "my.toml is not a TOML file: "),
         ("# " + "x" * 70_000, "my.toml "),

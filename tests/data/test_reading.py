@@ -198,9 +198,11 @@ def test_an_encoding_has_many_names(name: str, tmp_path: Path) -> None:
 
 
 def test_refuses_other_choices() -> None:
-    with pytest.raises(ConfigError, match="errors must be one of strict, replace, ignore, got 'x'"):
+    with pytest.raises(
+        ConfigError, match="errors must be one of 'strict', 'replace', 'ignore', got 'x'"
+    ):
         Reading(errors="x")
-    with pytest.raises(ConfigError, match="normalize must be one of none, nfc, got 'NFD'"):
+    with pytest.raises(ConfigError, match="normalize must be one of 'none', 'nfc', got 'NFD'"):
         Reading(normalize="NFD")
 
 

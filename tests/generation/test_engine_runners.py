@@ -176,7 +176,7 @@ CONFIGS = [
     SamplingConfig(temperature=0.7, top_k=4, seed=2**64 - 1),
     SamplingConfig(temperature=1.3, top_p=0.8, seed=2**63),
     SamplingConfig(temperature=2.0, min_p=0.1, repetition_penalty=1.2, repetition_window=64),
-    SamplingConfig(temperature=0.9, repetition_penalty=0.8, repetition_window=1, top_k=10**400),
+    SamplingConfig(temperature=0.9, repetition_penalty=0.8, repetition_window=1, top_k=10**300),
 ]
 
 

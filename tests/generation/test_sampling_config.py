@@ -33,7 +33,10 @@ def test_takes_what_defines_a_distribution(settings: dict[str, float]) -> None:
         ({"temperature": True}, "temperature must be a finite number, at least 0, got True"),
         ({"temperature": "1"}, "temperature must be a finite number, at least 0, got '1'"),
         ({"temperature": None}, "temperature must be a finite number, at least 0, got None"),
-        ({"temperature": 10**400}, "temperature must be a finite number, at least 0, got 1000"),
+        (
+            {"temperature": 10**400},
+            "temperature must be a finite number, at least 0, got a number of",
+        ),
         ({"top_k": 0}, "top_k must be a whole number, at least 1, got 0"),
         ({"top_k": 2.0}, "top_k must be a whole number, at least 1, got 2.0"),
         ({"top_k": True}, "top_k must be a whole number, at least 1, got True"),
@@ -47,9 +50,9 @@ def test_takes_what_defines_a_distribution(settings: dict[str, float]) -> None:
         ({"repetition_window": 10**7}, "repetition_window must be a whole number, at least 1, at"),
         ({"candidates": 0}, "candidates must be a whole number, at least 1, at most 64, got 0"),
         ({"candidates": 65}, "candidates must be a whole number, at least 1, at most 64, got 65"),
-        ({"seed": -1}, "seed must be a whole number, at least 0, at most 18446744073709551615"),
-        ({"seed": 2**64}, "seed must be a whole number, at least 0, at most 18446744073709551615"),
-        ({"seed": 10**5000}, "got a huge number"),
+        ({"seed": -1}, "seed must be a whole number, at least 0, at most 2^64 - 1"),
+        ({"seed": 2**64}, "seed must be a whole number, at least 0, at most 2^64 - 1"),
+        ({"seed": 10**5000}, "got a number of hundreds of digits"),
     ],
 )
 def test_refuses(settings: dict[str, float], message: str) -> None:

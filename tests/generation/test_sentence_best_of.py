@@ -65,7 +65,7 @@ def test_where_a_sentence_ends(text: str, sentences: list[str]) -> None:
 
 def test_marks_of_characters_that_hold_none_end_nothing() -> None:
     boundary = SentenceBoundary.of("abc")
-    assert not any(boundary.is_end(ids) for ids in itertools.compute_dtype(range(3), repeat=3))
+    assert not any(boundary.is_end(ids) for ids in itertools.product(range(3), repeat=3))
 
 
 def settled(
@@ -298,7 +298,7 @@ def test_without_chance_every_sentence_opens_and_goes_on_with_the_likeliest() ->
 
 
 class Ledger:
-    """A way that knows who was taken up and not yet left."""
+    """A runner that knows which sequences were added and not yet removed."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -307,7 +307,7 @@ class Ledger:
     def __getattr__(self, name: str) -> object:
         return getattr(self._runner, name)
 
-    def join(self, sequence: TokenSequence) -> None:
+    def add(self, sequence: TokenSequence) -> None:
         self.sequences.add(sequence)
         self._runner.add(sequence)
 
@@ -315,13 +315,13 @@ class Ledger:
         self.sequences.add(other)
         self._runner.fork(sequence, other)
 
-    def leave(self, sequence: TokenSequence) -> None:
+    def remove(self, sequence: TokenSequence) -> None:
         self.sequences.discard(sequence)
         self._runner.remove(sequence)
 
 
 @pytest.mark.parametrize("kernels", [pytest.param("auto", marks=needs_kernels), "off"])
-def test_drafts_are_forgotten_as_soon_as_nobody_needs_them(
+def test_sequences_are_removed_as_soon_as_they_are_not_needed(
     kernels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CAROUSEL_KERNELS", kernels)
@@ -333,7 +333,7 @@ def test_drafts_are_forgotten_as_soon_as_nobody_needs_them(
     while len(engine):
         engine.step(0.0)
         most = max(most, len(ledger.sequences))
-    assert most == 5  # what is settled, how a sentence opens, three candidates
+    assert most == 5  # the accepted text, the opening of a sentence, three candidates
     assert not ledger.sequences
 
 

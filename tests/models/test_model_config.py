@@ -16,19 +16,31 @@ from models.small_models import CONFIGS as MODELS
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"embedding_size": 0}, "embedding_size must be at least 1, got 0"),
-        ({"hidden_size": -3}, "hidden_size must be at least 1, got -3"),
-        ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
-        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
-        ({"dropout": float("nan")}, r"dropout must be in \[0, 1\), got nan"),
-        ({"forget_bias": float("inf")}, r"forget_bias must be in \[-100, 100\], got inf"),
+        (
+            {"embedding_size": 0},
+            "embedding_size must be a whole number, at least 1, at most 1,048,576, got 0",
+        ),
+        (
+            {"hidden_size": -3},
+            "hidden_size must be a whole number, at least 1, at most 1,048,576, got -3",
+        ),
+        ({"num_layers": 0}, "num_layers must be a whole number, at least 1, at most 1,000, got 0"),
+        ({"dropout": 1.0}, r"dropout must be a finite number, at least 0, below 1, got 1.0"),
+        (
+            {"dropout": float("nan")},
+            r"dropout must be a finite number, at least 0, below 1, got nan",
+        ),
+        (
+            {"forget_bias": float("inf")},
+            r"forget_bias must be a finite number, at least -100, at most 100, got inf",
+        ),
         (
             {"tie_weights": True},
             "tie_weights needs embedding_size = .*, got 64 and 256",
         ),
         ({"tie_weights": True, "embedding_size": 256, "proj_size": 64}, "got 256 and 64"),
-        ({"proj_size": 256}, r"proj_size must be in \[0, hidden_size\), got 256"),
-        ({"zoneout": 1.0}, r"zoneout must be in \[0, 1\), got 1.0"),
+        ({"proj_size": 256}, r"proj_size must be below hidden_size, got 256"),
+        ({"zoneout": 1.0}, r"zoneout must be a finite number, at least 0, below 1, got 1.0"),
         ({"model": "gru", "peephole": True}, "peephole is for --model lstm, this is gru"),
         ({"model": "rnn", "reset_after": False}, "reset_after is for --model gru, this is rnn"),
         ({"nonlinearity": "relu"}, "nonlinearity is for --model rnn, this is lstm"),
@@ -40,9 +52,15 @@ from models.small_models import CONFIGS as MODELS
             "forget_bias is for --model gru or .*lstm, this is rnn",
         ),
         ({"forget_gate": False, "initialization": "chrono"}, "chrono: this lstm has no gate"),
-        ({"longest_memory": 2}, "longest_memory must be at least 3, got 2"),
+        (
+            {"longest_memory": 2},
+            "longest_memory must be a whole number, at least 3, at most 1,073,741,824, got 2",
+        ),
         ({"context_length": 8}, "context_length is for --model mlp or transformer, this is lstm"),
-        ({"model": "mlp", "context_length": 0}, "context_length must be at least 1, got 0"),
+        (
+            {"model": "mlp", "context_length": 0},
+            "context_length must be a whole number, at least 1, at most 1,048,576, got 0",
+        ),
         ({"model": "mlp", "num_heads": 2}, "num_heads is for --model transformer, this is mlp"),
         ({"positions": "none"}, "positions is for --model transformer, this is lstm"),
         ({"model": "mlp", "layer_norm": True}, "layer_norm is for --model lstm, this is mlp"),
@@ -54,8 +72,14 @@ from models.small_models import CONFIGS as MODELS
             {"model": "transformer", "num_heads": 3},
             "num_heads must divide embedding_size, got 3 heads for 64 features",
         ),
-        ({"model": "transformer", "num_heads": 0}, "num_heads must divide .*, got 0 heads for 64"),
-        ({"model": "transformer", "num_heads": -4}, "num_heads must divide .*, got -4 heads"),
+        (
+            {"model": "transformer", "num_heads": 0},
+            "num_heads must be .*, at least 1, got 0",
+        ),
+        (
+            {"model": "transformer", "num_heads": -4},
+            "num_heads must be .*, at least 1, got -4",
+        ),
         (
             {"model": "transformer", "embedding_size": 12},
             "rotary positions turn pairs of features: embedding_size / num_heads must be even, "

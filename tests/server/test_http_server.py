@@ -289,7 +289,7 @@ def test_a_port_that_is_taken_or_impossible_gets_one_line() -> None:
         with pytest.raises(CarouselError, match=f"port {port}: Address already in use; try"):
             bind(app, port=port)
     with pytest.raises(
-        CarouselError, match="port must be a whole number, at least 0, at most 65535"
+        CarouselError, match="port must be a whole number, at least 0, at most 65,535"
     ):
         bind(app, port=70000)
     with pytest.raises(CarouselError, match=r"cannot listen at nosuch\.invalid"):

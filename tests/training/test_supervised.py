@@ -253,15 +253,24 @@ def test_a_gradient_that_is_not_finite_changes_no_weight() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"patience": -1}, "patience must be at least 0, got -1"),
-        ({"seed": -1}, r"seed must be in \[0, 2\^64\), got -1"),
-        ({"seed": 2**64}, r"seed must be in \[0, 2\^64\), got 18446744073709551616"),
-        ({"learning_rate": 0.0}, r"learning_rate must be in \(0, 1e6\], got 0.0"),
-        ({"learning_rate": math.nan}, r"learning_rate must be in \(0, 1e6\], got nan"),
-        ({"max_grad_norm": -1.0}, "max_grad_norm must be at least 0, got -1.0"),
-        ({"max_grad_norm": math.inf}, "max_grad_norm must be at least 0, got inf"),
+        ({"epochs": 0}, "epochs must be a whole number, at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number, at least 1, got 0"),
+        ({"patience": -1}, "patience must be a whole number, at least 0, got -1"),
+        ({"seed": -1}, r"seed must be a whole number, at least 0, at most 2\^64 - 1, got -1"),
+        (
+            {"seed": 2**64},
+            r"seed must be a whole number, at least 0, at most 2\^64 - 1, got 18446744073709551616",
+        ),
+        (
+            {"learning_rate": 0.0},
+            r"learning_rate must be a finite number, above 0, at most 1,000,000, got 0.0",
+        ),
+        (
+            {"learning_rate": math.nan},
+            r"learning_rate must be a finite number, above 0, at most 1,000,000, got nan",
+        ),
+        ({"max_grad_norm": -1.0}, "max_grad_norm must be a finite number, at least 0, got -1.0"),
+        ({"max_grad_norm": math.inf}, "max_grad_norm must be a finite number, at least 0, got inf"),
     ],
     ids=str,
 )

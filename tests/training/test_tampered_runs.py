@@ -71,7 +71,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "best before the first": (lambda c: c["progress"].update(best_step=-1), "best_step must be"),
     "best that is no number": (
         lambda c: c["progress"].update(best_loss=float("nan")),
-        "progress.best_loss must be finite",
+        "best_loss must be a finite number",
     ),
     "best below every loss": (
         lambda c: c["progress"].update(best_loss=-1e308),
@@ -93,7 +93,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     ),
     "loss is beyond all floats": (
         lambda c: c["progress"].update(loss=2**1024 - 1),
-        "loss is a number of hundreds of digits",
+        "got a number of hundreds of digits",
     ),
     "loss is a text": (lambda c: c["progress"].update(loss="low"), "loss must be"),
 }

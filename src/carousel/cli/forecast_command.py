@@ -12,7 +12,7 @@ from carousel.errors import ConfigError
 from carousel.forecasting.numbers import Decimal
 from carousel.forecasting.order import Order
 from carousel.forecasting.task import Target
-from carousel.generation.config import check_integer
+from carousel.limits import check_integer
 from carousel.models.config import ModelConfig
 from carousel.training.supervised_config import SupervisedConfig
 

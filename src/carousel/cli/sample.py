@@ -14,13 +14,9 @@ from carousel.data.plain_text import decode_utf8
 from carousel.data.reading import normalise_newlines
 from carousel.data.vocabulary import OnUnknown, Vocabulary
 from carousel.errors import TextError, UsageError
-from carousel.generation.config import (
-    DEFAULT_SAMPLING,
-    Precision,
-    SamplingConfig,
-    check_integer,
-)
+from carousel.generation.config import DEFAULT_SAMPLING, Precision, SamplingConfig
 from carousel.input_files import PROMPT_LIMIT, read_input, read_stream
+from carousel.limits import check_integer
 
 
 @dataclass(frozen=True, kw_only=True)

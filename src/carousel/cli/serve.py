@@ -18,8 +18,9 @@ from carousel.cli.runs import find_run, shown
 from carousel.cli.terminal import VisibleFormatter
 from carousel.data.plain_text import decode_utf8
 from carousel.errors import ConfigError, UsageError
-from carousel.generation.config import Precision, check_integer
+from carousel.generation.config import Precision
 from carousel.input_files import TOKEN_LIMIT, read_input
+from carousel.limits import check_integer
 from carousel.plain_paths import readable
 from carousel.server.hosts import check_names, is_loopback
 from carousel.server.origin import ANY, check_origins

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from carousel.data.nfc import nfc
 from carousel.data.plain_text import (
@@ -24,6 +24,7 @@ from carousel.data.plain_text import (
 from carousel.data.sources import Advance, find_files, is_compressed, read_blocks, size_in_bytes
 from carousel.errors import ConfigError, TextError
 from carousel.file_signatures import HEAD, WINDOW
+from carousel.limits import check_fields
 
 __all__ = [
     "BLOCK",
@@ -86,16 +87,13 @@ class Reading:
     pattern: str = "*"
 
     def __post_init__(self) -> None:
-        """Refuse what could not be read with."""
+        """Check every field; ConfigError names the one that is wrong."""
+        check_fields(self)
         if not _is_encoding_of_files(self.encoding):
             raise ConfigError(
                 f"encoding must be one that Python reads text in "
                 f"(utf-8, utf-16, latin-1, cp1252, …), got {self.encoding!r}"
             )
-        for name, values in (("errors", Errors), ("normalize", Normalize)):
-            if (value := getattr(self, name)) not in get_args(values):
-                words = ", ".join(get_args(values))
-                raise ConfigError(f"{name} must be one of {words}, got {value!r}")
 
 
 PLAIN = Reading()

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from carousel.errors import ConfigError
-from carousel.generation.config import SamplingConfig, check_integer
+from carousel.generation.config import SamplingConfig
 from carousel.generation.sentence_boundary import SentenceBoundary
+from carousel.limits import check_integer
 
 ENDLESS = 2**62  # tokens: a text that the caller will abort
 

@@ -3,23 +3,17 @@
 `carousel.models.families` fills CONFIGS: which families there are stands there alone.
 """
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from carousel.errors import ConfigError, shorten
+from carousel.limits import bounded, check_fields
 from carousel.tables import check_table, from_table
 
-# A config.json of another person's may ask for anything: these are refused before any memory or
-# time is taken. Each is far above what one machine can train.
-LARGEST = {
-    "embedding_size": 1 << 20,
-    "hidden_size": 1 << 20,
-    "num_layers": 1000,
-    "context_length": 1 << 20,
-    "longest_memory": 1 << 30,
-}
+# A config.json from elsewhere may ask for anything: sizes above these, far beyond what one machine
+# can train, are refused before any memory or time is taken.
+MAX_SIZE, MAX_LAYERS = 1 << 20, 1000
 DEFAULT_MODEL = "lstm"
 
 CONFIGS: dict[str, "type[ModelConfig]"] = {}  # by the family's name
@@ -54,10 +48,10 @@ class ModelConfig:
     is_recurrent: ClassVar[bool] = False  # whether a time step waits for the one before
 
     model: str
-    embedding_size: int = 64
-    hidden_size: int = 256
-    num_layers: int = 1
-    dropout: float = 0.0
+    embedding_size: int = bounded(64, at_least=1, at_most=MAX_SIZE)
+    hidden_size: int = bounded(256, at_least=1, at_most=MAX_SIZE)
+    num_layers: int = bounded(1, at_least=1, at_most=MAX_LAYERS)
+    dropout: float = bounded(0.0, at_least=0, below=1)
     tie_weights: bool = False
     initialization: Literal["orthogonal", "torch"] = "orthogonal"
 
@@ -74,34 +68,17 @@ class ModelConfig:
         """Do nothing: `__new__` returns a family's config, whose own `__init__` fills it in."""
 
     def __post_init__(self) -> None:
-        """Reject what no model can be, naming the field and its value."""
+        """Check every field; ConfigError names the one that is wrong."""
         name = next((name for name, config in CONFIGS.items() if type(self) is config), self.model)
         if self.model != name:
             raise ConfigError(f"model is {name} here, got {self.model!r}")
-        self._make_sizes_ints()
-        check_table(type(self), vars(self))
-        for name, most in LARGEST.items():
-            if (value := getattr(self, name, None)) is not None and value > most:
-                raise ConfigError(f"{name} must be at most {most:,}, got {shorten(value)}")
-        for name in ("embedding_size", "hidden_size", "num_layers"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}")
+        check_fields(self)
         self._check_own()
         if self.tie_weights and self.embedding_size != self.output_size:
             raise ConfigError(
                 "tie_weights needs embedding_size = hidden_size (or proj_size), "
                 f"got {self.embedding_size} and {self.output_size}"
             )
-
-    def _make_sizes_ints(self) -> None:
-        """Replace integers of other kinds, such as numpy's, which JSON does not know."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, bool) and hasattr(value, "__index__"):
-                object.__setattr__(self, field.name, operator.index(value))
 
     def _check_own(self) -> None:
         """Reject impossible values of the family's own settings; a family may override it."""

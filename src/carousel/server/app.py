@@ -16,7 +16,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from carousel.errors import ConfigError
-from carousel.generation.config import check_integer
+from carousel.limits import check_integer
 from carousel.server import openapi, strict_json
 from carousel.server.access_log import Record, log
 from carousel.server.active_request import ActiveRequest, Client, ServerContext

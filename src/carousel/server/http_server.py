@@ -23,7 +23,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
 
 from carousel.errors import CarouselError
-from carousel.generation.config import check_integer
+from carousel.limits import check_integer
 from carousel.server.app import HOST
 from carousel.server.connection_limit import client_of, to_close
 from carousel.server.fair_share import BEGUN

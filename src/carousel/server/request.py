@@ -1,10 +1,11 @@
-"""What a client may ask for: a JSON value to checked jobs, before any work is begun.
+"""Turn the JSON body of a request into checked jobs, before any work begins.
 
-The limits stand here and nowhere else; the API's description (`openapi.py`) is made of the same
-tables. The fields are those of OpenAI's completions, where a token is a character, and those of
-`no_ops.py`, which change nothing.
+The limits of sampling are those of `SamplingConfig`, some of them lower here; the description of
+the API (`openapi.py`) is generated from the same tables. The fields are those of OpenAI's
+completions, where a token is a character, and those of `no_ops.py`, which change nothing.
 """
 
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 from carousel.data.typography import plainly
 from carousel.generation.config import SamplingConfig
+from carousel.limits import fields_of
 from carousel.server.api_error import ApiError
 from carousel.server.fields import (
     Field,
@@ -34,8 +36,6 @@ LENGTH = 16  # characters that are written where nobody says how many
 MAX_TEXTS = 16  # of one request, prompts times n; each is drawn MAX_CANDIDATES times at most
 MAX_TEMPERATURE = 2
 MAX_TOP_K = 0x110000  # there are no more characters
-MAX_PENALTY = 100
-MAX_WINDOW = 1_000_000  # characters
 MAX_CANDIDATES = 16  # of each sentence
 MAX_ALTERNATIVES = 5
 MAX_STOP = 4  # strings
@@ -43,20 +43,32 @@ MAX_STOP_LENGTH = 100  # characters of each
 MAX_SEED = 2**53 - 1  # every program's JSON holds it exactly
 MIN_SCORED = 2  # characters: the first has nothing before it
 
-OFF = SamplingConfig(temperature=1)  # what a field that is left out means
+OFF = SamplingConfig(temperature=1)  # the default of each field
+
+
+def _setting(name: str, at_most: float = math.inf) -> Number | Whole:
+    """Return the field for a setting of SamplingConfig, within its limits and a lower maximum."""
+    kind, limits = fields_of(SamplingConfig)[name]
+    default, is_open = getattr(OFF, name), math.isfinite(limits.above)
+    low = limits.above if is_open else limits.at_least
+    high = min(at_most, limits.at_most)
+    if kind is float:
+        return Number(default, low, high, is_open=is_open)
+    return Whole(default, int(low), int(high))
+
 
 _MODEL = Text(None, 0, MAX_NAME)
 _SUPPORTED: Mapping[str, Field] = {
     "model": _MODEL,
     "prompt": Texts(("",), Text("", 0, MAX_PROMPT), 1, MAX_TEXTS, " (token ids are not read)"),
     "max_tokens": Whole(LENGTH, 0, MAX_LENGTH),
-    "temperature": Number(OFF.temperature, 0, MAX_TEMPERATURE),
-    "top_p": Number(OFF.top_p, 0, 1, is_open=True),
-    "top_k": Whole(OFF.top_k, 1, MAX_TOP_K),
-    "min_p": Number(OFF.min_p, 0, 1),
-    "repetition_penalty": Number(OFF.repetition_penalty, 0, MAX_PENALTY, is_open=True),
-    "repetition_window": Whole(OFF.repetition_window, 1, MAX_WINDOW),
-    "candidates": Whole(OFF.candidates, 1, MAX_CANDIDATES),
+    "temperature": _setting("temperature", MAX_TEMPERATURE),
+    "top_p": _setting("top_p"),
+    "top_k": _setting("top_k", MAX_TOP_K),
+    "min_p": _setting("min_p"),
+    "repetition_penalty": _setting("repetition_penalty"),
+    "repetition_window": _setting("repetition_window"),
+    "candidates": _setting("candidates", MAX_CANDIDATES),
     "seed": Whole(None, 0, MAX_SEED),
     "n": Whole(1, 1, MAX_TEXTS),
     "stop": Texts((), Text("", 1, MAX_STOP_LENGTH), 0, MAX_STOP),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from carousel.errors import ConfigError, UnreadableError, shorten
 from carousel.input_files import TOML_LIMIT, read_input
+from carousel.limits import bounded, check_fields
 from carousel.models.config import (
     DEFAULT_MODEL,
     ModelConfig,
@@ -51,46 +52,28 @@ class TrainingConfig:
             and losses are float32 in any case.
     """
 
-    sequence_length: int = 128
-    batch_size: int = 64
+    sequence_length: int = bounded(128, at_least=1)
+    batch_size: int = bounded(64, at_least=1)
     batching: Literal["auto", "lanes", "windows"] = "auto"
-    steps: int | None = None
+    steps: int | None = bounded(None, at_least=1)
     optimizer: Literal["adam", "adamw", "muon"] = "adam"
-    learning_rate: float | None = None
-    muon_learning_rate: float = 0.05
+    learning_rate: float | None = bounded(None, above=0, at_most=1_000_000)
+    muon_learning_rate: float = bounded(0.05, above=0, at_most=1_000_000)
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    warmup_steps: int = 50
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    seed: int = 0
-    eval_every: int | None = None
-    save_every: int | None = None
-    sample_every: int | None = None
-    patience: int = 5
-    time_limit: float | None = None
+    warmup_steps: int = bounded(50, at_least=0)
+    weight_decay: float = bounded(0.01, at_least=0)
+    max_grad_norm: float = bounded(1.0, at_least=0)
+    seed: int = bounded(0, at_least=0, at_most=2**64 - 1)
+    eval_every: int | None = bounded(None, at_least=1)
+    save_every: int | None = bounded(None, at_least=1)
+    sample_every: int | None = bounded(None, at_least=0)
+    patience: int = bounded(5, at_least=0)
+    time_limit: float | None = bounded(None, above=0)
     precision: Literal["auto", "float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        """Reject what no run can be, naming the field and its value."""
-        for name in ("sequence_length", "batch_size", "steps", "eval_every", "save_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}")
-        for name in ("warmup_steps", "patience", "sample_every"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise ConfigError(f"{name} must be at least 0, got {value}")
-        if not 0 <= self.seed < 2**64:  # as torch takes it
-            raise ConfigError(f"seed must be in [0, 2^64), got {self.seed}")
-        for name in ("max_grad_norm", "weight_decay"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
-        for name in ("learning_rate", "muon_learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1e6:
-                raise ConfigError(f"{name} must be in (0, 1e6], got {value}")
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise ConfigError(f"time_limit must be above 0 seconds, got {self.time_limit}")
+        """Check every field; ConfigError names the one that is wrong."""
+        check_fields(self)
 
     @property
     def peak(self) -> float:
@@ -118,16 +101,15 @@ class DataConfig:
 
     split: Literal["contiguous", "exact", "documents", "books"] = "contiguous"
     fractions: str | None = None
-    split_seed: int = 0
+    split_seed: int = bounded(0, at_least=0, at_most=2**64 - 1)
     index: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no list of numbers; whether they add up is the split's affair."""
+        """Check every field; the split checks whether the fractions add up."""
+        check_fields(self)
         _ = self.parts
         if "\0" in (self.index or ""):
             raise ConfigError(f"index must be the name of a file, got {self.index!r}")
-        if not 0 <= self.split_seed < 2**64:
-            raise ConfigError(f"split_seed must be in [0, 2^64), got {self.split_seed}")
 
     @property
     def parts(self) -> tuple[float, ...] | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from carousel.errors import ConfigError
+from carousel.limits import bounded, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,23 +18,13 @@ class SupervisedConfig:
         seed: Of initialisation, the order of the examples, and dropout.
     """
 
-    epochs: int = 300
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    max_grad_norm: float = 1.0
-    patience: int = 30
-    seed: int = 0
+    epochs: int = bounded(300, at_least=1)
+    batch_size: int = bounded(32, at_least=1)
+    learning_rate: float = bounded(3e-3, above=0, at_most=1_000_000)
+    max_grad_norm: float = bounded(1.0, at_least=0)
+    patience: int = bounded(30, at_least=0)
+    seed: int = bounded(0, at_least=0, at_most=2**64 - 1)
 
     def __post_init__(self) -> None:
-        """Reject what no fit can be, naming the field and its value."""
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.patience < 0:
-            raise ConfigError(f"patience must be at least 0, got {self.patience}")
-        if not 0 <= self.seed < 2**64:  # as torch takes it
-            raise ConfigError(f"seed must be in [0, 2^64), got {self.seed}")
-        if not 0 < self.learning_rate <= 1e6:
-            raise ConfigError(f"learning_rate must be in (0, 1e6], got {self.learning_rate}")
-        if not 0 <= self.max_grad_norm < float("inf"):
-            raise ConfigError(f"max_grad_norm must be at least 0, got {self.max_grad_norm}")
+        """Check every field; ConfigError names the one that is wrong."""
+        check_fields(self)

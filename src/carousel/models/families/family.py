@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from carousel.errors import ConfigError
-from carousel.models.config import ModelConfig, setting_names
+from carousel.limits import bounded
+from carousel.models.config import MAX_SIZE, ModelConfig, setting_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +81,8 @@ class GatedConfig(RecurrentConfig):
     """
 
     initialization: Literal["orthogonal", "chrono", "torch"] = "orthogonal"  # type: ignore[assignment]
-    forget_bias: float = 0.0
-    longest_memory: int = 128
+    forget_bias: float = bounded(0.0, at_least=-100, at_most=100)
+    longest_memory: int = bounded(128, at_least=3, at_most=1 << 30)
 
     @property
     def has_keep_gate(self) -> bool:
@@ -90,14 +91,10 @@ class GatedConfig(RecurrentConfig):
 
     def _check_own(self) -> None:
         super()._check_own()
-        if not -100 <= self.forget_bias <= 100:
-            raise ConfigError(f"forget_bias must be in [-100, 100], got {self.forget_bias}")
         if not self.has_keep_gate and self.forget_bias != 0:
             raise ConfigError(f"forget_bias: this {self.model} has no gate that forgets")
         if not self.has_keep_gate and self.initialization == "chrono":
             raise ConfigError(f"initialization chrono: this {self.model} has no gate that forgets")
-        if self.longest_memory < 3:
-            raise ConfigError(f"longest_memory must be at least 3, got {self.longest_memory}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +108,12 @@ class WindowedConfig(ModelConfig):
 
     default_context: ClassVar[int]
 
-    context_length: int | None = None
+    context_length: int | None = bounded(None, at_least=1, at_most=MAX_SIZE)
 
     @property
     def context(self) -> int:
         """Time steps that each layer sees."""
         return self.context_length or self.default_context
-
-    def _check_own(self) -> None:
-        super()._check_own()
-        if self.context_length is not None and self.context_length < 1:
-            raise ConfigError(f"context_length must be at least 1, got {self.context_length}")
 
 
 def recurrent_family(

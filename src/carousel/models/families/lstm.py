@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from carousel.errors import ConfigError
+from carousel.limits import bounded
 from carousel.models.families.family import GatedConfig, recurrent_family
 from carousel.nn.lstm_options import OPTIONS, clashing_options
 
@@ -29,10 +30,10 @@ class LSTMConfig(GatedConfig):
     coupled: bool = False
     forget_gate: bool = True
     layer_norm: bool = False
-    proj_size: int = 0
-    zoneout: float = 0.0
-    recurrent_dropout: float = 0.0
-    variational_dropout: float = 0.0
+    proj_size: int = bounded(0, at_least=0)
+    zoneout: float = bounded(0.0, at_least=0, below=1)
+    recurrent_dropout: float = bounded(0.0, at_least=0, below=1)
+    variational_dropout: float = bounded(0.0, at_least=0, below=1)
 
     @property
     def output_size(self) -> int:
@@ -50,14 +51,11 @@ class LSTMConfig(GatedConfig):
         return not self.variant
 
     def _check_own(self) -> None:
-        for name in ("zoneout", "recurrent_dropout", "variational_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         self._check_variants()
         super()._check_own()
-        if not 0 <= self.proj_size < self.hidden_size:
+        if self.proj_size >= self.hidden_size:
             raise ConfigError(
-                f"proj_size must be in [0, hidden_size), got {self.proj_size} "
+                f"proj_size must be below hidden_size, got {self.proj_size} "
                 f"with hidden_size {self.hidden_size}"
             )
 

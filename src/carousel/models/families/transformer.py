@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from carousel.errors import ConfigError
+from carousel.limits import bounded
 from carousel.models.families.family import Family, WindowedConfig
 
 
@@ -26,7 +27,7 @@ class TransformerConfig(WindowedConfig):
 
     model: Literal["transformer"] = "transformer"
     initialization: Literal["orthogonal", "torch"] = "orthogonal"
-    num_heads: int = 4
+    num_heads: int = bounded(4, at_least=1)
     positions: Literal["rotary", "learned", "sinusoidal", "none"] = "rotary"
 
     @property
@@ -51,7 +52,7 @@ class TransformerConfig(WindowedConfig):
 
     def _check_own(self) -> None:
         super()._check_own()
-        if self.num_heads < 1 or self.embedding_size % self.num_heads:
+        if self.embedding_size % self.num_heads:
             raise ConfigError(
                 f"num_heads must divide embedding_size, got {self.num_heads} heads for "
                 f"{self.embedding_size} features"
