@@ -72,7 +72,7 @@ def test_no_limit_lets_infinity_or_nan_through() -> None:
         TrainingConfig,
         DataConfig,
         SupervisedConfig,
-        *carousel.models.config.CONFIGS.values(),
+        *CONFIGS.values(),
     ],
 )
 def test_every_number_of_every_config_has_limits(config: type) -> None:
