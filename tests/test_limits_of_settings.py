@@ -9,6 +9,7 @@ import pytest
 from carousel.errors import ConfigError
 from carousel.generation.config import SamplingConfig
 from carousel.limits import Limits, bounded, check_fields, check_integer
+from carousel.models.config import CONFIGS
 from carousel.server import request
 from carousel.training.config import DataConfig, TrainingConfig
 from carousel.training.supervised_config import SupervisedConfig
