@@ -28,8 +28,8 @@ from carousel.models.config import ModelConfig
 from carousel.training.forecasting import (
     build_forecaster,
     fit_forecaster,
-    forecast,
     forecast_ahead,
+    forecast_part,
 )
 from carousel.training.supervised import FitResult
 from carousel.training.supervised_config import SupervisedConfig
@@ -83,7 +83,7 @@ def fit(task: Task, model: Model, seed: int, ahead: int) -> Fit:
     forecaster = build_forecaster(config, task.window, seed)
     *_, end = fit_forecaster(forecaster, task, SupervisedConfig(seed=seed))
     assert isinstance(end, FitResult), "the last event"
-    judged = judge(task, model, forecast(forecaster, task, held_out(task)))
+    judged = judge(task, model, forecast_part(forecaster, task, held_out(task)))
     return Fit(end, judged, forecast_ahead(forecaster, task, ahead))
 
 
@@ -132,9 +132,9 @@ def draw(task: Task, chosen: Fit, baselines: Sequence[Judged], plots: Path) -> N
         truth=task.series.values,
         validation=task.parts.validation,
         model="lstm",
-        forecast=chosen.judged.forecast,
+        forecast=chosen.judged.forecast_part,
         baseline=best.name,
-        baseline_forecast=best.forecast,
+        baseline_forecast=best.forecast_part,
         ahead=chosen.ahead,
     )
     name = f"{Path(task.series.name).stem}-{task.target}{'-log' * task.is_log}"

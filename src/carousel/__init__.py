@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from carousel.api import load, train
     from carousel.data.reading import Reading
     from carousel.errors import CarouselError, CarouselWarning
+    from carousel.forecast_api import forecast
     from carousel.generation.config import SamplingConfig
     from carousel.kernels.dispatch import backend
     from carousel.models.config import ModelConfig
@@ -49,6 +50,7 @@ _EXPORTS = {
     "TextModel": "carousel.text_model",
     "TrainingConfig": "carousel.training.config",
     "backend": "carousel.kernels.dispatch",
+    "forecast": "carousel.forecast_api",
     "load": "carousel.api",
     "train": "carousel.api",
 }
@@ -78,6 +80,7 @@ __all__ = [
     "TrainingConfig",
     "__version__",
     "backend",
+    "forecast",
     "load",
     "train",
     "training",

@@ -12,13 +12,13 @@ from types import ModuleType
 import pytest
 
 import carousel
-from carousel import api, text_model
+from carousel import api, forecast_api, text_model
 from carousel.errors import UnreadableError, name_arguments, python_words
 from carousel.training import keyword_settings, run_events
 from conftest import ROOT
 from pages.equations import blocks
 
-DOCUMENTED = [api, text_model, keyword_settings, run_events]
+DOCUMENTED = [api, forecast_api, text_model, keyword_settings, run_events]
 
 
 @pytest.mark.parametrize("module", DOCUMENTED, ids=lambda module: module.__name__)
@@ -36,6 +36,7 @@ def test_the_examples_in_docstrings_run(
 PUBLIC = [
     carousel.train,
     carousel.load,
+    carousel.forecast,
     carousel.training.run,
     carousel.training.make_config,
     carousel.TextModel.generate,

@@ -17,7 +17,8 @@ import pytest
 from flask import Flask
 
 from budgets import torture, torture_only
-from carousel.cli import bench, forecast_run, train_run, verify
+from carousel import forecast_api
+from carousel.cli import bench, train_run, verify
 from carousel.server.http_server import Server
 from carousel.training import prepared_run
 from carousel.training.supervised import FitResult
@@ -101,9 +102,9 @@ def call(
     monkeypatch.setattr(prepared_run, "seconds_per_step", lambda trainer: 0.001)
     monkeypatch.setattr(train_run, "_watch", begin)
     monkeypatch.setattr(
-        forecast_run, "fit_forecaster", lambda *_: iter([FitResult("patience", 1, 1, 0.5)])
+        forecast_api, "fit_forecaster", lambda *_: iter([FitResult("patience", 1, 1, 0.5)])
     )
-    monkeypatch.setattr("carousel.cli.forecast_files.write", begin)
+    monkeypatch.setattr("carousel.forecast_report.ForecastReport.save", begin)
     monkeypatch.setattr(verify, "_found", begin)
     monkeypatch.setattr(bench, "_measure", begin)
     monkeypatch.setattr("carousel.tales.write", begin)

@@ -246,7 +246,7 @@ def test_a_disk_that_refuses_takes_away_no_figures(
     def refuse(*arguments: object) -> None:
         raise OSError(28, "No space left on device", "runs/tides")
 
-    monkeypatch.setattr("carousel.cli.forecast_files.forecast_plot", refuse)
+    monkeypatch.setattr("carousel.inspection.forecasts.forecast_plot", refuse)
     result = call("forecast", "tides.csv", "--column", "metres", *TWO)
     assert result.code == 1
     assert "gru is worse than" in result.out

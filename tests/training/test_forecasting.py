@@ -17,8 +17,8 @@ from carousel.training.forecasting import (
     build_forecaster,
     examples,
     fit_forecaster,
-    forecast,
     forecast_ahead,
+    forecast_part,
 )
 from carousel.training.supervised import FitResult
 from carousel.training.supervised_config import SupervisedConfig
@@ -80,7 +80,7 @@ def test_no_bit_of_a_weight_depends_on_what_comes_after_the_training_part(target
 def test_a_sine_is_learned_far_better_than_the_last_value(kind: str) -> None:
     ours = task(sine())
     model, _ = fitted(ours, kind=kind, epochs=20, learning_rate=0.02, batch_size=12)
-    judged = judge(ours, kind, forecast(model, ours, held_out(ours)))
+    judged = judge(ours, kind, forecast_part(model, ours, held_out(ours)))
     last, *_ = judge_baselines(ours, PERIOD)
     assert judged.test.mae < 0.15 * last.test.mae
     assert judged.test.rmse < 0.15 * last.test.rmse
@@ -104,7 +104,7 @@ def test_the_first_step_ahead_is_the_forecast_of_the_next_row(target: Target) ->
     ours = frame(shorter, window=6, target=target, is_log=False)
     model, _ = fitted(ours, epochs=1)
     longer = Task(**{**vars(ours), "series": task(whole).series, "signal": signal(ours, whole)})
-    last = forecast(model, longer, range(N - 1, N))
+    last = forecast_part(model, longer, range(N - 1, N))
     np.testing.assert_allclose(forecast_ahead(model, ours, 1), last, rtol=1e-6)
 
 
@@ -148,7 +148,7 @@ def test_a_forecast_that_is_not_finite_is_refused() -> None:
     with torch.no_grad():
         model.output.bias.fill_(math.inf)
     for run in (
-        lambda: forecast(model, ours, ours.parts.test),
+        lambda: forecast_part(model, ours, ours.parts.test),
         lambda: forecast_ahead(model, ours, 2),
     ):
         with pytest.raises(DivergenceError, match="a forecast is not finite: the series grows"):

@@ -8,13 +8,13 @@ import tyro
 from rich.progress import TaskID
 
 from carousel.cli.console import can_redraw, console, use_available_processors
-from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
 from carousel.cli.progress import VisibleProgress
 from carousel.cli.runs import find_run
 from carousel.data.reading import Reading
 from carousel.data.vocabulary import OnUnknown
 from carousel.errors import RunError, UsageError
+from carousel.json_text import dump_json
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
-"""`carousel forecast`: a column of a CSV file, a model fitted to it, and what it is worth."""
+"""`carousel forecast`: fit a model to a column of a CSV file and compare it with baselines."""
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,37 +10,39 @@ from carousel.cli.console import console, one_thread, rows
 from carousel.cli.forecast_command import STDIN, read_command
 from carousel.cli.forecast_command import Forecast as Forecast
 from carousel.cli.runs import new_run, run_name
-from carousel.errors import DataError, RunError
-from carousel.input_files import TABLE_LIMIT, read_input, read_stream
+from carousel.errors import RunError
+from carousel.input_files import TABLE_LIMIT, read_stream
+from carousel.json_text import dump_json
 from carousel.plain_paths import readable, resolved
 
 if TYPE_CHECKING:
-    from carousel.forecasting.task import Task
+    from carousel.forecasting.table import Series
 
 
 def main(arguments: list[str]) -> int:
     """Forecast, print the table to stdout, and return the exit code."""
     command = read_command(arguments)
     out = None if command.out is None else _free_folder(command.out)  # before anything takes long
-    task = _task(command)
+    series = _series(command)
     path = out or new_run(
         run_name(readable(command.data.stem) if command.data != STDIN else "stdin")
     )
-    from carousel.cli.forecast_files import write
-    from carousel.cli.forecast_report import as_json, show
+    from carousel.cli.forecast_report import show
     from carousel.cli.forecast_run import run
+    from carousel.forecast_api import plan_forecast
+    from carousel.forecast_report import FILES
 
     with one_thread():
-        report = run(command, task, path)
+        plan = plan_forecast(series, command.settings, command.model, command.fit)
+        report = run(plan, path)
     console.print()
     if command.json:
-        print(as_json(report))
+        print(dump_json(report.facts()))
     else:
         show(report)
-    sys.stdout.flush()  # before what follows on stderr
-    write(report, resolved(path))
-    names = ("forecast.csv", "forecast.json", "forecast.png", "forecast.svg")
-    rows({"files": ", ".join(str(path / name) for name in names)})
+    sys.stdout.flush()  # before the lines on stderr
+    report.save(resolved(path))
+    rows({"files": ", ".join(str(path / name) for name in FILES)})
     return 0
 
 
@@ -58,30 +61,19 @@ def _free_folder(folder: Path) -> Path:
     return folder
 
 
-def _task(command: Forecast) -> "Task":
-    """Read the series and frame it."""
+def _series(command: Forecast) -> "Series":
+    """Read the column."""
+    from carousel.forecast_api import read_series
     from carousel.forecasting.table import parse_series
-    from carousel.forecasting.task import frame
 
     if command.data == STDIN:
-        data, name = read_stream(sys.stdin.buffer, TABLE_LIMIT, "stdin"), "stdin"
-    elif command.data.is_dir():
-        raise DataError(f"{command.data} is a folder: name a CSV file")
-    elif not command.data.exists():
-        raise DataError(f"no such file: {command.data}")
+        data = read_stream(sys.stdin.buffer, TABLE_LIMIT, "stdin")
+        read = partial(parse_series, data, "stdin")
     else:
-        data, name = read_input(command.data, TABLE_LIMIT), readable(command.data.name)
-    series = parse_series(
-        data,
-        name,
+        read = partial(read_series, command.data)
+    return read(
         column=command.column,
         encoding=command.encoding,
         decimal=command.decimal,
         order=command.order,
     )
-    try:
-        return frame(series, window=command.window, target=command.target, is_log=command.log)
-    except DataError as error:
-        if choice := series.notes.get("column"):  # which nobody named
-            raise DataError(f"{error} (column {choice})") from None
-        raise

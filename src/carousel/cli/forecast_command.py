@@ -1,6 +1,6 @@
 """The arguments of `carousel forecast`, as a dataclass."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +9,10 @@ import tyro
 from carousel.cli.model_choice import check_flags
 from carousel.cli.parse import parse, parse_some, usage_error
 from carousel.errors import ConfigError
+from carousel.forecast_settings import ForecastSettings, small_model
 from carousel.forecasting.numbers import Decimal
 from carousel.forecasting.order import Order
 from carousel.forecasting.task import Target
-from carousel.limits import check_integer
 from carousel.models.config import ModelConfig
 from carousel.training.supervised_config import SupervisedConfig
 
@@ -20,11 +20,6 @@ STDIN = Path("-")
 
 
 PROG = "carousel forecast"
-
-
-def small(model: str = "lstm") -> ModelConfig:
-    """Return a model for hundreds of numbers, not for millions of characters."""
-    return ModelConfig(model=model, embedding_size=16, hidden_size=32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +57,26 @@ class Forecast:
     encoding: str = "utf-8"
     decimal: Decimal = "auto"
     order: Order = "auto"
-    window: int = 24
+    window: int = ForecastSettings.window
     target: Target = "change"
     log: bool = False
     season: int | None = None
-    seeds: int = 1
-    ahead: int = 12
+    seeds: int = ForecastSettings.seeds
+    ahead: int = ForecastSettings.ahead
     out: Path | None = None
     json: bool = False
-    model: ModelConfig = field(default_factory=small)
+    model: ModelConfig = field(default_factory=lambda: small_model("lstm"))
     fit: SupervisedConfig = field(default_factory=SupervisedConfig)
 
     def __post_init__(self) -> None:
-        """Refuse what can be seen to be wrong without the file."""
-        check_integer("window", self.window, at_least=1)
-        check_integer("seeds", self.seeds, at_least=1, at_most=1000)
-        check_integer("ahead", self.ahead, at_least=0, at_most=100_000)
-        if self.fit.seed + self.seeds > 2**64:
-            raise ConfigError(f"seed + seeds must be at most 2^64, got {self.fit.seed}")
+        """Check the settings, before the file is read."""
+        _ = self.settings
+
+    @property
+    def settings(self) -> ForecastSettings:
+        """The settings of the library call."""
+        names = [each.name for each in fields(ForecastSettings)]
+        return ForecastSettings(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +93,7 @@ def read_command(arguments: list[str]) -> Forecast:
     """
     chosen = parse_some(_Choice, [a for a in arguments if a not in ("-h", "--help")], prog=PROG)
     try:
-        model = small(chosen.model)
+        model = small_model(chosen.model)
     except ConfigError as error:
         usage_error(str(error), PROG)
     check_flags(arguments, type(model), PROG)

@@ -1,25 +1,21 @@
-"""What `carousel forecast` found, as a table for a terminal and for programs."""
+"""The table that `carousel forecast` prints."""
 
 import math
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from carousel.cli.console import VisibleConsole, print_table
-from carousel.cli.forecast_run import Report
-from carousel.cli.json_output import dump_json
 from carousel.cli.terminal import folded, printable, width
-from carousel.forecasting.evaluation import Judged, in_words, verdicts
+from carousel.forecast_report import ForecastReport
 from carousel.forecasting.metrics import Accuracy
 
 
-def show(report: Report) -> None:
+def show(report: ForecastReport) -> None:
     """Print the table to stdout, and below it what it comes to."""
     console = VisibleConsole(stderr=False)
     labels, test = report.task.series.labels, report.task.parts.test
@@ -34,8 +30,7 @@ def show(report: Report) -> None:
         table.add_row(Text(name), *cells([row.test for row in rows], largest))
     print_table(table, width(sys.stdout))
     console.print()
-    verdict = in_words(report.command.model.model, judged, report.baselines)
-    console.print(verdict, style="bold", markup=False, soft_wrap=not console.is_terminal)
+    console.print(report.verdict, style="bold", markup=False, soft_wrap=not console.is_terminal)
     units = (
         f"MAE and RMSE are in the units of {report.task.series.column}; each value "
         f"from {labels[test.start]} on is forecast from the true ones before it."
@@ -59,54 +54,3 @@ def cells(found: Sequence[Accuracy], largest: float) -> list[str]:
 def _cell(values: Sequence[float], decimals: int) -> str:
     mean = f"{statistics.fmean(values):,.{decimals}f}"
     return f"{mean} ± {statistics.stdev(values):,.{decimals}f}" if len(values) > 1 else mean
-
-
-def as_json(report: Report) -> str:
-    """Return one object: what was asked, how the series was parted and scaled, what came of it."""
-    return dump_json(facts(report))
-
-
-def facts(report: Report) -> dict[str, Any]:
-    """Return what a program wants to know, and what makes the same forecasts again."""
-    command, task = report.command, report.task
-    judged = [fit.judged for fit in report.fits]
-    return {
-        "data": task.series.name,
-        "column": task.series.column,
-        "rows": len(task.series),
-        "order": task.series.order,
-        "notes": task.series.notes,
-        "parts": {name: len(part) for name, part in task.parts._asdict().items()},
-        "window": task.window,
-        "target": task.target,
-        "log": task.is_log,
-        "scaling": asdict(task.scaling),
-        "season": report.season,
-        "model": asdict(command.model),
-        "fit": asdict(command.fit),
-        "fits": [
-            {
-                "seed": fit.seed,
-                "epochs": fit.end.epochs,
-                "best_epoch": fit.end.best_epoch,
-                **_errors(fit.judged),
-            }
-            for fit in report.fits
-        ],
-        "chosen_seed": report.chosen.seed,
-        "baselines": {baseline.name: _errors(baseline) for baseline in report.baselines},
-        "against_the_best_baseline": {
-            verdict.measure.lower(): {
-                "baseline": verdict.baseline,
-                "excess": verdict.excess if math.isfinite(verdict.excess) else None,
-                "seeds_below": verdict.wins,
-            }
-            for verdict in verdicts(judged, report.baselines)
-        },
-        "verdict": in_words(command.model.model, judged, report.baselines),
-        "ahead": report.chosen.ahead.tolist(),
-    }
-
-
-def _errors(judged: Judged) -> dict[str, dict[str, float]]:
-    return {"validation": judged.validation._asdict(), "test": judged.test._asdict()}

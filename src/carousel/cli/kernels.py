@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import tyro
 
 from carousel.cli.console import console
-from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
 from carousel.cli.terminal import folded, width
+from carousel.json_text import dump_json
 
 if TYPE_CHECKING:
     import torch

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from carousel.cli.console import clock, console, duration
-from carousel.cli.json_output import dump_json
 from carousel.cli.parse import parse
 from carousel.cli.terminal import one_line
 from carousel.data.reading import Reading
 from carousel.errors import UsageError
 from carousel.files import user_cache_folder
+from carousel.json_text import dump_json
 
 if TYPE_CHECKING:
     from carousel.data.corpus import Corpus

@@ -9,8 +9,8 @@ from rich.table import Table as Printed
 from rich.text import Text
 
 from carousel.cli.console import print_table
-from carousel.cli.json_output import dump_json
 from carousel.cli.terminal import folded, width
+from carousel.json_text import dump_json
 from carousel.verify.check_result import CheckResult
 from carousel.verify.table import Cell, Check, Table
 

@@ -56,7 +56,7 @@ def fit_forecaster(
     return fit_examples(model, train, validation, squared_error, config)
 
 
-def forecast(model: SequenceModel, task: Task, part: range) -> NDArray[np.float64]:
+def forecast_part(model: SequenceModel, task: Task, part: range) -> NDArray[np.float64]:
     """Return forecasts, each from the true values before it, in the units of the data.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What `--json` prints: JSON as its standard has it (RFC 8259), which knows no NaN or infinity."""
+"""JSON as its standard has it (RFC 8259), which knows no NaN or infinity."""
 
 import json
 import math
