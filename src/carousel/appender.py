@@ -38,7 +38,7 @@ class Appender:
             self._is_named = True
 
     def is_in_place(self) -> bool:
-        """Say whether the file still stands where it was made, or was not made yet."""
+        """Return whether the file is still where it was made, or was not made yet."""
         if self._descriptor is None:
             return True
         try:
@@ -54,7 +54,7 @@ class Appender:
         return b"".join(iter(lambda: os.read(descriptor, 1 << 20), b""))
 
     def close(self) -> None:
-        """Let go of the file; the next append opens it anew."""
+        """Close the file; the next append opens it again."""
         if self._descriptor is not None:
             descriptor, self._descriptor, self._is_named = self._descriptor, None, False
             with suppress(OSError):  # of a network drive: nothing was promised since the last sync

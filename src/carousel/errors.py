@@ -1,4 +1,4 @@
-"""What a user can mend: each of these ends as one clear line, never as a traceback."""
+"""Errors that a user can fix; each is printed as one clear line, never as a traceback."""
 
 import re
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def name_arguments(message: str) -> str:
 
 @contextmanager
 def python_words() -> Iterator[None]:
-    """Let errors name the arguments of Python functions where the command line has flags."""
+    """Make errors name arguments of Python functions instead of flags."""
     try:
         yield
     except CarouselError as error:

@@ -117,7 +117,7 @@ def wide_encoding(units: bytes) -> str | None:
 
 
 def is_binary(units: bytes) -> bool:
-    """Tell whether more than a tenth of these characters, one byte each, are control characters.
+    """Return whether more than a tenth of these characters, one byte each, are control characters.
 
     White space and the escape character are not counted. Fewer than 512 are never binary.
     """

@@ -120,7 +120,7 @@ def remove_leftovers(parent: Path, names: str | re.Pattern[str]) -> None:
 
 
 def is_leftover(path: Path, names: str | re.Pattern[str]) -> bool:
-    """Tell whether a path is what a killed process left of one of these names; a link is not."""
+    """Return whether a path is what a killed process left of one of these names; a link is not."""
     if (match := _TEMPORARY.fullmatch(path.name)) is None:
         return False
     name = match["name"]

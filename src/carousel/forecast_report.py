@@ -1,4 +1,4 @@
-"""What a forecast has found: for programs, for a spreadsheet, and as files."""
+"""The result of a forecast: as values, as CSV, and as files."""
 
 import csv
 import io

@@ -131,7 +131,7 @@ def _is_null(state: os.stat_result) -> bool:
 
 
 def _may_be_terminal(path: Path) -> bool:
-    """Tell from the name whether a device is a terminal: opening another may start something."""
+    """Return whether a device is a terminal, by its name: opening another may have effects."""
     real = os.path.realpath(path)
     return real.startswith(("/dev/pts/", "/dev/tty", "/dev/console"))
 

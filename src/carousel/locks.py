@@ -84,7 +84,7 @@ class Lock:
         self._unlock()
 
     def _in_use(self) -> str:
-        """Say who holds the lock, and if nobody here can tell whether it lives, what would help."""
+        """Return who holds the lock, and what helps if nobody can tell whether it is alive."""
         try:
             pid = str(int(read_regular(self._path, POINTER_LIMIT)))
         except (OSError, ValueError):
@@ -128,7 +128,7 @@ def _try_lock(path: Path) -> Callable[[], object] | None:
 
 
 def is_lock(path: Path) -> bool:
-    """Tell whether a path is a lock file: a file of its own that holds a pid, or nothing yet."""
+    """Return whether a path is a lock file: a file of its own that holds a pid, or nothing yet."""
     try:
         return is_plain_file(path) and _holds_a_pid(read_regular(path, POINTER_LIMIT))
     except OSError:
@@ -183,7 +183,7 @@ def _write_pid(descriptor: int) -> None:
 
 
 class _Holder(NamedTuple):
-    """What a holder's file says of it.
+    """The content of a lock file: its holder.
 
     Attributes:
         pid: The number of its process.
@@ -270,7 +270,7 @@ def _read_holder(file: Path) -> _Holder | None:
 
 
 def _has_ended(holder: _Holder) -> bool:
-    """Tell whether a holder has ended for certain."""
+    """Return whether a holder has ended for certain."""
     if holder.machine != _machine():
         return False
     try:

@@ -84,7 +84,7 @@ class _Group(NamedTuple):
 
 
 class _Mount(NamedTuple):
-    """Where a hierarchy of control groups is mounted, and which of its groups is at that place."""
+    """A mounted hierarchy of control groups, and the group at its mount point."""
 
     point: Path
     root: Path

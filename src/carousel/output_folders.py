@@ -30,7 +30,7 @@ def kind_of_output(folder: Path) -> str | None:
 
 
 def is_name_of_lock(name: str) -> bool:
-    """Tell whether a file has the name of a lock of Carousel's caches."""
+    """Return whether a file has the name of a lock of Carousel's caches."""
     return _LOCK.fullmatch(name) is not None
 
 

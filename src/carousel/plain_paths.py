@@ -1,4 +1,4 @@
-"""Tell files and folders from links, pipes and devices, and open files without following a link.
+"""Recognise plain files and folders, and open files without following links.
 
 What Carousel overwrites or deletes must be its work. A link that has one of its names is not: what
 it points to belongs to somebody else. Links on the way to a folder are followed; a link in it is
@@ -16,12 +16,12 @@ NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def is_plain_file(path: Path) -> bool:
-    """Tell whether a path is a regular file itself, not a link to one."""
+    """Return whether a path is a regular file itself, not a link to one."""
     return stat.S_ISREG(_mode(path))
 
 
 def is_plain_folder(path: Path) -> bool:
-    """Tell whether a path is a folder itself, not a link to one (or a junction of Windows)."""
+    """Return whether a path is a folder itself, not a link to one (or a junction of Windows)."""
     return stat.S_ISDIR(_mode(path)) and not _is_junction(path)
 
 

@@ -1,4 +1,4 @@
-"""What a `TextModel` is asked: checked, and turned into what the packages below take."""
+"""Check the arguments of a `TextModel`, and convert them for the packages below."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,7 +85,7 @@ def _advice(on_unknown: str) -> str:
 
 @contextmanager
 def evaluating(module: LanguageModel) -> Iterator[None]:
-    """Put a module into evaluation mode for a block."""
+    """Set a module to evaluation mode for a block."""
     was_training = module.training
     module.eval()
     try:

@@ -51,7 +51,7 @@ def untested_note(version: str) -> str:
 
 
 def is_functorch_active() -> bool:
-    """Tell whether torch.func (grad, vmap, jvp, …) is at work.
+    """Return whether torch.func (grad, vmap, jvp, …) is at work.
 
     torch itself asks this before it calls an autograd.Function; there is no public name.
 
@@ -66,7 +66,7 @@ def is_functorch_active() -> bool:
 
 
 def is_tracing() -> bool:
-    """Tell whether torch.jit.trace is at work.
+    """Return whether torch.jit.trace is at work.
 
     Raises:
         TorchVersionError: If this torch has no such name.
@@ -79,7 +79,7 @@ def is_tracing() -> bool:
 
 
 def is_exporting() -> bool:
-    """Tell whether torch.export is at work.
+    """Return whether torch.export is at work.
 
     torch.compile of torch 2.11 takes the public torch.compiler.is_exporting() to be true always;
     of the flag behind it, it sees the value.
@@ -91,7 +91,7 @@ def is_exporting() -> bool:
 
 
 def is_dual_level_open() -> bool:
-    """Tell whether forward-mode derivatives are at work: a block of forward_ad.dual_level().
+    """Return whether forward-mode derivatives are at work: a block of forward_ad.dual_level().
 
     Raises:
         TorchVersionError: If this torch has no such name.

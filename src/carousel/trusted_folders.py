@@ -1,4 +1,4 @@
-"""Which folders nobody else can have written to: what is loaded from them runs as this user.
+"""Folders that no other user can have written to; code loaded from them runs as this user.
 
 A folder is trusted if it and every folder above it belong to this user or to root, and nobody else
 can write there. A sticky folder such as /tmp lets others write, but not replace what is not theirs,
@@ -50,12 +50,12 @@ def is_foreign(path: Path) -> str | None:
 
 
 def close_to_others(path: Path) -> None:
-    """Take from everybody but the owner the right to write a file or folder, as no umask may."""
+    """Remove everyone's permission to write a file or folder, except the owner's."""
     os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) & ~0o022)  # noqa: PTH101, PTH116
 
 
 def is_own_and_open_to_a_group(path: Path) -> bool:
-    """Tell whether a folder is this user's, and a group, but not everybody, can write there."""
+    """Return whether a folder is this user's, and a group, but not everybody, can write there."""
     if not HAS_OWNERS:
         return False
     try:
@@ -84,7 +84,7 @@ def _reason(path: Path, state: os.stat_result, *, is_above: bool) -> str | None:
 
 
 def _is_private_group(group: int) -> bool:
-    """Tell whether a group is root's, or has this user's name and no other members."""
+    """Return whether a group is root's, or has this user's name and no other members."""
     if group == 0:
         return True
     try:

@@ -1,4 +1,4 @@
-"""Where a user's caches stand: in the home folder, unless the environment names another place.
+"""The folder of a user's caches: in the home folder, unless the environment names another.
 
 A user need not have a home: a container may run under a number that no list of users has, without
 HOME, or with one that does not exist.

@@ -150,7 +150,7 @@ def _measure(cases: "Sequence[Case]", session: "Session") -> bool:
 
 
 def _tell_last(session: "Session") -> None:
-    """Say of the result that came last how we stand beside torch."""
+    """Print the latest result beside torch's."""
     from benchmarks.cases import PAIRS
     from benchmarks.figures import quartiles, ratio
 

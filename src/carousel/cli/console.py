@@ -1,4 +1,4 @@
-"""What every command says the same way: the terminal, numbers, the machine."""
+"""Output that all commands share: the terminal, numbers, the machine."""
 
 import math
 import os
@@ -97,7 +97,7 @@ def rows(table: dict[str, str]) -> None:
 
 
 def can_redraw(target: Console) -> bool:
-    """Tell a terminal whose cursor moves, so that a bar can be drawn again and again."""
+    """Return whether a console is a terminal that can redraw a line, as a progress bar needs."""
     return target.is_terminal and not target.is_dumb_terminal
 
 

@@ -112,7 +112,7 @@ def _status(as_json: bool) -> int:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Let nothing but errors be logged meanwhile; whoever called goes on logging as before."""
+    """Log only errors inside the block."""
     log = logging.getLogger("carousel")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -40,7 +40,7 @@ def parse_some(cls: type[C], arguments: list[str], *, prog: str) -> C:
 
 
 def wants_help(arguments: list[str]) -> bool:
-    """Tell whether a command is asked for its help."""
+    """Return whether a command is asked for its help."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return bool({"-h", "--help"} & set(options))
 
@@ -62,7 +62,7 @@ def show_help(text: str) -> NoReturn:
 
 
 def usage_error(message: str, prog: str) -> NoReturn:
-    """Say in one line what is wrong, and leave with exit code 2."""
+    """Print in one line what is wrong, and exit with code 2."""
     print(f"{prog}: {shorten_words(one_line(message))} (see {prog} --help)", file=sys.stderr)
     raise SystemExit(2)
 
@@ -148,7 +148,7 @@ def _plain_or_none(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | N
 
 
 def _one_line(box: str) -> str:
-    """Take tyro's boxed explanation apart: its statement, and the name it thinks was meant."""
+    """Parse tyro's boxed message: its statement, and its suggestions."""
     rows = [row.strip("│ \n") for row in box.splitlines() if row.startswith("│")]
     rule = next((k for k, row in enumerate(rows) if row.startswith("──")), len(rows))
     statement = re.sub(r"\s+", " ", " ".join(rows[:rule])).strip(" .")

@@ -42,7 +42,7 @@ class Prepare:
     reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense together."""
+        """Check that the arguments go together."""
         if bool(self.corpus) + self.list + self.clear != 1:
             raise UsageError("name a text to prepare, or give --list or --clear: one of the three")
 

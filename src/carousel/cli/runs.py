@@ -1,4 +1,4 @@
-"""Which run a command means."""
+"""Find the run that a command means."""
 
 import json
 import os

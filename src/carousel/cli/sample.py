@@ -21,7 +21,7 @@ from carousel.limits import check_integer
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    r"""Let a trained model continue a prompt; both go to stdout, as the text is written.
+    r"""Continue a prompt with a trained model; prompt and text go to stdout as they come.
 
     With several samples a line such as "=== sample 2 of 3 ===" stands before each. The same
     command prints the same text; another --seed, another one. In --prompt and --stop \n is a line
@@ -57,7 +57,7 @@ class Sample:
     sampling: SamplingConfig = field(default_factory=lambda: DEFAULT_SAMPLING)
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, before a model is loaded."""
+        """Check the arguments before a model is loaded."""
         if self.prompt and self.prompt_file is not None:
             raise UsageError("give --prompt or --prompt-file, not both")
         if self.length is not None:

@@ -75,7 +75,7 @@ class Serve:
     allowed_host: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, before a model is loaded."""
+        """Check the arguments before a model is loaded."""
         check_integer("port", self.port, at_least=0, at_most=65535)
         check_integer("max_streams", self.max_streams, at_least=1, at_most=1024)
         if self.characters_per_minute is not None:
@@ -175,7 +175,7 @@ def _read(file: Path) -> str:
 
 
 def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) -> None:
-    """Say where the server is, and who can reach it."""
+    """Print the server's address, and who can reach it."""
     models = ", ".join(map(shown, runs))
     url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
     is_local = is_loopback(host)
@@ -189,7 +189,7 @@ def _announce(runs: Sequence[Path], host: str, port: int, *, has_token: bool) ->
 
 
 def _announce_origins(origins: Sequence[str], *, has_token: bool) -> None:
-    """Say which web pages of other origins may use the server, and warn if all of them can."""
+    """Print which origins may use the server, and warn if all of them may."""
     if ANY not in origins:
         if origins:
             pages = ", ".join(dict.fromkeys(origins))

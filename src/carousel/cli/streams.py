@@ -7,7 +7,7 @@ from io import TextIOWrapper
 
 
 def open_streams() -> None:
-    """Let stdout write UTF-8, whatever the locale, and open the streams that the caller closed.
+    """Make stdout write UTF-8, whatever the locale, and open the streams that the caller closed.
 
     Otherwise the next file to be opened, a checkpoint, would be stdout. Nothing comes from a closed
     stdin, and stderr goes nowhere; but writing to a closed stdout is an error: what a user asked
@@ -29,7 +29,7 @@ def open_streams() -> None:
 
 
 def drop_output() -> None:
-    """Let what stdout cannot take go nowhere: Python would try again at its end."""
+    """Discard output that stdout cannot take; Python would retry at exit."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

@@ -71,7 +71,7 @@ def folded(head: str, text: str, columns: int) -> str:
 
 
 class LastingStream:
-    """Stand before a stream: what is written to a terminal that was closed is dropped.
+    """Wrap a stream; output to a terminal that was closed is dropped.
 
     Writing may fail before the signal that says so (SIGHUP) has come, which is to save a run.
 
@@ -114,7 +114,7 @@ def _dropping() -> Iterator[None]:
 
 
 class VisibleStream(LastingStream):
-    """Stand before stdout or stderr: what is written is shown by a terminal, not obeyed."""
+    """Wrap stdout or stderr; a terminal shows control characters instead of obeying them."""
 
     def write(self, text: str) -> int:
         """Write a text, exactly to pipes and files, visibly to a terminal."""
@@ -134,7 +134,7 @@ def bare(stream: IO[str]) -> IO[str]:
 
 @contextmanager
 def visible_output() -> Iterator[None]:
-    """Let nothing reach stdout, stderr and the log but through a VisibleStream."""
+    """Route stdout, stderr and the log through a VisibleStream."""
     before = sys.stdout, sys.stderr
     if isinstance(sys.stdout, TextIOWrapper):  # text goes out exactly, whatever the locale
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")

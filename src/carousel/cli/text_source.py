@@ -95,7 +95,7 @@ def warn_of_control_characters(corpus: Corpus) -> None:
 
 
 def warn_of_repeated(repeated: Sequence[Repeated]) -> None:
-    """Say in one line which documents stand in two parts, if any do."""
+    """Print in one line which documents occur in two parts, if any do."""
     if warning := describe_repeated(repeated):
         console.print_line(f"warning: {warning}", style="yellow")
 

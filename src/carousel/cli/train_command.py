@@ -50,10 +50,10 @@ class Train:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense together."""
+        """Check that the arguments go together."""
         check_threads(self.threads)
 
     @property
     def settings(self) -> RunConfig:
-        """What decides the numbers, apart from text and machine."""
+        """The settings that determine the numbers, apart from text and machine."""
         return RunConfig(model=self.model, training=self.training, data=self.data)

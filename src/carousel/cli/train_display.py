@@ -87,7 +87,7 @@ class Display:
         )
 
     def validation(self, step: int, loss: float, is_best: bool) -> None:
-        """Say how the model does on text that it does not train on."""
+        """Print the validation loss."""
         line = f"step {step:>6,}  validation {nats(loss)}"
         if self.floor is not None:
             line += f", {loss - self.floor:.3f} above the floor"

@@ -1,4 +1,4 @@
-"""What `carousel train` says before it begins and after it ends."""
+"""What `carousel train` prints before it begins and after it ends."""
 
 import os
 import re
@@ -95,7 +95,7 @@ def sum_up(
     end: End,
     display: Display,
 ) -> None:
-    """Say how it went, draw the loss curve, let the best model speak, and say what to try next."""
+    """Print the result, a sample of the best model and what to try next; draw the loss curve."""
     command, path, root = this_command(), folder.path, folder.root
     with warning_of_the_disk():
         loss_curve(read_metrics(root), root / "loss", floor=floor)
@@ -149,7 +149,7 @@ def sum_up(
 
 
 def knows_by_heart(progress: Progress) -> bool:
-    """Tell whether a run became clearly worse on what it did not read, long before it ended."""
+    """Return whether a run became clearly worse on what it did not read, long before it ended."""
     if progress.loss is None or progress.best_loss is None:
         return False
     is_early = 2 * progress.best_step <= progress.validated
@@ -157,7 +157,7 @@ def knows_by_heart(progress: Progress) -> bool:
 
 
 def advice(train: Train, best_step: int) -> str:
-    """Say what helps with a text that is small for its model, and was not tried."""
+    """Return advice for a text that is small for its model."""
     tries = [f"--steps {2 * best_step}"]  # the rate is small when it matters
     if not train.model.dropout:
         tries.insert(0, "--dropout 0.4")

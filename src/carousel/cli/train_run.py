@@ -65,7 +65,7 @@ def train(command: Train, source: Source, folder: RunFolder, device: str) -> int
 
 
 def _interrupted(folder: RunFolder, number: int) -> int:
-    """Say what is saved, and return the signal's exit code."""
+    """Print what is saved, and return the signal's exit code."""
     saved = [step for step in folder.saved_steps() if folder.is_whole(step)]
     kept = (
         f"step {saved[-1]:,} is saved in {folder.path}; "
@@ -130,7 +130,7 @@ def _signals() -> Iterator[_Caught]:
 
 
 def _leave_a_closed_terminal() -> None:
-    """Let what is still to be said go nowhere where the terminal is gone: writing would fail."""
+    """Discard further output if the terminal is gone, since writing would fail."""
     for descriptor in (1, 2):
         try:
             os.write(descriptor, b"")
@@ -160,7 +160,7 @@ def _watch(run: PreparedRun) -> tuple[End, Display]:
 
 
 def _write_sample(run: PreparedRun) -> tuple[str, str]:
-    """Let the model write a little, and keep it in the run folder."""
+    """Generate a short sample, and save it in the run folder."""
     model, vocabulary = run.trainer.model, run.session.vocabulary
     model.eval()
     words = opening_of(run.session.config, vocabulary)

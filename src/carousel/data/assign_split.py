@@ -1,4 +1,4 @@
-"""Which unit of a text (a document, a book) belongs to which part: drawn by seed, never cut.
+"""Assign whole units of a text (documents, books) to parts at random, by seed.
 
 The draw is a permutation: unit u of D has the u-th raw 64-bit word of Philox, a counter-based
 generator, with the seed as its key, and the units are taken in the order of their words. The raw

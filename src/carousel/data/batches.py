@@ -22,7 +22,7 @@ RESTART = 1 / 32  # how likely a lane is to begin a window from a zero state
 
 
 class Batch(NamedTuple):
-    """What one step learns from."""
+    """The batch of one training step."""
 
     tokens: NDArray[np.int64]  # (B, T)
     targets: NDArray[np.int64]  # (B, T): the character after each token
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 
 class EvaluationBatch(NamedTuple):
-    """What one step of an evaluation judges; state is carried from each to the next."""
+    """The batch of one evaluation step; the state is carried to the next."""
 
     tokens: NDArray[np.int64]  # (B, T)
     targets: NDArray[np.int64]  # (B, T): the character after each token

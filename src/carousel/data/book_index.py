@@ -1,4 +1,4 @@
-"""Where the books of a text stand: a table of their places, and its check against the text.
+"""The index of a text's books: their positions, checked against the text.
 
 The table is a file of tab-separated values in UTF-8 with a header line. Two columns count, wherever
 they stand: `offset_chars` and `length_chars`, in characters of the text as a corpus holds it (no

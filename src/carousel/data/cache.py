@@ -141,7 +141,7 @@ def kept(cache: Path) -> list[Kept]:
 
 
 class Cleared(NamedTuple):
-    """What `clear` did."""
+    """The result of `clear`."""
 
     freed: int  # bytes of what was removed
     removed: tuple[Path, ...]
@@ -184,7 +184,7 @@ def _clear_stamps(folder: Path) -> int:
 
 
 def _is_stamp(path: Path) -> bool:
-    """Tell whether a path is what `remember` writes: named with a hash, and another hash in it."""
+    """Return whether a path is a file that `remember` writes: a hash, named after a hash."""
     if not (_SHA256.fullmatch(path.name) and is_plain_file(path)):
         return False
     if path.lstat().st_size != 64:
@@ -203,7 +203,7 @@ def _names(cache: Path) -> set[str]:
 
 
 def is_entry(path: Path) -> bool:
-    """Tell whether a path is an entry, sound or not, and not a folder of the user's."""
+    """Return whether a path is an entry, sound or not, and not a folder of the user's."""
     if not _ENTRY.fullmatch(path.name) or not is_plain_folder(path):
         return False
     content = _content(path)
@@ -213,7 +213,7 @@ def is_entry(path: Path) -> bool:
 
 
 def _describes_an_entry(folder: Path) -> bool:
-    """Tell whether the corpus.json of a folder is one that Carousel writes, of any version."""
+    """Return whether the corpus.json of a folder is one that Carousel writes, of any version."""
     try:
         about = json.loads(read_regular(folder / "corpus.json", ENTRY_LIMIT))
     except (OSError, ValueError, RecursionError):
@@ -222,7 +222,7 @@ def _describes_an_entry(folder: Path) -> bool:
 
 
 def _holds_no_other(path: Path) -> bool:
-    """Tell whether a path is a file, or a folder with nothing in it that could be lost."""
+    """Return whether a path is a file, or a folder with nothing in it that could be lost."""
     return is_plain_file(path) or (is_plain_folder(path) and not _content(path))
 
 

@@ -79,7 +79,7 @@ class Entry(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What a folder of the cache says of itself."""
+    """The description of a cache entry."""
 
     name: str
     sha256: str

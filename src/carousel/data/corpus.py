@@ -159,7 +159,7 @@ def prepare_text(
 
 
 def _note_left_out(outputs: Mapping[Path, str]) -> None:
-    """Say in one line which folders of Carousel's are no part of a text."""
+    """Log in one line which folders of Carousel were left out of a text."""
     if not outputs:
         return
     named = [f"{shorten(readable(path))} ({kind})" for path, kind in sorted(outputs.items())]
@@ -171,7 +171,7 @@ def _note_left_out(outputs: Mapping[Path, str]) -> None:
 
 @functools.cache
 def _warn_of_others(cache: Path) -> None:
-    """Say once who else decides what texts are in a cache: no code is run from there."""
+    """Warn once if others can write to a cache; no code is run from there."""
     if cache.is_dir() and (reason := is_foreign(cache)):
         _log.warning("%s: whoever can write there can change the texts that it keeps", reason)
 

@@ -26,7 +26,7 @@ Range = tuple[int, int]  # [start, stop) in the text
 
 
 class Repeated(NamedTuple):
-    """What of a held-out part also stands in a part before it.
+    """Documents of a held-out part that also occur in an earlier part.
 
     Attributes:
         part: Its name.

@@ -16,7 +16,7 @@ _CODES = 0x110000  # as many code points has Unicode
 
 
 class Survey(NamedTuple):
-    """What the first reading finds out."""
+    """Results of the first pass over a text."""
 
     sha256: str  # of the text in UTF-8
     vocabulary: Vocabulary
@@ -25,7 +25,7 @@ class Survey(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """What a chunk holds."""
+    """A chunk of the first pass."""
 
     utf8: bytes
     fresh: NDArray[np.intp]  # code points that were not known when it was looked at

@@ -79,7 +79,7 @@ def check_format(head: bytes, name: str, codec: str) -> None:
 
 
 def advice(head: bytes, codec: str) -> str:
-    """Say what may read a file of these first bytes, which this codec does not decode."""
+    """Return what may decode a file with these first bytes."""
     mark = mark_of(head)
     if mark and not codec.startswith(mark):
         return f"it looks like {mark.upper()}: --encoding {mark}"
@@ -134,7 +134,7 @@ def _is_suspicious(text: str, is_two_byte: bool) -> bool:
 
 
 def _is_swapped(window: str) -> bool:
-    """Tell whether white space stands in a text only with its two bytes exchanged."""
+    """Return whether white space stands in a text only with its two bytes exchanged."""
     swapped = sum(map(window.count, "\u0a00\u0d00\u2000"))
     return swapped > 3 and not any(c in window for c in "\n\r ")
 

@@ -15,7 +15,7 @@ Ranges = NDArray[np.int64]
 
 @runtime_checkable
 class IdSequence(Protocol):
-    """What batches and evaluations ask of a text of N ids: an array can do it, and RangeView."""
+    """The operations on N ids that batches and evaluations need; arrays and RangeView have them."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -47,12 +47,12 @@ class RangeView:
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
-        """Where each stretch ends in the joined array, (K,)."""
+        """The end of each range in the joined array, (K,)."""
         return np.cumsum(self.ranges[:, 1] - self.ranges[:, 0])
 
     @cached_property
     def _shifts(self) -> NDArray[np.int64]:
-        """What to add to a place in the joined array for its place in the source, by stretch."""
+        """For each range, the offset from a position in the joined array to one in the source."""
         shifts: NDArray[np.int64] = self.ranges[:, 1] - self._ends
         return shifts
 

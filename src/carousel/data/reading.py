@@ -195,7 +195,7 @@ def _decoded(path: Path, reading: Reading, advance: Advance) -> Iterator[str]:
 
 
 def _refusal(path: Path, reading: Reading, error: UnicodeError, begin: int) -> TextError:
-    """Say which byte, counted from `begin`, does not decode, and what would read the file."""
+    """Return which byte, counted from `begin`, does not decode, and what may read the file."""
     codec = codecs.lookup(reading.encoding).name
     # UTF-16 or 32 without a byte order mark: another kind of error until Python 3.12.
     if not isinstance(error, UnicodeDecodeError) or error.reason.endswith("start with BOM"):

@@ -1,4 +1,4 @@
-"""Which files a text is made of, and their bytes: plain, gzip or zstd by the name's ending."""
+"""The files of a text, and their bytes: plain, gzip or zstd by the file's extension."""
 
 import gzip
 import os
@@ -78,7 +78,7 @@ def size_in_bytes(files: Sequence[Path]) -> int:
 
 
 def is_compressed(path: Path) -> bool:
-    """Say whether the content is read through a decompressor."""
+    """Return whether the content is compressed."""
     return path.suffix.lower() in (".gz", ".zst")
 
 
@@ -137,7 +137,7 @@ class _BoundedInput:
         self._file, self.spent = file, 0
 
     def seek(self, place: int, /) -> int:
-        """Go to another place, as a file does."""
+        """Seek, as a file does."""
         return self._file.seek(place)
 
     def read(self, size: int, /) -> bytes:

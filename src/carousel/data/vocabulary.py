@@ -34,7 +34,7 @@ class Vocabulary:
     itos: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what could not be encoded and decoded exactly."""
+        """Check that encoding and decoding are inverse."""
         if not self.itos:
             raise TextError("a vocabulary needs at least one character, got none")
         for character in self.itos:

@@ -1,4 +1,4 @@
-"""Tell the header of a table from its rows, and which column is meant."""
+"""Separate the header of a table from its rows, and choose the column."""
 
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -152,7 +152,7 @@ def _holds_dates(rows: Sequence[Row], k: int) -> bool:
 
 
 def _is_line_of_years(row: Row, numeric: Sequence[int]) -> bool:
-    """Tell whether a word begins the line, and years that follow one another are its numbers."""
+    """Return whether a word begins the line, and years that follow one another are its numbers."""
     first, cells = row.cells[0], [row.cells[k] for k in numeric]
     if 0 in numeric or first.isdecimal() or not (first.isalpha() or not first):
         return False
@@ -164,7 +164,7 @@ def _is_line_of_years(row: Row, numeric: Sequence[int]) -> bool:
 
 
 def _counts_by_name(columns: Columns, k: int) -> bool:
-    """Tell whether a column of whole numbers is called as what counts rows is."""
+    """Return whether a column of whole numbers is called as what counts rows is."""
     if columns.width == 1 or not columns.names:
         return False
     is_called = columns.names[k].casefold() in _COUNTING_NAMES or (k == 0 and not columns.names[k])
@@ -172,7 +172,7 @@ def _counts_by_name(columns: Columns, k: int) -> bool:
 
 
 def _is_passed_over(columns: Columns, k: int) -> bool:
-    """Tell whether a column that is not taken holds numbers, or seems to."""
+    """Return whether a column that is not taken holds numbers, or seems to."""
     if k in columns.numeric:
         return True
     cells = [cell for cell in columns.cells(k) if cell]

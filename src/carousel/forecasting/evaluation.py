@@ -88,7 +88,7 @@ def verdicts(fits: Sequence[Judged], baselines: Sequence[Judged]) -> list[Verdic
 
 
 def in_words(model: str, fits: Sequence[Judged], baselines: Sequence[Judged]) -> str:
-    """Say plainly whether a model is worth more than what learns next to nothing."""
+    """Return in a sentence whether a model beats the baselines."""
     found = verdicts(fits, baselines)
     error = _means(fits)
     better = [

@@ -46,7 +46,7 @@ _WHOLE = re.compile(r"[^0-9.,]*[1-9][0-9]{0,2}[^0-9.,]*")
 
 
 class Number(NamedTuple):
-    """What a cell says.
+    """The number in a cell.
 
     Attributes:
         value: The number; it may be infinite or NaN.
@@ -111,7 +111,7 @@ def _written_number(cell: str, comma: bool) -> Number | None:
 
 
 def is_number(cell: str) -> bool:
-    """Tell whether a cell is a number in one notation or the other."""
+    """Return whether a cell is a number in one notation or the other."""
     if _plain(cell) is not None:
         return True
     return (_written_number(cell, False) or _written_number(cell, True)) is not None

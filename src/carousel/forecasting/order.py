@@ -24,7 +24,7 @@ _TOTALS = (
 
 
 class Time(NamedTuple):
-    """What names the rows of a table.
+    """The columns of a table that date its rows.
 
     Attributes:
         columns: From 0; together they hold the dates.
@@ -81,7 +81,7 @@ def find_time(rows: Sequence[Row], names: Sequence[str], value: int | None = Non
 
 
 def is_counting(cells: Sequence[str]) -> bool:
-    """Tell whether cells are whole numbers of equal distances, as the numbers of rows are."""
+    """Return whether cells are whole numbers of equal distances, as the numbers of rows are."""
     if len(cells) < 3 or not all(map(_is_short_number, cells)):
         return False
     steps = {int(after) - int(before) for before, after in pairwise(cells)}
@@ -89,7 +89,7 @@ def is_counting(cells: Sequence[str]) -> bool:
 
 
 def _is_short_number(cell: str) -> bool:
-    """Tell whether a cell is a whole number of at most 18 digits: nothing counts further."""
+    """Return whether a cell is a whole number of at most 18 digits: nothing counts further."""
     return cell.isascii() and cell.isdigit() and len(cell) <= 18
 
 

@@ -138,7 +138,7 @@ def numeric_columns(rows: Sequence[Row], is_number: Callable[[str], bool]) -> li
 
 
 def _divides(column: Rows, mark: str) -> bool:
-    """Tell whether a column, its header too, has a mark that would divide most of its rows."""
+    """Return whether a column, its header too, has a mark that would divide most of its rows."""
     cells = [row.cells[0] for row in column.rows]
     return mark in cells[0] and 2 * sum(mark in cell for cell in cells) > len(cells)
 

@@ -58,7 +58,7 @@ def drawn(
 
 
 def mark_whole_numbers(axes: Axes, most: int) -> None:
-    """Put marks at whole numbers of the horizontal axis, `most` of them and one at most."""
+    """Set ticks at whole numbers of the horizontal axis, at least one and at most `most`."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True))
 
 

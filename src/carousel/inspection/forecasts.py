@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ForecastPicture:
-    """What is drawn, over the rows of a series.
+    """The curves of a forecast plot, over the rows of a series.
 
     Attributes:
         name: What the values are.

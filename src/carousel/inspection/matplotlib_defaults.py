@@ -40,7 +40,7 @@ def ignore_configuration() -> Iterator[None]:
 
 @contextmanager
 def _away() -> Iterator[None]:
-    """Stand in the folder of this module, then in the current one again, wherever it is then."""
+    """Change to the folder of this module for the block, and back."""
     here: str | int = Path.cwd().as_posix()
     if hasattr(os, "fchdir"):
         with suppress(OSError):  # a folder that may be entered, not listed

@@ -1,4 +1,4 @@
-"""What of a text stands word for word in another: how much a model repeats of what it read.
+"""Measure verbatim overlap of texts: how much a model repeats of its training text.
 
 An n-gram is n ids in a row. Two n-grams are taken for equal if their hashes are:
 sum_j r[id_j] p^j mod 2^64, with random r and an odd random p (M. O. Rabin, "Fingerprinting by

@@ -1,4 +1,4 @@
-"""What can be counted of written texts: do they repeat themselves, do they vary, are they words?
+"""Statistics of generated texts: repetition, variety, and the share of known words.
 
 Words are runs of letters, in lower case, apostrophes within them included. The shares depend on how
 long the texts are and how many: compare with as many of the same length.

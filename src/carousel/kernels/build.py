@@ -63,7 +63,7 @@ def trusted_folder() -> Path:
 
 
 def _make_private(folder: Path) -> None:
-    """Take a folder from its group, and remove its libraries: somebody may have planted one."""
+    """Remove a group's access to a folder, and its libraries, which somebody may have planted."""
     with suppress(OSError):  # of a file system without modes; then it is not trusted
         os.chmod(folder, 0o700)  # noqa: PTH101
     if is_own_and_open_to_a_group(folder):
@@ -165,7 +165,7 @@ def key(flags: list[str]) -> str:
 
 
 def is_whole(entry: Path) -> bool:
-    """Tell whether an entry is there and unharmed, to the byte, and nobody else can write it."""
+    """Return whether an entry is there and unharmed, to the byte, and nobody else can write it."""
     if any(map(distrust, (entry, entry / SHA256, entry / LIBRARY))):
         return False
     try:

@@ -9,7 +9,7 @@ from carousel.kernels.tensors import unsupported_tensor
 
 
 def unsupported_reason(logits: Tensor, targets: Tensor) -> str | None:
-    """Say why the kernel cannot run this; None if it can. May compile it: that comes last."""
+    """Return why the kernel cannot run this; None if it can. May trigger compilation."""
     if logits.dtype != torch.float32 or targets.dtype != torch.int64:
         return f"the kernel is for float32 and int64, these are {logits.dtype}, {targets.dtype}"
     return unsupported_tensor(logits) or fused.unavailable_reason(torch.float32)

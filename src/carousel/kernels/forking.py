@@ -1,4 +1,4 @@
-"""Let a process fork after it has computed, and the child compute, too.
+"""Make it safe to fork after computing: both the parent and the child can go on.
 
 libgomp, which gives torch and the kernels their threads on Linux, keeps the threads of a parallel
 loop for the next one. A child of fork inherits the list of them, but not the threads: its first

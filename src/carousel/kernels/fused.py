@@ -52,12 +52,12 @@ class Call(NamedTuple):
 
 
 def unsupported_reason(call: Call) -> str | None:
-    """Say why the kernels cannot run this; None if they can. May compile them: that comes last."""
+    """Return why the kernels cannot run this; None if they can. May trigger compilation."""
     return unsupported_call(call) or unavailable_reason(call.compute_dtype)
 
 
 def unsupported_call(call: Call) -> str | None:
-    """Say why no kernel is for this, whatever the machine; None if one is."""
+    """Return why no kernel supports this on any machine; None if one does."""
     family, source, weights, masks, _ = call
     if family.name not in (*FAMILIES, "lstm_with_options"):
         return f"there is no kernel for {family.name}"
@@ -84,7 +84,7 @@ def unsupported_call(call: Call) -> str | None:
 
 
 def _ends_only(hold: tuple[Tensor | None, ...]) -> bool:
-    """Tell whether all that is held is whole rows, whose sequences are over."""
+    """Return whether all that is held is whole rows, whose sequences are over."""
     first, *others = hold
     if first is None:
         return all(other is None for other in others)
@@ -96,7 +96,7 @@ def _ends_only(hold: tuple[Tensor | None, ...]) -> bool:
 
 
 def unavailable_reason(compute_dtype: torch.dtype) -> str | None:
-    """Say why there are no kernels with products of this type; None if there are. May compile."""
+    """Return why no kernel runs with this dtype; None if they do. May trigger compilation."""
     setting = os.environ.get("CAROUSEL_KERNELS", "auto")
     if setting == "off":
         return "CAROUSEL_KERNELS=off"
@@ -107,7 +107,7 @@ def unavailable_reason(compute_dtype: torch.dtype) -> str | None:
 
 
 def status() -> dict[str, str]:
-    """Say of each type of products whether the kernels run, or why not. May compile."""
+    """Return for each dtype whether the kernels run, or why not. May trigger compilation."""
     return {
         name: unavailable_reason(compute_dtype) or f"fused: {', '.join(FAMILIES)}"
         for name, compute_dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
@@ -225,12 +225,12 @@ def backward(
 
 
 def limit_idle_memory(size: int) -> None:
-    """Let the kernels keep no more than so many bytes of unused memory for later calls."""
+    """Limit the bytes of unused memory that the kernels keep for later calls."""
     operators().limit_idle_memory(size)
 
 
 class MemoryUsage(NamedTuple):
-    """What the kernels hold (cpu/allocator.h).
+    """Memory that the kernels hold (cpu/allocator.h).
 
     Attributes:
         live: Bytes of tensors that exist.
@@ -249,7 +249,7 @@ def memory_usage() -> MemoryUsage:
 
 
 def poison(is_on: bool) -> None:
-    """Say whether what the kernels allocate holds NaN until it is written: so are gaps found."""
+    """Fill memory that the kernels allocate with NaN, so that missing writes are found."""
     operators().poison(is_on)
 
 
@@ -284,7 +284,7 @@ def _ended(masks: Masks) -> Tensor | None:
 
 
 def _forget_holder() -> None:
-    """Let a child of fork load the kernels: the thread that was at it is not in the child."""
+    """Reset the lock in a child of fork, where the thread that held it does not exist."""
     global _loading
     _loading = Lock()
 

@@ -65,7 +65,7 @@ def of_processor() -> str:
 
 
 def multiplies_bf16() -> bool:
-    """Tell whether the kernels may multiply bfloat16 natively; False where there are none."""
+    """Return whether the kernels may multiply bfloat16 natively; False where there are none."""
     try:
         return INSTRUCTION_SETS.index(instruction_set()) >= INSTRUCTION_SETS.index("avx512_bf16")
     except (InstructionSetError, TorchVersionError):

@@ -11,7 +11,7 @@ from carousel.kernels.tensors import unsupported_tensor
 def unsupported_reason(
     h: Tensor, weight: Tensor, bias: Tensor | None, compute_dtype: torch.dtype
 ) -> str | None:
-    """Say why the kernel cannot run this; None if it can. May compile it: that comes last."""
+    """Return why the kernel cannot run this; None if it can. May trigger compilation."""
     if compute_dtype != torch.bfloat16:
         return f"the kernel has no products of {compute_dtype}"
     tensors = [h, weight] if bias is None else [h, weight, bias]

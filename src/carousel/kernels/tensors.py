@@ -1,11 +1,11 @@
-"""Which tensors a CPU kernel takes."""
+"""Tensors that the CPU kernels support."""
 
 import torch
 from torch import Tensor
 
 
 def unsupported_tensor(*tensors: Tensor) -> str | None:
-    """Say what keeps tensors from a kernel; None if they are of numbers it knows, and plain."""
+    """Return why a kernel does not support these tensors; None if it does."""
     for tensor in tensors:
         if tensor.device.type != "cpu":
             return f"the kernels run on the CPU, and this is on {tensor.device}"

@@ -1,4 +1,4 @@
-"""Which of torch's tools is at work around a layer, and what it rules out.
+"""Detect torch's transforms around a layer, which rule some backends out.
 
 A hand-derived gradient and a kernel serve the backward pass alone. torch.func, forward-mode
 derivatives and tracers need torch's operations themselves: the implementation `autograd`.
@@ -29,12 +29,12 @@ def active_transform(*tensors: Tensor | None) -> str | None:
 
 
 def has_symbolic_sizes() -> bool:
-    """Tell whether sizes stand for any size: a branch on one would hold for the example alone."""
+    """Return whether sizes stand for any size: a branch on one would hold for the example alone."""
     return is_exporting() or is_tracing()
 
 
 def _have_tangent(*tensors: Tensor | None) -> bool:
-    """Tell whether a tensor carries a forward-mode tangent: also under no_grad, where it counts."""
+    """Return whether a tensor carries a forward-mode tangent; no_grad does not remove it."""
     if not is_dual_level_open():  # nearly always
         return False
     duals = (forward_ad.unpack_dual(t) for t in tensors if t is not None)  # type: ignore[no-untyped-call]

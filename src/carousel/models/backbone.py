@@ -1,4 +1,4 @@
-"""What stands between the embedding and the output: one interface, a body for each family."""
+"""The interface of a model's backbone, between the embedding and the output layer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Embed = Callable[[Tensor], Tensor]
 
 
 def check_inputs(inputs: object, input_size: int | None) -> None:
-    """Refuse what has not the axes of ids (B, T), or with an input_size of features (B, T, F).
+    """Check the axes of an input: ids (B, T), or features (B, T, F) with an input_size.
 
     Raises:
         TypeError: If it is no tensor.

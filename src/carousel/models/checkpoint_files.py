@@ -99,7 +99,7 @@ def _read_manifest(path: Path, data: bytes) -> dict[str, tuple[int, str]]:
 
 
 def has_manifest(folder: Path) -> bool:
-    """Tell whether a folder has a manifest as `write_checkpoint` writes it, of any format."""
+    """Return whether a folder has a manifest as `write_checkpoint` writes it, of any format."""
     try:
         data = read_regular(folder / MANIFEST, MANIFEST_LIMIT)
         manifest = json.loads(data)
@@ -159,7 +159,7 @@ def _opened(path: Path, size: int) -> Iterator[FileIO]:
 
 
 def _unreadable(error: OSError, path: Path) -> Exception:
-    """Tell a damage of the disk from what may pass (no permission, too many files open)."""
+    """Return whether an error means damage on disk, not a lack of permission or descriptors."""
     if isinstance(error, UnreadableError):
         return CheckpointError(f"{path.parent} is damaged: {error}")
     if error.errno in (errno.EIO, errno.EISDIR):

@@ -36,7 +36,7 @@ _TYPES = {
 
 
 class Entry(NamedTuple):
-    """What the header says of a tensor: its numbers are bytes [start, stop) of the file."""
+    """A tensor in the header of a file; its numbers are bytes [start, stop)."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What multi-head attention is given: refused where it does not fit; its masks made one bias.
+"""Check the inputs of multi-head attention, and merge its masks into one bias.
 
 Shapes: B batch, N heads, T queries, S keys, E features. The kinds of error are those of
 torch.nn.MultiheadAttention.
@@ -30,7 +30,7 @@ class AttentionLayer(Protocol):
 
 
 class Sizes(NamedTuple):
-    """What the shapes of masks follow from."""
+    """Sizes that determine the shapes of masks."""
 
     batch: int
     heads: int

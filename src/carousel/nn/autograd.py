@@ -1,4 +1,4 @@
-"""What every autograd.Function with a hand-derived backward pass has to see to."""
+"""Helpers for hand-derived gradients: torch.compile, vmap, second derivatives, autocast."""
 
 import itertools
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def disable_autocast(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def is_autocast_on(device: torch.device) -> bool:
-    """Tell whether autocast is at work on a device; some, such as meta, do not know it."""
+    """Return whether autocast is at work on a device; some, such as meta, do not know it."""
     # Not asked of torch.amp.is_autocast_available: torch.compile in torch 2.11 stumbles over it.
     try:
         return torch.is_autocast_enabled(device.type)
@@ -101,5 +101,5 @@ def compute_dtype_of(weight: Tensor) -> torch.dtype:
 
 
 def wants_gradient(*tensors: Tensor | None) -> bool:
-    """Tell whether autograd will ask for the gradient of what these tensors give."""
+    """Return whether autograd will ask for the gradient of what these tensors give."""
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

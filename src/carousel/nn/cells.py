@@ -82,7 +82,7 @@ class RecurrentCell(Layer):
 
     @opaque
     def _step(self, input: Tensor, hx: object) -> State:
-        """Take one step from the state hx."""
+        """Run one step from the state hx."""
         validation.check_axes(type(self).__name__, input, (1, 2))
         validation.check_features(input, self.input_size)
         shape = (*input.shape[:-1], self.hidden_size)

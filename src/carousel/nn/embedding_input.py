@@ -71,7 +71,7 @@ def check_ids(ids: object) -> None:
 
 
 def is_quicker_by_table(ids: Tensor, embedding: Embedding, *, drops_features: bool) -> bool:
-    """Tell whether to project every token of the vocabulary, or what stands at every place.
+    """Return whether to project every token of the vocabulary, or what stands at every place.
 
     Forward and back, V rows are multiplied, or T·B; so the table does not pay where the vocabulary
     is the larger: in a small batch of Chinese, and in writing one character at a time. Where

@@ -31,7 +31,7 @@ def set_forget_bias(layer: RecurrentLayer, value: float) -> None:
 
 @torch.no_grad()
 def chrono(layer: RecurrentLayer, longest: int, generator: torch.Generator | None = None) -> None:
-    """Let the units remember for times spread evenly from 2 to `longest` time steps.
+    """Set gate biases so that units remember for times spread evenly from 2 to `longest` steps.
 
     The keeping gate's bias is log u with u drawn from U(1, longest - 1) for each unit; the LSTM's
     input gate gets its negative.
@@ -64,7 +64,7 @@ def _keep_gate(layer: RecurrentLayer) -> KeepGate:
 
 
 def _set(layer: RecurrentLayer, biases: tuple[Tensor, ...], gate: int, value: Tensor) -> None:
-    """Let the biases of a gate, (H,) each, add up to a value."""
+    """Set the two biases of a gate, (H,) each, so that they add up to a value."""
     b_ih, *others = (bias.view(-1, layer.hidden_size)[gate] for bias in biases)
     b_ih.copy_(value.expand_as(b_ih))
     for bias in others:

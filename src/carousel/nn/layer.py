@@ -44,7 +44,7 @@ class Layer(nn.Module):
 
 
 def has_hooks(*modules: nn.Module) -> bool:
-    """Tell whether a hook is registered on one of the modules, forward or backward."""
+    """Return whether a hook is registered on one of the modules, forward or backward."""
     return any(
         module._forward_pre_hooks
         or module._forward_hooks

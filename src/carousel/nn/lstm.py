@@ -169,7 +169,7 @@ class LSTM(RecurrentLayer):
         self.check_hidden_size(hidden[1], c_shape, "Expected hidden[1] size {}, got {}")
 
     def _check_options(self, proj_size: int) -> None:
-        """Refuse what is no switch or no probability, and what is not verified together.
+        """Check the options: flags, probabilities, and combinations that are verified.
 
         Zoneout and variational dropout go with every variant; the others with the ordinary LSTM.
 

@@ -60,6 +60,6 @@ class FixedWindow(Layer):
             return h
 
     def extra_repr(self) -> str:
-        """Say the sizes."""
+        """Return the sizes for repr."""
         units, width = self.weight.shape
         return f"{width // self.window}, {units}, window={self.window}"

@@ -165,7 +165,7 @@ class MultiheadAttention(Layer):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Let every query average the values of the keys that it sees.
+        """Return, for each query, the weighted mean of the values of the keys that it sees.
 
         Args:
             query: (T, B, E), or (B, T, E) if batch_first, or (T, E) for one sequence alone.

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 
 class Layout(NamedTuple):
-    """Where the N rows of a packed batch stand among the T·B of the padded one."""
+    """The positions of the N rows of a packed batch among the T·B of the padded one."""
 
     steps: int  # T
     batch: int  # B

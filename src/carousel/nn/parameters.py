@@ -32,7 +32,7 @@ Device = torch.device | str | int | None
 
 
 class Parameters(NamedTuple):
-    """What one layer computes with in one direction."""
+    """The parameters of one layer in one direction."""
 
     w_ih: Tensor  # (G, D)
     b_ih: Tensor | None  # (G,)

@@ -24,7 +24,7 @@ from carousel.ops.recurrence import Family, State
 
 
 class KeepGate(NamedTuple):
-    """Which of a layer's packed biases decide what is kept.
+    """Return the rows of a layer's packed biases that belong to the gate that keeps the state.
 
     Attributes:
         gate: Number of the gate.

@@ -1,4 +1,4 @@
-"""What libraries read on torch.nn.RNNBase beside forward: lists of weights, checks of arguments."""
+"""The attributes of torch.nn.RNNBase that libraries read: lists of weights, argument checks."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ class RNNBase(Layer):
     _all_weights: list[list[str]]
 
     def flatten_parameters(self) -> None:
-        """Do nothing: there is no packed copy to refresh. Here because torch's layers have it."""
+        """Do nothing; torch's layers have this method, here there is no packed copy to refresh."""
 
     @property
     def all_weights(self) -> list[list[Tensor]]:

@@ -1,4 +1,4 @@
-"""What a recurrent layer does not take, each refused in one sentence.
+"""Argument checks of the recurrent layers.
 
 The kinds are torch.nn's: ValueError, RuntimeError or TypeError where torch raises it. Beyond
 torch, nothing is broadcast in silence.
@@ -57,7 +57,7 @@ def check_is(name: str, value: object, kind: type) -> None:
 
 
 def check_probability(name: str, value: object) -> None:
-    """Refuse what is no probability.
+    """Check a probability.
 
     Raises:
         TypeError: If it is None.
@@ -129,7 +129,7 @@ def check_shapes(state: State, expected: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def check_fits(name: str, tensor: Tensor, weight: Tensor, kind: type[Exception]) -> None:
-    """Refuse what would be rounded in silence, token ids taken for features, and strangers.
+    """Check an input: its dtype, that it is no tensor of ids, and that it is a tensor.
 
     Autocast converts by itself, but from no more than single precision.
 

@@ -15,7 +15,7 @@ from carousel.ops.softmax import softmax, softmax_backward
 
 
 class AttentionMask(NamedTuple):
-    """Which keys a query sees, and what is added to their scores; by default all, and nothing.
+    """The keys that each query sees, and a bias added to their scores; by default all, and none.
 
     Attributes:
         context: The queries are the last T of the S positions, and each sees so many positions:
@@ -45,7 +45,7 @@ class Saved(NamedTuple):
 def forward(
     q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask = ALL, keep: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Saved]:
-    """Let every query average the values of the keys that it sees.
+    """Return, for each query, the weighted mean of the values of the keys that it sees.
 
     Returns:
         y (B, N, T, M), and the weights of the averages (B, N, T, S), after the dropout.

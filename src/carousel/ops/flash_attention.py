@@ -32,7 +32,7 @@ class Saved(NamedTuple):
 def forward(
     q: Tensor, k: Tensor, v: Tensor, sight: AttentionMask = ALL, *, block: int = BLOCK
 ) -> tuple[Tensor, Saved]:
-    """Let every query average the values of the keys that it sees; return y (B, N, T, M)."""
+    """Return y (B, N, T, M): for each query, the weighted mean of the values it sees."""
     outputs, log_totals = [], []
     for rows in _blocks(q.shape[-2], block):
         q_i = q[..., rows, :]

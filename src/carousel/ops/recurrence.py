@@ -46,7 +46,7 @@ Source = DenseInput | EmbeddedInput
 
 
 class Masks(NamedTuple):
-    """What is known or drawn before the loop begins; no gradient flows to it. None: absent.
+    """Masks that are fixed before the loop; no gradient flows to them. None: absent.
 
     `hold` keeps old state: after the end of a shorter sequence of the batch (all of it), and in
     zoneout (a random part of it): one thing, since both say m ⊙ old + (1 - m) ⊙ new.
@@ -186,7 +186,7 @@ def project_embedding_backward(dtable: Tensor, source: DenseInput) -> DenseInput
 
 
 def _with_none(source: DenseInput) -> DenseInput:
-    """Put the zero vector before those of the tokens, as the inputs of a single time step."""
+    """Prepend the zero vector to those of the tokens, as the inputs of a single time step."""
     x = torch.cat([torch.zeros_like(source.x[:1]), source.x])
     return source._replace(x=x[None])  # (1, 1 + V, D)
 

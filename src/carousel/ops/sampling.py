@@ -195,5 +195,5 @@ def _ranked(log_p: Float64[Tensor, "*B V"]) -> Int[Tensor, "*B V"]:
 
 
 def _keep(log_p: Float64[Tensor, "*B V"], kept: Bool[Tensor, "*B V"]) -> Float64[Tensor, "*B V"]:
-    """Take the other tokens away and give their mass to the kept ones, in proportion."""
+    """Remove the other tokens and renormalise the kept ones."""
     return torch.log_softmax(log_p.masked_fill(~kept, -math.inf), dim=-1)

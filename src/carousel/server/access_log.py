@@ -16,7 +16,7 @@ METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 
 @dataclass
 class Record:
-    """What is known of a request so far.
+    """Facts about a request, collected while it is handled.
 
     Attributes:
         method: Of HTTP.

@@ -1,4 +1,4 @@
-"""What goes wrong, as the client is told: {"error": {"message", "type", "param", "code"}}.
+"""Errors as the client receives them: {"error": {"message", "type", "param", "code"}}.
 
 The codes are a fixed set, so that they can also be the label of a metric.
 """

@@ -1,4 +1,4 @@
-"""Which connection is closed where there are too many, or they hold too much.
+"""Choose the connection to close when there are too many, or they hold too much memory.
 
 One client must not keep the others out: it loses its own connection, not somebody else's.
 """
@@ -14,7 +14,7 @@ class Connected(Protocol):
 
     @property
     def client(self) -> str:
-        """Who opened it, by `client_of`."""
+        """The client that opened it, by `client_of`."""
 
     @property
     def is_idle(self) -> bool:

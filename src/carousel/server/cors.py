@@ -88,7 +88,7 @@ class Cors:
 
 
 def is_preflight(method: str, headers: Headers) -> bool:
-    """Tell whether a browser asks what a page of another origin may send."""
+    """Return whether a browser asks what a page of another origin may send."""
     return (
         method == "OPTIONS" and "Origin" in headers and "Access-Control-Request-Method" in headers
     )

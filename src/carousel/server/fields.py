@@ -17,15 +17,15 @@ Schema = dict[str, Any]
 
 
 class Field(Protocol):
-    """What a field may hold."""
+    """The values that a field accepts."""
 
     @property
     def default(self) -> Any:
-        """What it holds where it is left out or null."""
+        """The value if the field is missing or null."""
 
     @property
     def expected(self) -> str:
-        """What would work, after "must be"."""
+        """Return the accepted values in words, to follow "must be"."""
 
     def read(self, value: Any) -> Any:
         """Return the value as the program takes it, or raise ValueError."""
@@ -45,7 +45,7 @@ class Number:
 
     @property
     def expected(self) -> str:
-        """What would work."""
+        """Return the accepted values in words."""
         return f"a number {'above' if self.is_open else 'from'} {self.low:g} to {self.high:g}"
 
     def read(self, value: Any) -> float:
@@ -72,7 +72,7 @@ class Whole:
 
     @property
     def expected(self) -> str:
-        """What would work."""
+        """Return the accepted values in words."""
         return f"a whole number from {self.low} to {self.high}"
 
     def read(self, value: Any) -> int:
@@ -116,7 +116,7 @@ class Text:
 
     @property
     def expected(self) -> str:
-        """What would work."""
+        """Return the accepted values in words."""
         return f"a text of {self.low} to {self.high} characters"
 
     def read(self, value: Any) -> str:
@@ -146,7 +146,7 @@ class Texts:
 
     @property
     def expected(self) -> str:
-        """What would work."""
+        """Return the accepted values in words."""
         return f"{self.each.expected}, or a list of {self.low} to {self.high} such{self.note}"
 
     def read(self, value: Any) -> tuple[str, ...]:
@@ -188,7 +188,7 @@ class NoOp:
 
     @property
     def expected(self) -> str:
-        """What would work."""
+        """Return the accepted values in words."""
         instead = f"use {self.use} instead" if self.use else "this server has no such setting"
         return f"{self.values.expected} ({instead})"
 

@@ -45,7 +45,7 @@ class Hosts:
         self.is_any = ANY in listed or (not listed and has_token and not is_local)
 
     def __contains__(self, host: str) -> bool:
-        """Tell whether requests may name this host, as `host_of` returns it."""
+        """Return whether requests may name this host, as `host_of` returns it."""
         return self.is_any or host in self._names or (self._takes_addresses and _is_address(host))
 
     def describe(self) -> str:
@@ -85,7 +85,7 @@ def check_names(names: Iterable[str]) -> frozenset[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches an address."""
+    """Return whether only this machine reaches an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -103,14 +103,14 @@ def _canonical(host: str) -> str:
 
 
 def _is_name(host: str) -> bool:
-    """Tell whether this is a name of DNS, rather than an address or junk."""
+    """Return whether this is a name of DNS, rather than an address or junk."""
     labels = host.split(".")
     is_named = all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", x) for x in labels)
     return is_named and len(host) <= 253 and not labels[-1].isdecimal()
 
 
 def _is_address(host: str) -> bool:
-    """Tell whether this is an address; one of IPv6 is in brackets."""
+    """Return whether this is an address; one of IPv6 is in brackets."""
     try:
         if host.startswith("[") and host.endswith("]"):
             ipaddress.IPv6Address(host[1:-1])

@@ -154,7 +154,7 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
 
 
 def _check_framing(headers: dict[bytes, bytes], *, is_1_0: bool) -> None:
-    """Refuse what leaves it open where the body ends."""
+    """Raise if the end of the body is ambiguous."""
     length, coding = headers.get(_LENGTH_NAME), headers.get(_CODING_NAME)
     if length is not None and not _LENGTH.fullmatch(length):
         raise ParsingError("Content-Length must be a number of at most 18 digits, and no sign")

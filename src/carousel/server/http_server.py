@@ -55,7 +55,7 @@ class Server:
     """
 
     def __init__(self, app: Flask, host: str, port: int, threads: int) -> None:
-        """Take the port; see `bind`."""
+        """Bind the port; see `bind`."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             listener = socket.create_server((host, port), family=family)
@@ -112,7 +112,7 @@ class Server:
                 self._server.trigger.close()
 
     def stop(self) -> None:
-        """Let `run` return, the second time without patience; from any thread, or a handler."""
+        """Make `run` return; a second call does not wait for texts. Thread- and signal-safe."""
         with self._trigger:
             if self._stops >= 0:
                 self._stops += 1
@@ -157,7 +157,7 @@ class Server:
             connection.handle_close()
 
     def _turn_until(self, seconds: float, is_done: Callable[[], bool]) -> None:
-        """Go on for so long at most, but with no connection that waits for its next request."""
+        """Serve for at most this long, but close connections that are idle."""
         end = time.monotonic() + seconds
         while not is_done() and time.monotonic() < end:
             self._turn(0.05)
@@ -167,7 +167,7 @@ class Server:
 
 
 def bind(app: Flask, host: str = HOST, port: int = PORT, *, streams: int = MAX_STREAMS) -> Server:
-    """Take the port and return the server.
+    """Bind the port and return the server.
 
     Args:
         app: What `create_app` returns.
@@ -244,7 +244,7 @@ class _Connection(HTTPChannel):  # type: ignore[misc]
         return has_sent
 
     def is_overdue(self, now: float) -> bool:
-        """Tell whether it is to be closed."""
+        """Return whether it is to be closed."""
         if self.total_outbufs_len:
             return now - self._kept_up > READ
         self._kept_up = now

@@ -1,4 +1,4 @@
-"""What is counted, as Prometheus reads it. Labels are of fixed sets, never a client's words."""
+"""Metrics for Prometheus. Labels come from fixed sets, never from a client's input."""
 
 from collections.abc import Mapping
 from functools import partial

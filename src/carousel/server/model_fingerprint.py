@@ -1,4 +1,4 @@
-"""Which model a worker has loaded: a hash of what is in memory, not of files that may change."""
+"""A hash of the model that a worker has in memory; its files may change."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Which models there are, and whether they can write."""
+"""The list of models, and their readiness."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -31,7 +31,7 @@ class Constants:
 
     @property
     def expected(self) -> str:
-        """What would work."""
+        """Return the accepted values in words."""
         *others, last = map(json.dumps, [None, *self.values])
         return f"{', '.join(others)} or {last}" if others else last
 
@@ -97,12 +97,12 @@ class OrNoOp:
 
     @property
     def default(self) -> Any:
-        """What it holds where it is left out or null."""
+        """The value if the field is missing or null."""
         return self.field.default
 
     @property
     def expected(self) -> str:
-        """What would work."""
+        """Return the accepted values in words."""
         return f"{self.field.expected}, or {self.no_op.words}"
 
     def read(self, value: Any) -> Any:

@@ -67,7 +67,7 @@ def document(
 
 
 def _cors(origins: Collection[str]) -> str:
-    """Say which web pages of other origins may use the API in a browser."""
+    """Describe which web pages of other origins may use the API in a browser."""
     if not origins:
         return (
             "Web pages of other origins may not use it from a browser (CORS) until the server is "

@@ -41,7 +41,7 @@ def check_origins(origins: Iterable[str]) -> frozenset[str]:
 
 
 def is_origin(text: str) -> bool:
-    """Tell whether this is an origin that could be allowed by name."""
+    """Return whether this is an origin that could be allowed by name."""
     return _objection(text) is None
 
 

@@ -1,4 +1,4 @@
-"""What the API answers with, as JSON Schema (draft 2020-12)."""
+"""The API's responses as JSON Schema (draft 2020-12)."""
 
 from typing import Any
 

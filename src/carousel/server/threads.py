@@ -21,7 +21,7 @@ log = logging.getLogger("carousel.server")
 
 
 def share_one_heap() -> None:
-    """Let all threads to come take memory from one heap, where the C library is glibc.
+    """Make all new threads use one heap, if the C library is glibc.
 
     It would give each of them one, up to eight a core, and what is free in one is of no use to
     another. They hold the interpreter's lock by turns, and so do not wait for the one heap.
@@ -41,17 +41,17 @@ def give_back_memory() -> None:
 
 
 class Task(Protocol):
-    """What waitress has done by a thread: a connection whose request is complete."""
+    """A connection whose request is complete, as waitress hands it to a thread."""
 
     def service(self) -> None:
-        """Do it."""
+        """Serve the request."""
 
     def cancel(self) -> None:
-        """Do it no more."""
+        """Drop the request."""
 
 
 class ThreadDispatcher:
-    """So many threads at most, a dispatcher of waitress; what is too much waits in order."""
+    """A task dispatcher of waitress with a maximum of threads; further tasks queue in order."""
 
     def __init__(self, most: int) -> None:
         """Start none yet."""
@@ -79,7 +79,7 @@ class ThreadDispatcher:
                 self._waiting.append(task)
 
     def drop(self, task: Task) -> None:
-        """Do not do a task, if it still waits."""
+        """Remove a task from the queue, if it is still there."""
         with self._lock, contextlib.suppress(ValueError):
             self._waiting.remove(task)
 
@@ -99,7 +99,7 @@ class ThreadDispatcher:
         return not any(thread.is_alive() for thread in threads)
 
     def _work(self, task: Task | None) -> None:
-        """Do this task, and those that come until none has come for a while."""
+        """Run this task and later ones, until none has come for a while."""
         own: SimpleQueue[Task | None] = SimpleQueue()
         while task is not None:
             try:

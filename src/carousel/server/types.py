@@ -1,4 +1,4 @@
-"""What the web app and the process that holds a model exchange; imports no torch."""
+"""Types shared by the web app and the process that holds a model; imports no torch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -68,7 +68,7 @@ class Tales(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What `write` has written.
+    """The result of `write`.
 
     Attributes:
         characters: Their number.
@@ -96,7 +96,7 @@ def entropy_rate() -> float:
 
 
 def tales(seed: int) -> Iterator[Tale]:
-    """Tell tales without end.
+    """Yield tales endlessly.
 
     The text depends on the seed alone, on every platform: choices are made in whole numbers from
     Python's Mersenne Twister. The last bit of the nats is the platform's logarithm's.
@@ -108,7 +108,7 @@ def tales(seed: int) -> Iterator[Tale]:
 
 
 def tell(seed: int, characters: int) -> Tales:
-    """Tell whole tales, the first ones of `tales`, until there are at least so many characters.
+    """Return whole tales, the first ones of `tales`, with at least this many characters.
 
     Raises:
         ConfigError: If `characters` is not positive.

@@ -59,7 +59,7 @@ def _texts(grammar: Grammar, meanings: _Meanings, slot: Draw | Recall) -> list[s
 
 
 def _can_clash(grammar: Grammar, meanings: _Meanings, one: Parts, other: Parts) -> bool:
-    """Tell whether some text of one alternative begins some text of the other, or the reverse."""
+    """Return whether some text of one alternative begins some text of the other, or the reverse."""
     pairs = [(one, other)]
     while pairs:
         one, other = pairs.pop()

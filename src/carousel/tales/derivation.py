@@ -23,7 +23,7 @@ class Derivation(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What a text can be read as.
+    """The derivations that agree with a text.
 
     Attributes:
         derivations: All derivations of the texts that begin at the given place.
@@ -131,7 +131,7 @@ def read(grammar: Grammar, text: str, start: int = 0) -> Reading:
 
 
 def _steps(grammar: Grammar, text: str, attempt: _Attempt) -> Iterator[_Attempt]:
-    """Take the next part in every way that agrees with the text."""
+    """Extend by the next part in every way that agrees with the text."""
     at, (parts, scope, after), choices, nll = attempt
     if not parts:
         yield _Attempt(at, after, choices, nll)

@@ -46,7 +46,7 @@ _State = tuple[str, tuple[tuple[str, _Law], ...]]  # a rule, and the laws of wha
 
 
 class _Account(NamedTuple):
-    """What one text of a rule takes in the mean, apart from the rules it calls."""
+    """The mean size of one text of a rule, apart from the rules it calls."""
 
     own: Expectation
     calls: dict[_State, float]

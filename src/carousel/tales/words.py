@@ -20,7 +20,7 @@ SHE = {"he": "she", "him": "her", "his": "her", "child": "girl", "son": "daughte
 
 
 def with_article(words: str) -> str:
-    """Put "a" or "an" before a word, as it sounds."""
+    """Prefix a word with "a" or "an", as it sounds."""
     vowel = words.startswith(tuple("aeiou")) and not words.startswith(A)
     return f"an {words}" if vowel or words.startswith(AN) else f"a {words}"
 

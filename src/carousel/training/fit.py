@@ -25,7 +25,7 @@ _VALIDATION_CHARACTERS, _VALIDATION_LANES, _LANE_LENGTH = 1_000_000, 64, 4_000
 
 @dataclass
 class Progress:
-    """What a run knows about its validations; saved with every checkpoint.
+    """The validations of a run so far; saved with every checkpoint.
 
     Attributes:
         validated: Step of the last validation, 0 before the first.
@@ -72,7 +72,7 @@ Event = StepReport | Validation | Saved | End
 
 @dataclass(frozen=True)
 class Session:
-    """What a run needs beside its trainer.
+    """Everything that a run needs besides its trainer.
 
     Attributes:
         folder: Where it is written.
@@ -189,7 +189,7 @@ def _save(trainer: Trainer, session: Session, progress: Progress) -> Path:
 
 
 def _advice(trainer: Trainer, session: Session) -> str:
-    """Say what would help a run that diverged, and where its last good state is."""
+    """Return advice for a run that diverged, and where its last good state is."""
     rate = f"--learning-rate {trainer.config.peak / 4:.2g}"
     if trainer.config.optimizer == "muon":
         rate = f"{rate} --muon-learning-rate {trainer.config.muon_learning_rate / 4:.2g}"

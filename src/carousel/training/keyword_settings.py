@@ -64,7 +64,7 @@ def owners() -> dict[str, str]:
 
 
 class Settings(NamedTuple):
-    """What a call asks for: the settings of the run, and how files become text."""
+    """The settings of a call: of the run, and of reading files."""
 
     run: RunConfig
     reading: Reading

@@ -25,7 +25,7 @@ class Optimizers(NamedTuple):
     rules: tuple[torch.optim.Optimizer, ...]
 
     def step(self, lr_scale: float) -> None:
-        """Take one step with so much of the peak learning rates."""
+        """Run one step with this fraction of the peak learning rates."""
         for rule in self.rules:
             for group in rule.param_groups:
                 group["lr"] = lr_scale * group["initial_lr"]
@@ -33,11 +33,11 @@ class Optimizers(NamedTuple):
 
     @property
     def state(self) -> dict[Tensor, dict[str, Tensor]]:
-        """What is kept of each parameter, by name; of one that never stepped nothing."""
+        """The optimiser's slots of each parameter, by name; empty before its first step."""
         return {p: rule.state.get(p, {}) for rule, p in self._owners()}
 
     def set_state(self, state: dict[Tensor, dict[str, Tensor]]) -> None:
-        """Put back what `state` returned."""
+        """Restore what `state` returned."""
         for rule, p in self._owners():
             rule.state[p] = state[p]
 
@@ -81,7 +81,7 @@ def build_optimizers(model: nn.Module, config: TrainingConfig) -> Optimizers:
 
 
 def is_for_muon(name: str, p: Tensor) -> bool:
-    """Tell whether a parameter is a matrix between features: no table of characters or places.
+    """Return whether a parameter is a matrix between features: no table of characters or places.
 
     What reads or writes characters, one row each, is no map whose directions are all alike.
     """
@@ -102,7 +102,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, groups: list[dict[str, Any]], compute_dtype: torch.dtype = torch.float32
     ) -> None:
-        """Take groups of matrices, each group with lr and weight_decay.
+        """Create the optimiser for groups of matrices, each with lr and weight_decay.
 
         Args:
             groups: As torch's optimisers take them.

@@ -76,7 +76,7 @@ class Started:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What a run is to do, beside its text and its folder.
+    """The settings of a run, besides its text and folder.
 
     Attributes:
         settings: As they were given; what they leave open follows from the text.
@@ -187,7 +187,7 @@ def _resumed(
     folder: RunFolder,
     notify: Callable[[Notice], None],
 ) -> _Begun | None:
-    """Put the run back to where it stopped; None if there is nothing to go on with."""
+    """Restore a run to where it stopped; None if there is no checkpoint."""
     resumed = resume(
         folder,
         request.settings,

@@ -52,7 +52,7 @@ def resume(
     device: str,
     split: str | None = None,
 ) -> Resumed | None:
-    """Put a run back to its newest readable checkpoint, on disk too; None if it has none.
+    """Restore a run to its newest readable checkpoint, on disk too; None if it has none.
 
     Args:
         folder: Of the run; hold its lock.

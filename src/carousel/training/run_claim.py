@@ -1,4 +1,4 @@
-"""Take a run folder for one command: check whose it is, mark it, lock it, undo a failed start."""
+"""Claim a run folder for one command: check it, mark it, lock it, undo a failed start."""
 
 import logging
 import os

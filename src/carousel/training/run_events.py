@@ -149,7 +149,7 @@ def as_paths(paths: tuple[AnyPath, ...], text: str | None) -> tuple[Path, ...]:
 
 
 def _is_text(path: str) -> bool:
-    """Tell whether a string cannot be the path that it is given as: no file system has it."""
+    """Return whether a string cannot be the path that it is given as: no file system has it."""
     longest = max(map(len, Path(path).parts), default=0)
     return ("\n" in path or longest > LONGEST_NAME) and not os.path.lexists(path)
 
@@ -163,7 +163,7 @@ def _run(
     cache: Path | None,
     stop: Callable[[], bool],
 ) -> Generator[RunEvent, None, None]:
-    """Do what run does once its arguments are checked."""
+    """Run, after the arguments have been checked."""
     data = request.settings.data
     with ExitStack() as stack:
         stack.enter_context(python_words())

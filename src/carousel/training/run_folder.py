@@ -98,11 +98,11 @@ class RunFolder:
             self._metrics.append(f"{json.dumps(record)}\n".encode())
 
     def close(self) -> None:
-        """Let go of metrics.jsonl."""
+        """Close metrics.jsonl."""
         self._metrics.close()
 
     def rewind(self, step: int, *, validated: int, best: int) -> None:
-        """Go back to a checkpoint: forget what came after it, which will be computed again.
+        """Return to a checkpoint; what came after it is removed and will be computed again.
 
         Args:
             step: Of the checkpoint.
@@ -228,7 +228,7 @@ class RunFolder:
         )
 
     def is_whole(self, step: int) -> bool:
-        """Tell whether the checkpoint of a step has a manifest; bytes are not compared."""
+        """Return whether the checkpoint of a step has a manifest; bytes are not compared."""
         return has_manifest(self.checkpoints / step_name(step))
 
     def newest(self) -> tuple[int, dict[str, bytes], list[str]] | None:

@@ -1,4 +1,4 @@
-"""Which folder is a run: the mark that only Carousel writes, and what runs of before it look like.
+"""Recognise run folders: by the mark that only Carousel writes, or by the form of older runs.
 
 carousel-run.json stands in the folder before anything else does. A folder without it is a run if
 its checkpoints/ holds checkpoints and nothing else; or if it saved nothing, where checkpoints/ is
@@ -51,19 +51,19 @@ def write_mark(root: Path) -> None:
 
 
 def is_marked(root: Path) -> bool:
-    """Tell whether a folder has the mark, of this format or of a later one."""
+    """Return whether a folder has the mark, of this format or of a later one."""
     return read_mark(root) is not None
 
 
 def is_new(root: Path) -> bool:
-    """Tell whether a run can begin here: no folder, an empty one, or one about to be marked."""
+    """Return whether a run can begin here: no folder, an empty one, or one about to be marked."""
     if not os.path.lexists(root):
         return True
     return root.is_dir() and all(is_leftover(path, MARK) for path in root.iterdir())
 
 
 def has_only_an_old_lock(root: Path) -> bool:
-    """Tell whether a folder has nothing but the lock of a process that has ended.
+    """Return whether a folder has nothing but the lock of a process that has ended.
 
     A start that was undone, and killed before its last file was removed, leaves that.
     """
@@ -129,7 +129,7 @@ def _foreign_item(root: Path) -> str | None:
 
 
 def _holder_has_ended(lock: Path) -> bool:
-    """Tell whether a path is a lock file that names a process, and that process is gone."""
+    """Return whether a path is a lock file that names a process, and that process is gone."""
     if fcntl is None or not is_lock(lock):  # Windows cannot ask for a process without ending it
         return False
     try:
@@ -153,7 +153,7 @@ def _foreign_in_unsaved(root: Path, names: set[str]) -> str | None:
 
 
 def _is_as_written(path: Path) -> bool:
-    """Tell whether an item is what a run writes under its name."""
+    """Return whether an item is what a run writes under its name."""
     if path.name == SAMPLES:
         return is_plain_folder(path) and all(
             SAMPLE.fullmatch(item.name) and is_plain_file(item) for item in path.iterdir()

@@ -1,4 +1,4 @@
-"""What config.json of a checkpoint says of its run, checked before a resumed run believes it."""
+"""Read the run's state from config.json of a checkpoint, and check it before resuming."""
 
 import math
 import re
@@ -17,7 +17,7 @@ _MOST_STEPS = 1 << 53
 
 
 class SavedRun(NamedTuple):
-    """What a resumed run takes from config.json beside its settings.
+    """The part of config.json that a resumed run continues from.
 
     Attributes:
         split_sha256: Of the parts of the text; None where it does not say.

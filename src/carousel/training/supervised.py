@@ -23,7 +23,7 @@ _AT_ONCE = 512  # examples that are predicted side by side
 
 
 class Examples(NamedTuple):
-    """What is learned from, or judged by.
+    """Inputs and targets.
 
     Attributes:
         inputs: Features (N, T, F), or ids (N, T).
@@ -148,7 +148,7 @@ def _train(
     config: SupervisedConfig,
     epoch: int,
 ) -> float:
-    """Go once through the examples; return their mean loss."""
+    """Run one epoch over the examples; return their mean loss."""
     model.train()
     total, count = 0.0, len(examples.inputs)
     for rows in batches(order(config.seed, epoch, count), config.batch_size):

@@ -68,7 +68,7 @@ class StepReport:
 
 
 def train_step(trainer: Trainer) -> StepReport:
-    """Take one step along the clipped gradient of the mean loss of the next batch.
+    """Run one optimiser step with the clipped gradient of the mean loss of the next batch.
 
     Raises:
         DivergenceError: If loss, gradient or the state after the window is not finite; the trainer
@@ -103,7 +103,7 @@ def train_step(trainer: Trainer) -> StepReport:
 
 
 def is_sound(trainer: Trainer) -> bool:
-    """Tell whether weights and carried state are finite, so that they are worth saving."""
+    """Return whether weights and carried state are finite, so that they are worth saving."""
     return _all_finite((*trainer.model.parameters(), *(trainer.state or ())))
 
 
@@ -156,7 +156,7 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
 
 
 def set_random_state(states: Mapping[str, Tensor]) -> None:
-    """Put back what random_state returned."""
+    """Restore what random_state returned."""
     torch.set_rng_state(states["torch"])
     for name in states.keys() & {"cuda", "mps"}:
         torch.get_device_module(name).set_rng_state(states[name])
@@ -180,7 +180,7 @@ def state_files(trainer: Trainer) -> dict[str, bytes]:
 
 
 def restore(trainer: Trainer, files: Mapping[str, bytes]) -> None:
-    """Put back what state_files wrote; the weights are the caller's affair.
+    """Restore what state_files returned, except the weights.
 
     Raises:
         CheckpointError: If the files are not those of this trainer, which may then be half changed.
@@ -206,7 +206,7 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _restore_optimizer(trainer: Trainer, saved: Mapping[str, Tensor], step: int) -> None:
-    """Hand each parameter what was saved under its name: what its rule keeps, in its shape."""
+    """Restore the optimiser's slots of each parameter, after checking names and shapes."""
     names: dict[Tensor, str] = {p: name for name, p in trainer.model.named_parameters()}
     state = {p: _under(f"{name}.", saved) for p, name in names.items()}
     if sum(map(len, state.values())) != len(saved):

@@ -1,4 +1,4 @@
-"""What each op and each body must see and must not: the scenes of the causality check."""
+"""The cases of the causality check: what each op and backbone must and must not depend on."""
 
 import torch
 from torch import Tensor

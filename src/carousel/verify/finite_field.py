@@ -47,7 +47,7 @@ class Field(Tensor):
     def __torch_function__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Do what func does, in the field."""
+        """Compute a torch function in the field."""
         name = (func.__self__ if func.__name__ == "__get__" else func).__name__.strip("_")
         kwargs = kwargs or {}
         if name == "dtype":

@@ -197,7 +197,7 @@ def with_gradients(outputs: Tensors, leaves: Case, cotangents: Tensors) -> Tenso
 
 
 def is_relu(one: Kernel) -> bool:
-    """Tell whether a kernel has kinks; a family that went to another process is another object."""
+    """Return whether a kernel has kinks; compared by name, since pickling copies a family."""
     return one.family.name == RNN_RELU.name
 
 
@@ -213,7 +213,7 @@ def _double(tensors: Tensors) -> Tensors:
 
 @contextmanager
 def poison() -> Iterator[None]:
-    """Let whatever a kernel allocates hold no numbers before it is written."""
+    """Fill the memory that kernels allocate with NaN until it is written."""
     fused.poison(True)
     try:
         yield

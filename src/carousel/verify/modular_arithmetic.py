@@ -63,7 +63,7 @@ def contracted(equation: str, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _spread(x: Tensor, letters: str, order: str) -> Tensor:
-    """Put the axes of x in order; an axis that it lacks gets the size 1."""
+    """Permute the axes of x; an axis that it lacks gets the size 1."""
     here = [letters.index(letter) for letter in order if letter in letters]
     sizes = [x.shape[letters.index(letter)] if letter in letters else 1 for letter in order]
     return x.permute(here).reshape(sizes)

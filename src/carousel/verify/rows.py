@@ -169,7 +169,7 @@ def together(examiners: Sequence[Examiner], seeds: range) -> CheckResult:
 
 
 def fewer(number: int, examine: Examiner, seeds: range) -> CheckResult:
-    """Let a costly check have so many of the seeds."""
+    """Limit a costly check to this many of the seeds."""
     return examine(seeds[:number])
 
 

@@ -30,7 +30,7 @@ class Check(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is proven, and how.
+    """A check: what it proves, and how.
 
     Attributes:
         name: Its heading; the same with ", masked" is a row of its own.
@@ -53,7 +53,7 @@ class Table(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """What one check found of one row."""
+    """The result of one check of one row."""
 
     family: str
     check: str

@@ -27,7 +27,7 @@ BOUNDS = {torch.float64: 1e-12, torch.float32: 5e-6}
 
 
 class Configuration(NamedTuple):
-    """What a layer is made and called with.
+    """Constructor arguments and inputs of a layer.
 
     Attributes:
         sizes: T, B, D, H and P, the last for layers that project.

@@ -1,4 +1,4 @@
-"""What a family is to the rest of the program, and the settings that several families share."""
+"""The registry entry of a family, and the settings that several families share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
