@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from carousel.errors import RunError
 from carousel.files import make_folder, publishing, remove_made
 from carousel.forecasting.evaluation import Judged, held_out, in_words, verdicts
 from carousel.forecasting.task import Task
@@ -143,9 +144,12 @@ class ForecastReport(NamedTuple):
         """Write forecast.csv, forecast.json and the plot into a new folder, whole or not at all.
 
         Raises:
-            OSError: If the disk refuses, or something of this name exists.
+            RunError: If something of this name exists.
+            OSError: If the disk refuses.
         """
         path = resolved(Path(folder))
+        if os.path.lexists(path):
+            raise RunError(f"{folder} is there already; name another folder")
         made = make_folder(path.parent)
         try:
             self._publish(path)

@@ -51,6 +51,9 @@ def test_a_folder_gets_the_files_and_a_taken_one_is_refused(table: Path) -> None
     assert sorted(path.name for path in Path("here").iterdir()) == names
     with pytest.raises(RunError, match="out: here is there already; name another folder"):
         carousel.forecast(WAVE, out="here", **BRIEF)
+    report = carousel.forecast(WAVE, **BRIEF)
+    with pytest.raises(RunError, match="here is there already; name another folder"):
+        report.save("here")
 
 
 def test_progress_is_told_of_every_epoch() -> None:
@@ -65,6 +68,7 @@ def test_progress_is_told_of_every_epoch() -> None:
     ("data", "settings", "error", "message"),
     [
         (WAVE, {"windw": 8}, ConfigError, "forecast has no setting named windw; perhaps you meant"),
+        (WAVE, {"horizon": 4}, ConfigError, "no setting named horizon; perhaps you meant ahead"),
         (WAVE, {"window": 0}, ConfigError, "window must be a whole number, at least 1, got 0"),
         (WAVE, {"window": 300}, DataError, "the longest window is "),
         (WAVE, {"season": 1}, ConfigError, "season must be from 2 to"),

@@ -209,6 +209,15 @@ def test_a_folder_with_something_in_it_is_refused() -> None:
     assert names_in(Path("mine")) == {"letter.txt"}
 
 
+def test_a_saved_model_is_no_run_to_resume() -> None:
+    train(steps=1).save("saved")
+    before = files_in(Path("saved"))
+    for asked in ({"resume": "saved"}, {"out": "saved"}):
+        with pytest.raises(RunError, match="saved holds a model and no run; init_from trains it"):
+            train(steps=1, **asked)
+    assert files_in(Path("saved")) == before
+
+
 # Interrupted and resumed.
 
 

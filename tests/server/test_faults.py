@@ -101,7 +101,8 @@ def test_sigterm_lets_texts_end_for_a_while_and_then_ends_them(server: Command) 
     port = server.port
     assert until(lambda: is_ready(port), seconds=30)
     workers = server.workers()
-    with Stream(port, max_tokens=100) as short, Stream(port, **LONG) as long:
+    # With candidates, so that no processor is done with it in the seconds that texts are given.
+    with Stream(port, max_tokens=100) as short, Stream(port, **LONG, candidates=16) as long:
         assert until(lambda: min(len(short.received), len(long.received)) > 200)
         server.process.send_signal(signal.SIGTERM)
         before = time.monotonic()

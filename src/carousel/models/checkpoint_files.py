@@ -167,6 +167,9 @@ def _unreadable(error: OSError, path: Path) -> Exception:
     return error
 
 
+_MISFITS = CarouselError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError
+
+
 @contextmanager
 def blame(
     file: Path | str, misfit: str = "does not fit this program or its checkpoint"
@@ -181,12 +184,5 @@ def blame(
         yield
     except KeyError as error:
         raise CheckpointError(f"{file} is not complete: {shorten(error)} is missing") from None
-    except (
-        CarouselError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        OverflowError,
-    ) as error:
+    except _MISFITS as error:
         raise CheckpointError(f"{file} {misfit}: {shorten(error)}") from None

@@ -53,6 +53,9 @@ _ALIASES = {
     "max_length": "length",
     "num_samples": "n",
     "num_return_sequences": "n",
+    "horizon": "ahead",
+    "lookback": "window",
+    "lags": "window",
 }
 
 

@@ -88,6 +88,8 @@ def check_run(root: Path, shown: str) -> None:
     if not root.is_dir():
         raise RunError(f"{shown} is {kind_of(root)}; name a folder for the run")
     if (mark := read_mark(root)) is None and (foreign := _foreign_item(root)) is not None:
+        if has_manifest(root):
+            raise RunError(f"{shown} holds a model and no run; --init-from trains it further")
         which = f" ({foreign} is not Carousel's)" if foreign else ""
         raise RunError(f"{shown} is not empty and holds no run{which}; name another")
     if mark is not None and mark["format"] != FORMAT:
